@@ -1,0 +1,239 @@
+"""Every exception that gennostr raises.
+
+::
+
+    GenNostrError
+     ├── StartError                     init did not succeed: .reason
+     ├── AlreadyStarted                 the name is taken: .pid
+     ├── CallError                      a call got no reply
+     │    ├── CallExit                  the server ended: .reason
+     │    ├── CallTimeout               no reply in time          (TimeoutError, pykka.Timeout)
+     │    ├── NoProcess                 nobody there              (LookupError, pykka.ActorDeadError)
+     │    └── CallingSelf               a process called itself
+     ├── BadReturnValue                 a callback returned something else: .value
+     ├── SupervisorError
+     │    ├── FailedToStartChild        .id, .reason
+     │    ├── AlreadyPresent            the id is taken by a child that is not running
+     │    ├── ChildRunning
+     │    ├── ChildRestarting
+     │    ├── ChildNotFound             (LookupError)
+     │    └── MaxChildren
+     ├── AlreadyRegistered              the key is taken: .pid
+     ├── RelayNotFound                  no connection to that relay (LookupError)
+     ├── Overflow                       a relay's outbound queue is full
+     ├── RelayUrlError                  not a relay url             (ValueError)
+     ├── MessageError                   not a Nostr message         (ValueError)
+     └── ConnectionFault                why a connection ended: told, not raised
+          ├── HandshakeError            the upgrade was refused: .status
+          ├── ConnectTimeout            not connected in time       (TimeoutError)
+          ├── PingTimeout               the relay fell silent       (TimeoutError)
+          ├── ProtocolError             illegal frames: .code, .reason
+          └── ConnectionLost            ended without a close frame
+
+Wrong types raise TypeError and wrong values ValueError, as everywhere in Python.
+"""
+
+from typing import Any
+
+import pykka
+
+
+class GenNostrError(Exception):
+    """The root of the tree."""
+
+
+class StartError(GenNostrError):
+    """A server's init did not succeed.
+
+    ``reason`` is what init stopped with, the exception it raised, a `BadReturnValue`, or TIMEOUT.
+    """
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"init failed: {self.reason!r}"
+
+
+class AlreadyStarted(GenNostrError):
+    """A process with that name, or a child with that id, is running: ``pid``."""
+
+    def __init__(self, pid: Any) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return f"already started: {self.pid!r}"
+
+
+class CallError(GenNostrError):
+    """A call ended without a reply."""
+
+
+class CallExit(CallError):
+    """The server ended before it replied: ``reason`` is its exit reason, even NORMAL."""
+
+    def __init__(self, reason: object, target: object = None) -> None:
+        super().__init__(reason, target)
+        self.reason = reason
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"{self.target!r} exited with reason {self.reason!r}"
+
+
+class CallTimeout(CallError, TimeoutError, pykka.Timeout):
+    """No reply came within ``timeout`` seconds. The server is unharmed; its reply is dropped."""
+
+    def __init__(self, target: object, request: object, timeout: float) -> None:
+        super().__init__(target, request, timeout)
+        self.target = target
+        self.request = request
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"no reply from {self.target!r} to {self.request!r} within {self.timeout} s"
+
+
+class NoProcess(CallError, LookupError, pykka.ActorDeadError):
+    """There is no such process: it is dead, or the name is not registered."""
+
+    def __init__(self, target: object) -> None:
+        super().__init__(target)
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"no process: {self.target!r}"
+
+
+class CallingSelf(CallError):
+    """A process called itself: it would wait for ever for its own reply."""
+
+    def __init__(self, target: object) -> None:
+        super().__init__(target)
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"process called itself: {self.target!r}"
+
+
+class BadReturnValue(GenNostrError):
+    """A callback returned ``value``, which is none of its outcomes."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(value)
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"bad return value: {self.value!r}"
+
+
+class SupervisorError(GenNostrError):
+    """A supervisor could not do what was asked."""
+
+
+class FailedToStartChild(SupervisorError):
+    """The child ``id`` did not start; ``reason`` is its StartError's reason, or what it raised."""
+
+    def __init__(self, id: object, reason: object) -> None:  # noqa: A002 - OTP's name
+        super().__init__(id, reason)
+        self.id = id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"child {self.id!r} failed to start: {self.reason!r}"
+
+
+class AlreadyPresent(SupervisorError):
+    """A child with that id is known and not running."""
+
+
+class ChildRunning(SupervisorError):
+    """The child runs: terminate it first."""
+
+
+class ChildRestarting(SupervisorError):
+    """The child is being restarted."""
+
+
+class ChildNotFound(SupervisorError, LookupError):
+    """The supervisor has no such child."""
+
+
+class MaxChildren(SupervisorError):
+    """The dynamic supervisor holds as many children as it may."""
+
+
+class AlreadyRegistered(GenNostrError):
+    """The key belongs to ``pid``."""
+
+    def __init__(self, pid: Any) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return f"already registered by {self.pid!r}"
+
+
+class RelayNotFound(GenNostrError, LookupError):
+    """The client has no connection to that relay; ``url`` holds no credentials."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+    def __str__(self) -> str:
+        return f"no connection to {self.url}"
+
+
+class Overflow(GenNostrError):
+    """The relay's outbound queue is at its limit, and the message was not queued."""
+
+
+class RelayUrlError(GenNostrError, ValueError):
+    """The text is no relay url; the message names it and what is wrong."""
+
+
+class MessageError(GenNostrError, ValueError):
+    """A message that breaks NIP-01's shapes: one to send, or (told by handle_error) one received."""
+
+
+class ConnectionFault(GenNostrError):
+    """Why a connection ended. Told by handle_error and handle_disconnect, never raised at a user."""
+
+
+class HandshakeError(ConnectionFault):
+    """The answer to the upgrade was not a valid 101: ``status`` is the HTTP status, if there was one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConnectTimeout(ConnectionFault, TimeoutError):
+    """DNS, TCP, TLS and the upgrade together took longer than ``connect_timeout``."""
+
+
+class PingTimeout(ConnectionFault, TimeoutError):
+    """Nothing was received for ``ping_interval`` and, after a ping, for ``ping_timeout`` more."""
+
+
+class ProtocolError(ConnectionFault):
+    """The relay broke RFC 6455 or a limit; ``code`` and ``reason`` are those of our close frame."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.reason} (closed with {self.code})"
+
+
+class ConnectionLost(ConnectionFault):
+    """The connection ended without a close frame."""

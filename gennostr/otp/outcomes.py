@@ -1,0 +1,173 @@
+"""What a callback returns: the reply, the new state, and what comes next.
+
+The state may be left out of every outcome, and then stays what it was. Beside it, `Ok`, `Reply` and
+`NoReply` take one of
+
+``timeout``
+    seconds: if no message arrives in that time, ``handle_info`` gets TIMEOUT, once. With 0 a message that
+    waits already goes first.
+``hibernate``
+    collect garbage before waiting for the next message.
+``continue_``
+    run ``handle_continue`` with this argument before any other message.
+
+``None`` (nothing returned) means "state unchanged", everywhere but in ``handle_call``.
+"""
+
+from enum import Enum
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from gennostr.otp.reasons import NORMAL
+
+S = TypeVar("S")
+
+
+class Unset(Enum):
+    """The type of an argument that was left out (None is a value like any other)."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+UNSET: Final = Unset.UNSET
+
+
+class Ignore(Enum):
+    """The type of IGNORE."""
+
+    IGNORE = "ignore"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+IGNORE: Final = Ignore.IGNORE
+"""Returned by init: there is nothing to run; start returns it too."""
+
+
+def check_seconds(name: str, value: object) -> float:
+    """Return `value` if it is a number of seconds that can be waited for, zero or more.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative or not a number.
+
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{name} must be zero or more seconds, not {value!r}")
+    return value
+
+
+class _Next(Generic[S]):
+    """State, and what comes next."""
+
+    __slots__ = ("continue_", "hibernate", "plain", "state", "timeout")
+
+    def __init__(
+        self,
+        state: S | Unset = UNSET,
+        *,
+        timeout: float | None = None,
+        hibernate: bool = False,
+        continue_: object = UNSET,
+    ) -> None:
+        self.state = state
+        self.timeout = timeout
+        self.hibernate = hibernate
+        self.continue_ = continue_
+        # One look tells the receive loop that there is nothing but the state to take over.
+        self.plain = timeout is None and not hibernate and continue_ is UNSET
+        if not self.plain:
+            if timeout is not None:
+                check_seconds("timeout", timeout)
+            if (timeout is not None) + bool(hibernate) + (continue_ is not UNSET) > 1:
+                raise ValueError("give one of timeout, hibernate and continue_")
+
+    def __repr__(self) -> str:
+        fields = [f"state={self.state!r}"]
+        if self.timeout is not None:
+            fields.append(f"timeout={self.timeout!r}")
+        if self.hibernate:
+            fields.append("hibernate=True")
+        if self.continue_ is not UNSET:
+            fields.append(f"continue_={self.continue_!r}")
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.state, self.timeout, self.hibernate, self.continue_)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._key() == other._key()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Ok(_Next[S]):
+    """From init: it succeeded. From a relay's callback: go on."""
+
+    __slots__ = ()
+
+
+class NoReply(_Next[S]):
+    """Go on. From ``handle_call``: the reply comes later, by ``reply(from_, value)``."""
+
+    __slots__ = ()
+
+
+class Reply(_Next[S]):
+    """From ``handle_call``: the caller gets `value`."""
+
+    __slots__ = ("value",)
+
+    def __init__(
+        self,
+        value: object,
+        state: S | Unset = UNSET,
+        *,
+        timeout: float | None = None,
+        hibernate: bool = False,
+        continue_: object = UNSET,
+    ) -> None:
+        super().__init__(state, timeout=timeout, hibernate=hibernate, continue_=continue_)
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Reply({self.value!r}, {super().__repr__()[6:]}"
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.value, *super()._key())
+
+
+class Stop(Generic[S]):
+    """End with `reason`, after terminate; from ``handle_call``, `reply` is delivered before the exit."""
+
+    __slots__ = ("reason", "reply", "state")
+
+    def __init__(
+        self, reason: object = NORMAL, state: S | Unset = UNSET, *, reply: object = UNSET
+    ) -> None:
+        self.reason = reason
+        self.state = state
+        self.reply = reply
+
+    def __repr__(self) -> str:
+        reply = "" if self.reply is UNSET else f", reply={self.reply!r}"
+        return f"Stop({self.reason!r}, state={self.state!r}{reply})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (self.reason, self.state, self.reply) == (other.reason, other.state, other.reply)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+InitOutcome: TypeAlias = Ok[S] | Stop[S] | Ignore | None
+CallOutcome: TypeAlias = Reply[S] | NoReply[S] | Stop[S]
+Outcome: TypeAlias = NoReply[S] | Stop[S] | None
