@@ -1,0 +1,1 @@
+"""Erlang-style actors for threaded programs; knows nothing of Nostr or sockets."""

@@ -1,0 +1,89 @@
+"""Child specifications: how a supervisor starts, stops and restarts one child."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
+ShutdownTime: TypeAlias = float | Literal["brutal_kill"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """One child of a supervisor.
+
+    ``start``: a callable that returns a pid, or IGNORE; it runs in the supervisor's process, and a failure to
+    start is whatever it raises. ``shutdown``: seconds, ``math.inf`` or "brutal_kill"; left out, 5 seconds for
+    a worker and ``math.inf`` for a supervisor. ``significant``: its own end may end the supervisor
+    (auto_shutdown).
+
+    Raises:
+        TypeError, ValueError: a field has a value that it cannot have; both are named.
+
+    """
+
+    id: object
+    start: Callable[..., Any]
+    restart: Restart = "permanent"
+    shutdown: ShutdownTime | None = None
+    type: Literal["worker", "supervisor"] = "worker"
+    significant: bool = False
+
+    def __post_init__(self) -> None:
+        hash(self.id)
+        if not callable(self.start):
+            raise TypeError(f"start must be callable, not {self.start!r}")
+        check_choice("restart", self.restart, ("permanent", "transient", "temporary"))
+        check_choice("type", self.type, ("worker", "supervisor"))
+        if self.shutdown is None:
+            object.__setattr__(self, "shutdown", math.inf if self.type == "supervisor" else 5.0)
+        elif self.shutdown != "brutal_kill":
+            check_number("shutdown", self.shutdown)
+        if not isinstance(self.significant, bool):
+            raise TypeError(f"significant must be True or False, not {self.significant!r}")
+        if self.significant and self.restart == "permanent":
+            raise ValueError("significant must be False for a permanent child: it never ends for good")
+
+    def begin(self, extra_arguments: tuple[object, ...] = ()) -> Any:
+        """Call ``start``; extra arguments go before a partial's own."""
+        if not extra_arguments:
+            return self.start()
+        if isinstance(self.start, partial):
+            return self.start.func(*extra_arguments, *self.start.args, **self.start.keywords)
+        return self.start(*extra_arguments)
+
+
+def check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ValueError naming `field` and `value` unless it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{field} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def check_number(field: str, value: object) -> None:
+    """Raise TypeError or ValueError naming `field` and `value` unless it is a number, zero or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{field} must be a number, not {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{field} must be zero or more, not {value!r}")
+
+
+def to_child_spec(child: object) -> ChildSpec:
+    """Return `child` as a spec: a spec, a server class, or ``(class, argument)``.
+
+    Raises:
+        TypeError: it is none of these.
+
+    """
+    if isinstance(child, ChildSpec):
+        return child
+    cls, arguments = (child[0], child[1:]) if isinstance(child, tuple) and child else (child, ())
+    make = getattr(cls, "child_spec", None)
+    spec = make(*arguments) if isinstance(cls, type) and make is not None and len(arguments) <= 1 else None
+    if not isinstance(spec, ChildSpec):
+        raise TypeError(f"a child must be a ChildSpec, a server class or (class, argument), not {child!r}")
+    return spec
+
+
+__all__ = ["ChildSpec", "check_choice", "check_number", "replace", "to_child_spec"]

@@ -1,0 +1,256 @@
+"""The handle of an actor, and the same operations as functions of any target."""
+
+import inspect
+from types import TracebackType
+from typing import Any, Self
+
+import pykka
+
+from gennostr.exceptions import CallExit, CallingSelf, NoProcess
+from gennostr.otp import calls
+from gennostr.otp.calls import call as _call
+from gennostr.otp.calls import wait_down
+from gennostr.otp.clock import clock
+from gennostr.otp.messages import Cast, StopRequest
+from gennostr.otp.names import Target, resolve
+from gennostr.otp.outcomes import check_seconds
+from gennostr.otp.process import MonitorRef, Process, check_fence, current, fenced, this_process
+from gennostr.otp.reasons import NORMAL
+from gennostr.otp.system import GetState, GetStatus, ReplaceState, Resume, Status, Suspend, SystemMessage
+
+
+class Pid(pykka.ActorRef[Any]):
+    """The handle of one actor: a ``pykka.ActorRef`` that also calls, casts, links and stops.
+
+    ``process`` is what the library knows of the actor; it is not for users.
+    """
+
+    process: Process
+
+    def __repr__(self) -> str:
+        name = "" if self.process.name is None else f" {self.process.name!r}"
+        return f"<Pid {self.actor_class.__name__}#{self.process.number}{name}>"
+
+    __str__ = __repr__
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended: true until terminate has run, false once anybody was told."""
+        return not self.process.dead
+
+    def call(self, request: object, timeout: float | None = 5.0) -> Any:
+        """See `call`."""
+        return _call(self, request, timeout)
+
+    async def call_async(self, request: object, timeout: float | None = 5.0) -> Any:  # noqa: ASYNC109
+        """Like `call`, but for coroutines: the event loop goes on meanwhile."""
+        return await calls.call_async(self, request, timeout)
+
+    def cast(self, request: object) -> None:
+        """See `cast`."""
+        if not fenced():
+            self.process.deliver(Cast(request))
+
+    def send(self, message: object) -> None:
+        """See `send`."""
+        if not fenced():
+            self.process.deliver(message)
+
+    tell = send
+
+    def exit(self, reason: object) -> None:
+        """Send an exit signal: NORMAL is ignored, KILL cannot be, any other ends who does not trap exits."""
+        me = current()
+        if me is None or not me.dead:
+            self.process.signal(me, reason)
+
+    def ask(self, message: object, *, block: bool = True, timeout: float | None = None) -> Any:  # type: ignore[override]
+        """Call as pykka does: no timeout unless given, and a future with ``block=False``."""
+        if block:
+            return _call(self, message, timeout)
+        future = pykka.ThreadingFuture[Any]()
+
+        def done() -> None:
+            try:
+                value = pending[0].result(self)
+            except CallExit as error:
+                future.set_exception((CallExit, error, None))
+            else:
+                if isinstance(value, calls.Failure):
+                    future.set_exception((type(value.exception), value.exception, None))
+                else:
+                    future.set(value)
+
+        # The reply may come before request() has returned, so `done` waits for the name it reads.
+        pending: list[calls.Request] = []
+        deferred = _Deferred(done)
+        try:
+            pending.append(calls.request(self, message, deferred.arrive))
+        except (NoProcess, CallingSelf) as error:
+            future.set_exception((type(error), error, None))
+        else:
+            deferred.arrive()
+        return future
+
+    def stop(  # type: ignore[override]
+        self, reason: object = NORMAL, timeout: float | None = None, *, block: bool | None = None
+    ) -> Any:
+        """See `stop`. With `block` given, as pykka's: False if it is dead already, or a future of that."""
+        if block is None:
+            stop(self, reason, timeout)
+            return True
+        if block:
+            try:
+                stop(self, reason, timeout)
+            except NoProcess:
+                return False
+            return True
+        future = pykka.ThreadingFuture[bool]()
+        alive = self.is_alive()
+        self.process.deliver(StopRequest(reason))
+        future.set_get_hook(lambda wait: alive and wait_down(self.process, wait) is not None)
+        return future
+
+    def get_state(self, timeout: float | None = 5.0) -> Any:
+        """Return the server's state; works while it is suspended too."""
+        return self._system(GetState(), timeout)
+
+    def replace_state(self, function: Any, timeout: float | None = 5.0) -> Any:
+        """Set the state to ``function(state)`` and return it; what that raises, is raised here alone."""
+        return self._system(ReplaceState(function), timeout)
+
+    def suspend(self, timeout: float | None = 5.0) -> None:
+        """Let messages wait until `resume`; only system messages and stop are handled meanwhile."""
+        self._system(Suspend(), timeout)
+
+    def resume(self, timeout: float | None = 5.0) -> None:
+        """End `suspend`."""
+        self._system(Resume(), timeout)
+
+    def get_status(self, timeout: float | None = 5.0) -> Status:
+        """Return what the server is doing."""
+        status = self._system(GetStatus(), timeout)
+        assert isinstance(status, Status)  # noqa: S101
+        return status
+
+    def _system(self, message: SystemMessage, timeout: float | None) -> Any:
+        return _call(self, message, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(block=True)
+
+
+class _Deferred:
+    """Runs a function when both its parties have arrived."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._first = calls.allocate_lock()
+
+    def arrive(self) -> None:
+        if not self._first.acquire(False):  # noqa: FBT003
+            self._function()
+
+
+def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
+    """Send `request` to ``handle_call`` of `target` and return the reply.
+
+    Waits `timeout` seconds; None waits for ever. `target` is a pid, a name or a via.
+
+    Raises:
+        NoProcess: it is dead or unknown (at once).
+        CallingSelf: it is the caller itself (at once).
+        CallExit: it ended before it replied.
+        CallTimeout: no reply in time; the server is unharmed, and a late reply reaches nobody.
+
+    """
+    return _call(target, request, timeout)
+
+
+def cast(target: Target, request: object) -> None:
+    """Send `request` to ``handle_cast`` of `target`; to the dead or unknown, silently nothing."""
+    process = resolve(target)
+    if process is not None and not fenced():
+        process.deliver(Cast(request))
+
+
+def send(target: Target, message: object) -> None:
+    """Send `message` to ``handle_info`` of `target`; to the dead or unknown, silently nothing."""
+    process = resolve(target)
+    if process is not None and not fenced():
+        process.deliver(message)
+
+
+def stop(target: Target, reason: object = NORMAL, timeout: float | None = None) -> None:
+    """Have `target` terminate with `reason` after what is queued already, and wait until it is dead.
+
+    Raises:
+        NoProcess: it is dead or unknown.
+        CallingSelf: it is the caller.
+        CallExit: it ended for another reason (a crash in terminate, say).
+        CallTimeout: it is not dead in `timeout` seconds; it will still stop.
+
+    """
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+    _await_stop(target, StopRequest(reason), timeout)
+
+
+def _await_stop(target: Target, message: StopRequest, timeout: float | None) -> None:
+    try:
+        _call(target, message, timeout, envelope=message)
+    except CallExit as exit_:
+        if exit_.reason is not message.reason and exit_.reason != message.reason:
+            raise
+
+
+def link(target: Target) -> None:
+    """Link the calling process to `target`: either's unclean end ends, or is told to, the other.
+
+    A dead or unknown target is an exit signal NOPROC to a caller that traps exits.
+
+    Raises:
+        NoProcess: the target is not there, and the caller does not trap exits.
+        RuntimeError: called in a plain thread.
+
+    """
+    me = this_process()
+    process = resolve(target)
+    if process is not None and not process.dead:
+        me.link(process)
+        return
+    if me.actor is None or not me.actor.trap_exit:
+        raise NoProcess(target)
+    if process is None:
+        raise NoProcess(target)
+    me.link(process)
+
+
+def unlink(target: Target) -> None:
+    """Take the link back; afterwards no exit comes through it."""
+    me = this_process()
+    process = resolve(target)
+    if process is not None:
+        me.unlink(process)
+
+
+def monitor(target: Target) -> MonitorRef:
+    """Have ``Down(ref, target, reason)`` sent to the calling process when `target` ends.
+
+    Monitors stack. A dead or unknown target gives a Down with NOPROC at once.
+    """
+    return this_process().monitor(resolve(target), target)
+
+
+def demonitor(ref: MonitorRef, *, flush: bool = False) -> None:
+    """Take a monitor back; a Down that is queued already still comes, unless `flush`."""
+    this_process().demonitor(ref, flush=flush)
+
+
+__all__ = [
+    "Pid", "call", "cast", "check_fence", "clock", "demonitor", "inspect", "link", "monitor", "send", "stop", "unlink",
+]  # fmt: skip

@@ -1,0 +1,326 @@
+"""Processes: life, links, monitors, exit signals, and the fence that stands for kill.
+
+A `Process` is what the library knows of one actor: its mailbox, who is linked to it, who watches it, which names
+it holds, and how it ended. It has no thread of its own; an actor's thread runs `enter` and becomes it.
+
+The rules of order, on which everything else rests:
+
+* A process dies once. `die` marks it dead under its lock, and whoever comes later finds it dead: nobody can
+  link to it, watch it or name it any more, so nobody can be forgotten by its death.
+* Names are released before anyone is told: who has seen an Exit or a Down finds the name free.
+* Watchers (monitors, waiting calls) are told before links. What a process sent before it died is in the
+  receiver's mailbox before its Exit or Down, because `die` runs after it in the same thread, or, where it is
+  killed, because nothing that it sends afterwards is delivered.
+* No two process locks are ever held at once: a link is written first on the own side, then on the other, and
+  taken back if the other is found dead.
+
+A thread cannot be killed. Kill is a fence: `die` runs in the killer's thread, and from then on what the abandoned
+thread does through this library has no effect, because every effect asks `current` first whether it is dead.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+import pykka
+
+from gennostr.exceptions import CallExit
+from gennostr.otp import mailbox as mailboxes
+from gennostr.otp.clock import clock
+from gennostr.otp.mailbox import Mailbox
+from gennostr.otp.messages import WAKE, Down, Exit
+from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL
+
+if TYPE_CHECKING:
+    from gennostr.otp.pid import Pid
+
+logger = logging.getLogger(__name__)
+
+ABANDONED_AFTER = 0.2
+"""Seconds after which the thread of a killed process is reported if it still runs."""
+
+
+class Watcher(Protocol):
+    """Who is told once when a process dies."""
+
+    def down(self, process: "Process", reason: object) -> None:
+        """`process` died of `reason`. Runs in the dying (or killing) thread; must not block."""
+
+
+class Table(Protocol):
+    """Where a process is registered: see `gennostr.otp.names`."""
+
+    def release(self, key: object, process: "Process") -> None:
+        """Forget `key` if it is still that process's."""
+
+
+class Actor(Protocol):
+    """What a process asks of the actor that it belongs to."""
+
+    trap_exit: bool
+
+    def on_cancel(self) -> None:
+        """The process was killed; runs in the killer's thread."""
+
+
+class MonitorRef:
+    """One monitor: compares by identity, as references do."""
+
+    __slots__ = ("flushed", "owner", "target", "watched")
+
+    def __init__(self, owner: "Process", watched: "Process | None", target: object) -> None:
+        self.owner = owner
+        self.watched = watched
+        self.target = target
+        self.flushed = False
+
+    def down(self, process: "Process", reason: object) -> None:
+        """Tell the owner, unless it has taken the monitor back."""
+        del process
+        with self.owner.lock:
+            if self.owner.monitors.pop(self, 0) == 0:
+                return
+        self.owner.deliver(Down(self, self.target, reason))
+
+
+class Process:
+    """One actor's control block. `lock` protects `dead`, `reason`, `links`, `watchers`, `monitors`, `keys`."""
+
+    __slots__ = (
+        "actor", "dead", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
+        "parent", "pid", "reason", "thread", "watchers",
+    )  # fmt: skip
+
+    _numbers = count(1)
+
+    def __init__(self, pid: "Pid", actor: Actor, mailbox: Mailbox) -> None:
+        self.pid = pid
+        self.actor: Actor | None = actor
+        self.mailbox = mailbox
+        self.number = next(self._numbers)
+        self.name: object = None
+        self.parent: Process | None = None
+        self.lock = threading.Lock()
+        self.dead = False
+        self.reason: object = None
+        # The exit signal that ends a process which does not trap exits, before its next message.
+        self.interrupt: tuple[object] | None = None
+        self.links: dict[Process, None] = {}
+        self.watchers: dict[Watcher, None] = {}
+        self.monitors: dict[MonitorRef, None] = {}
+        self.keys: dict[tuple[Table, object], None] = {}
+        self.thread: int | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.pid)
+
+    # Messages.
+
+    def deliver(self, message: object) -> None:
+        """Put `message` in the mailbox; dropped if the process is dead."""
+        if not self.dead:
+            self.mailbox.put(message)
+
+    # Watchers and monitors.
+
+    def watch(self, watcher: Watcher) -> bool:
+        """Have `watcher` told of the death; False if the process is dead already."""
+        with self.lock:
+            if self.dead:
+                return False
+            self.watchers[watcher] = None
+            return True
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Take `watch` back."""
+        with self.lock:
+            self.watchers.pop(watcher, None)
+
+    def monitor(self, watched: "Process | None", target: object) -> MonitorRef:
+        """Monitor `watched`, named `target` in the Down; nobody there gives Down(NOPROC) at once."""
+        ref = MonitorRef(self, watched, target)
+        with self.lock:
+            if self.dead:
+                return ref
+            self.monitors[ref] = None
+        if watched is not self and (watched is None or not watched.watch(ref)):
+            ref.down(self, NOPROC)
+        return ref
+
+    def demonitor(self, ref: MonitorRef, *, flush: bool = False) -> bool:
+        """Take a monitor back; with `flush`, a Down that is queued already is not delivered either."""
+        with self.lock:
+            found = self.monitors.pop(ref, 0) != 0
+        if found and ref.watched is not None:
+            ref.watched.unwatch(ref)
+        ref.flushed = ref.flushed or flush
+        return found
+
+    # Links and exit signals.
+
+    def link(self, other: "Process") -> None:
+        """Link the two; a dead `other` is an exit signal NOPROC to this one."""
+        if other is self:
+            return
+        with self.lock:
+            if self.dead:
+                return
+            self.links[other] = None
+        with other.lock:
+            alive = not other.dead
+            if alive:
+                other.links[self] = None
+        if not alive:
+            self.signal(other, NOPROC, linked=True)
+        elif self.dead:  # killed meanwhile: its death may have missed the other side
+            other.unlink(self)
+
+    def unlink(self, other: "Process") -> bool:
+        """Take the link back on both sides; afterwards no exit signal comes through it."""
+        with self.lock:
+            found = self.links.pop(other, 0) != 0
+        with other.lock:
+            other.links.pop(self, None)
+        return found
+
+    def signal(self, sender: "Process | None", reason: object, *, linked: bool = False) -> None:
+        """Deliver an exit signal: by a link's death (`linked`) or by ``exit``."""
+        with self.lock:
+            if self.dead:
+                return
+            if linked and sender is not None and self.links.pop(sender, 0) == 0:
+                return  # unlinked meanwhile, or told already
+            if linked or reason is not KILL:
+                actor = self.actor
+                if actor is not None and actor.trap_exit:
+                    self.mailbox.put(Exit(None if sender is None else sender.pid, reason))
+                elif reason is not NORMAL or sender is self:
+                    # The first signal decides; it overtakes the messages that wait.
+                    if self.interrupt is None:
+                        self.interrupt = (reason,)
+                    self.mailbox.put(WAKE)
+                return
+        self.kill()
+
+    def kill(self) -> None:
+        """Die of KILLED, from any thread; see `abandoned` for what becomes of the thread."""
+        actor = self.actor
+        thread = self.thread
+        if thread is not None and thread != threading.get_ident():
+            _abandoned[self] = None
+        if not self.die(KILLED):
+            _abandoned.pop(self, None)
+            return
+        self.mailbox.put(WAKE)
+        if self in _abandoned:
+            if self.thread is None:  # it left between the look above and the entry
+                _abandoned.pop(self, None)
+            else:
+                try:
+                    clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
+                except RuntimeError:
+                    self._report_abandoned()
+        if actor is not None:
+            try:
+                actor.on_cancel()
+            except Exception:
+                logger.exception("on_cancel of %r failed", self.pid)
+
+    def _report_abandoned(self) -> None:
+        if self in _abandoned:
+            logger.warning("%r was killed, but its thread is still in a callback", self.pid)
+
+    def die(self, reason: object) -> bool:
+        """End the process: free its names, tell watchers and links. False if it is dead already."""
+        with self.lock:
+            if self.dead:
+                return False
+            self.dead = True
+            self.reason = reason
+            self.interrupt = None
+            links, self.links = self.links, {}
+            watchers, self.watchers = self.watchers, {}
+            monitors, self.monitors = self.monitors, {}
+            keys, self.keys = self.keys, {}
+            self.actor = None
+        pykka.ActorRegistry.unregister(self.pid)
+        for table, key in keys:
+            table.release(key, self)
+        for ref in monitors:
+            if ref.watched is not None:
+                ref.watched.unwatch(ref)
+        for watcher in watchers:
+            watcher.down(self, reason)
+        for other in links:
+            other.signal(self, reason, linked=True)
+        mailboxes.drop(self.mailbox)
+        return True
+
+    # The thread.
+
+    def enter(self) -> None:
+        """Make the calling thread this process's: what it does, the process does."""
+        self.thread = threading.get_ident()
+        _local.process = self
+
+    def leave(self) -> None:
+        """End what `enter` began."""
+        _local.process = None
+        self.thread = None
+        _abandoned.pop(self, None)
+
+
+class _Local(threading.local):
+    process: Process | None = None
+
+
+_local = _Local()
+_abandoned: dict[Process, None] = {}
+
+
+def current() -> Process | None:
+    """Return the process whose thread this is, or None in a plain thread."""
+    return _local.process
+
+
+def fenced() -> bool:
+    """Whether this is the abandoned thread of a dead process: what it does must have no effect."""
+    process = _local.process
+    return process is not None and process.dead
+
+
+def check_fence() -> Process | None:
+    """Return `current`; in an abandoned thread raise CallExit instead, which unwinds the callback."""
+    process = _local.process
+    if process is not None and process.dead:
+        raise CallExit(process.reason, process.pid)
+    return process
+
+
+def this_process() -> Process:
+    """Return the process that acts here.
+
+    Raises:
+        RuntimeError: a plain thread has none, so there is nobody to link, to name, or to tell.
+
+    """
+    process = check_fence()
+    if process is None:
+        raise RuntimeError("only a process can do that, and this is a plain thread")
+    return process
+
+
+def acting(process: Process, function: Callable[[], object]) -> object:
+    """Call `function` as `process` in this thread: how a process without a thread acts."""
+    before, _local.process = _local.process, process
+    try:
+        return function()
+    finally:
+        _local.process = before
+
+
+def abandoned() -> int:
+    """Return how many threads of killed processes have not ended yet."""
+    return len(_abandoned)

@@ -1,0 +1,36 @@
+"""Timers: messages that arrive later."""
+
+from functools import partial
+
+from gennostr.otp.clock import ScheduledCall, clock
+from gennostr.otp.names import resolve
+from gennostr.otp.outcomes import check_seconds
+from gennostr.otp.process import check_fence
+
+
+def send_after(delay: float, dest: object, message: object) -> ScheduledCall:
+    """Send `message` to `dest` (a pid, name or via) in `delay` seconds; return the timer.
+
+    A name is looked up when the timer fires. A timer for the dead or the unknown vanishes.
+
+    Raises:
+        TypeError, ValueError: `delay` is no number of seconds, zero or more; `dest` is no target.
+
+    """
+    check_fence()
+    check_seconds("delay", delay)
+    resolve(dest)
+    return clock().call_at(clock().monotonic() + delay, partial(_fire, dest, message))
+
+
+def _fire(dest: object, message: object) -> None:
+    process = resolve(dest)
+    if process is not None:
+        process.deliver(message)
+
+
+def cancel_timer(timer: ScheduledCall) -> float | None:
+    """Cancel; return the seconds that were left, or None if the timer has fired or was cancelled."""
+    if not timer.cancel():
+        return None
+    return max(0.0, timer.when - clock().monotonic())
