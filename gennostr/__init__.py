@@ -1,0 +1,133 @@
+"""Erlang-style actors for threaded Python, and a Nostr relay client that works like a GenServer."""
+
+from gennostr.client.events import REMOVE_RELAY
+from gennostr.client.frames import Close
+from gennostr.client.gen_nostr import GenNostr
+from gennostr.client.options import Options, Relay
+from gennostr.exceptions import (
+    AlreadyPresent,
+    AlreadyRegistered,
+    AlreadyStarted,
+    BadReturnValue,
+    CallError,
+    CallExit,
+    CallingSelf,
+    CallTimeout,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    ConnectionFault,
+    ConnectionLost,
+    ConnectTimeout,
+    FailedToStartChild,
+    GenNostrError,
+    HandshakeError,
+    MaxChildren,
+    MessageError,
+    NoProcess,
+    Overflow,
+    PingTimeout,
+    ProtocolError,
+    RelayNotFound,
+    RelayUrlError,
+    StartError,
+    SupervisorError,
+)
+from gennostr.otp.calls import reply
+from gennostr.otp.child_spec import ChildSpec
+from gennostr.otp.dynamic_supervisor import DynamicSupervisor
+from gennostr.otp.gen_server import GenServer
+from gennostr.otp.introspection import tree
+from gennostr.otp.messages import Down, Exit, Registered, Unregistered
+from gennostr.otp.names import via, whereis
+from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
+from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
+from gennostr.otp.process import abandoned
+from gennostr.otp.reasons import (
+    KILL,
+    KILLED,
+    NOPROC,
+    NORMAL,
+    SHUTDOWN,
+    TIMEOUT,
+    Shutdown,
+    is_clean,
+)
+from gennostr.otp.registry import Registry
+from gennostr.otp.supervisor import Supervisor
+from gennostr.otp.timers import cancel_timer, send_after
+from gennostr.run import run
+
+__all__ = [
+    "IGNORE",
+    "KILL",
+    "KILLED",
+    "NOPROC",
+    "NORMAL",
+    "REMOVE_RELAY",
+    "SHUTDOWN",
+    "TIMEOUT",
+    "AlreadyPresent",
+    "AlreadyRegistered",
+    "AlreadyStarted",
+    "BadReturnValue",
+    "CallError",
+    "CallExit",
+    "CallTimeout",
+    "CallingSelf",
+    "ChildNotFound",
+    "ChildRestarting",
+    "ChildRunning",
+    "ChildSpec",
+    "Close",
+    "ConnectTimeout",
+    "ConnectionFault",
+    "ConnectionLost",
+    "Down",
+    "DynamicSupervisor",
+    "Exit",
+    "FailedToStartChild",
+    "GenNostr",
+    "GenNostrError",
+    "GenServer",
+    "HandshakeError",
+    "MaxChildren",
+    "MessageError",
+    "NoProcess",
+    "NoReply",
+    "Ok",
+    "Options",
+    "Overflow",
+    "Pid",
+    "PingTimeout",
+    "ProtocolError",
+    "Registered",
+    "Registry",
+    "Relay",
+    "RelayNotFound",
+    "RelayUrlError",
+    "Reply",
+    "Shutdown",
+    "StartError",
+    "Stop",
+    "Supervisor",
+    "SupervisorError",
+    "Unregistered",
+    "abandoned",
+    "call",
+    "cancel_timer",
+    "cast",
+    "demonitor",
+    "is_clean",
+    "link",
+    "monitor",
+    "reply",
+    "run",
+    "send",
+    "send_after",
+    "stop",
+    "tree",
+    "unlink",
+    "via",
+    "whereis",
+]

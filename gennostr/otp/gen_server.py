@@ -205,6 +205,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         self._postponed: deque[object] = deque()
         # Handled before the mailbox's next: what was postponed, once resumed.
         self._ahead: deque[object] = deque()
+        # What a subclass took apart: one step is done after each message, so that neither waits for the other.
+        self._work: deque[Any] = deque()
 
     @property
     def pid(self) -> Pid:
@@ -293,6 +295,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                     return
                 if self._ahead and not self._suspended:
                     item = self._ahead.popleft()
+                elif self._work and not self._suspended and inbox.empty():
+                    self._step()
+                    continue
                 elif self._deadline is None:
                     if self._hibernate and inbox.empty():
                         gc.collect()
@@ -306,12 +311,13 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 if item is WAKE or process.interrupt is not None or process.dead:
                     continue
                 self._receive(item)
-                self._between()
+                if self._work and not self._suspended:
+                    self._step()
         except _End as end:
             self._finish(end.reason, end.answer)
 
-    def _between(self) -> None:
-        """Hook: runs after each message, before the next."""
+    def _step(self) -> None:
+        """Do one step of `_work`; a hook for servers that fill it."""
 
     def _receive(self, item: object) -> None:
         """Handle one item of the mailbox."""

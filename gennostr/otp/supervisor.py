@@ -121,13 +121,14 @@ class Intensity:
 class Child:
     """A child and its present process."""
 
-    __slots__ = ("pid", "restarting", "restarts", "spec")
+    __slots__ = ("budget", "pid", "restarting", "restarts", "spec")
 
     def __init__(self, spec: ChildSpec, pid: Pid | None) -> None:
         self.spec = spec
         self.pid = pid
         self.restarting = False
         self.restarts = 0
+        self.budget: Intensity | None = None
 
     def info(self) -> ChildInfo:
         """Return it as which_children tells it."""

@@ -1,0 +1,442 @@
+"""The connection: one actor, one thread, one WebSocket, one attempt.
+
+    dialling ──▶ open ──▶ closing ──▶ gone
+        └──────────┴─── told Ended ───▶┘
+
+Its thread alone reads, writes, pings and closes; while it dials, a `Dialler` does what blocks. It waits for its
+mailbox and its socket at once (`SocketMailbox`). A read is cut into frames, decoded, and told to the client as one
+batch; when the client has too much of that unhandled, the socket is not read until it has caught up, and TCP
+slows the relay down.
+
+The client is told `Connected` once, batches, and the end once: by `Ended` from here, or, where this actor crashes
+or is killed, by the watch that ``init`` put on it before anything could happen. When the end has been told, the url is
+free for the next attempt; a close handshake goes on behind that, in state closing, for ``close_timeout`` at most.
+"""
+
+import gc
+import socket
+import ssl
+from dataclasses import replace
+from enum import Enum
+from typing import Any, Final
+
+from gennostr.client.dialler import Dial, Dialler, shut_down
+from gennostr.client.events import (
+    REMOVE_RELAY,
+    Batch,
+    Connected,
+    ConnectionWatch,
+    Credit,
+    Ended,
+    Resume,
+)
+from gennostr.client.frames import (
+    PING,
+    PONG,
+    TEXT,
+    Close,
+    FrameReader,
+    Ping,
+    Pong,
+    encode_close,
+    encode_frame,
+)
+from gennostr.client.options import Relay
+from gennostr.client.outbox import FLUSH, Flush, Outbox
+from gennostr.client.socket_mailbox import SocketMailbox, SocketReady
+from gennostr.exceptions import ConnectionLost, ConnectTimeout, MessageError, PingTimeout, ProtocolError
+from gennostr.nostr.event import verify
+from gennostr.nostr.messages import EventMessage, RelayMessage, decode
+from gennostr.nostr.relay_url import redact
+from gennostr.otp.clock import ScheduledCall, clock
+from gennostr.otp.gen_server import GenServer
+from gennostr.otp.messages import Exit
+from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.process import Process
+from gennostr.otp.reasons import NORMAL
+from gennostr.otp.registry import RegistryPid
+from gennostr.otp.timers import send_after
+
+STABLE_AFTER: Final = 30.0
+"""Seconds after which a connection counts as stable, and the reconnect counter starts over."""
+READ_SIZE: Final = 64 * 1024
+WRITE_SIZE: Final = 64 * 1024
+STOP_TIMEOUT: Final = 1.0
+"""Seconds that a stop waits for the relay to answer the close frame; ``close_timeout`` may be shorter."""
+
+
+class Command(Enum):
+    """What a client tells its connections."""
+
+    READY = "handle_connect has run"
+    REMOVE = "close: the relay was removed"
+
+
+class Tick(Enum):
+    """What a connection's timers tell it."""
+
+    CONNECT = "connect_timeout is over"
+    KEEPALIVE = "time to look at the silence"
+    CLOSE = "close_timeout is over"
+    GARBAGE = "time to collect garbage"
+
+
+class Connection(GenServer[Any]):
+    """Start with ``Connection.start_link((client, registry, relay, outbox), name=via(registry, url, outbox))``."""
+
+    trap_exit = True
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return SocketMailbox()
+
+    def _actor_loop(self) -> None:
+        try:
+            super()._actor_loop()
+        finally:
+            self._close_socket()
+            self._dial_cancel()
+            self._inbox().close()
+
+    def _inbox(self) -> SocketMailbox:
+        inbox: Any = self.actor_inbox
+        assert isinstance(inbox, SocketMailbox)  # noqa: S101
+        return inbox
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sock: socket.socket | None = None
+        self._dial: Dial | None = None
+        self._timers: dict[Tick, ScheduledCall] = {}
+
+    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox]) -> InitOutcome[Any]:
+        """Have the client told of the end, whatever comes; then dial."""
+        self._client, self._registry, self._relay, self._outbox = init_arg
+        self._options = self._relay.options
+        self._status_text = "dialling"
+        self._told = False
+        self._out = b""
+        self._reader = FrameReader(self._options.max_message_size)
+        self._credit = Credit(self._process)
+        self._opened_at: float | None = None
+        self._last_read = 0.0
+        self._pinged = False
+        self._process.watch(ConnectionWatch(self._client, self._relay))
+        if self._client.dead:
+            return Stop(NORMAL)
+        for task, seconds in self._options.tasks.items():
+            assert task == "garbage_collector"  # noqa: S101 - Options knows no other
+            self._schedule(Tick.GARBAGE, seconds)
+        return Ok(None, continue_="dial")
+
+    def handle_continue(self, argument: str, state: Any) -> Outcome[Any]:
+        """Start the dialler."""
+        del argument, state
+        self._dial = Dial(self._relay, self._process)
+        self._schedule(Tick.CONNECT, self._options.connect_timeout)
+        self._dialler = Dialler.start_link(self._dial)
+        return None
+
+    def _status(self) -> Any:
+        status = super()._status()
+        return replace(status, state=f"{self._status_text} {redact(self._relay.url)}")
+
+    def on_cancel(self) -> None:
+        """Wake the thread: whatever it is blocked in ends with the socket."""
+        sock = self._sock
+        if sock is not None:
+            shut_down(sock)
+        self._dial_cancel()
+        self._cancel_timers()
+
+    def _dial_cancel(self) -> None:
+        dial = self._dial
+        if dial is not None:
+            dial.cancel()
+
+    # Messages.
+
+    def handle_cast(self, request: Command, state: Any) -> Outcome[Any]:
+        """Do what the client commands."""
+        del state
+        if request is Command.READY:
+            self._outbox.ready()
+            return None
+        # REMOVE: the client has told itself the end, and has taken the name away.
+        self._told = True
+        if self._sock is None:
+            return Stop(NORMAL)
+        return self._begin_closing(encode_close(1000))
+
+    def handle_info(self, message: Any, state: Any) -> Outcome[Any]:
+        """Go on with the socket, the dial or a timer."""
+        match message:
+            case SocketReady(readable, writable):
+                return self._socket_ready(readable=readable, writable=writable)
+            case Flush():
+                return self._write()
+            case Resume():
+                if self._status_text == "open":
+                    self._credit.paused = False
+                    self._watch()
+                return None
+            case Dial():
+                return self._dialled(message)
+            case Tick():
+                self._timers.pop(message, None)
+                return self._tick(message)
+            case Exit(pid, reason):
+                return self._exit(pid, reason)
+        return super().handle_info(message, state)
+
+    def _exit(self, pid: object, reason: object) -> Outcome[Any]:
+        if pid is self._registry:  # the name is gone: another attempt could run beside this one
+            return self._fail(ConnectionLost(f"the connection registry ended: {reason!r}"))
+        if reason is NORMAL or pid is not self._dialler:
+            return None
+        return self._fail(ConnectionLost(f"the dialler ended: {reason!r}"))
+
+    # Opening.
+
+    def _dialled(self, dial: Dial) -> Outcome[Any]:
+        if dial is not self._dial:
+            return None
+        self._cancel(Tick.CONNECT)
+        sock = dial.take()
+        self._dial = None
+        if sock is None:
+            return self._fail(dial.error or ConnectionLost("the dial was cancelled"))
+        self._sock = sock
+        self._status_text = "open"
+        now = clock().monotonic()
+        self._opened_at = self._last_read = now
+        self._relay = replace(self._relay, connected_at=clock().time())
+        self._client.deliver(Connected(self._process, self._relay))
+        self._outbox.open(lambda: self._process.deliver(FLUSH))
+        self._schedule(Tick.KEEPALIVE, self._options.ping_interval)
+        self._watch()
+        return self._received(dial.rest) if dial.rest else None
+
+    # The socket.
+
+    def _watch(self) -> None:
+        read = not self._credit.paused or self._status_text == "closing"
+        self._inbox().watch(self._sock, read=read, write=bool(self._out))
+
+    def _socket_ready(self, *, readable: bool, writable: bool) -> Outcome[Any]:
+        if self._sock is None:
+            return None
+        if writable:
+            outcome = self._write()
+            if outcome is not None:
+                return outcome
+        return self._read() if readable else None
+
+    def _read(self) -> Outcome[Any]:
+        sock = self._sock
+        assert sock is not None  # noqa: S101
+        try:
+            data = sock.recv(READ_SIZE)
+            # poll does not see what TLS has decrypted already.
+            while isinstance(sock, ssl.SSLSocket) and sock.pending() and len(data) < READ_SIZE:
+                data += sock.recv(READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except OSError as error:
+            return self._lost(error)
+        if not data:
+            return self._lost(ConnectionLost("the relay ended the connection without a close frame"))
+        return self._received(data)
+
+    def _lost(self, error: Exception) -> Outcome[Any]:
+        if self._status_text == "closing":
+            return Stop(NORMAL)
+        return self._fail(error)
+
+    def _received(self, data: bytes) -> Outcome[Any]:
+        """Deliver what `data` completes."""
+        self._last_read = clock().monotonic()
+        self._pinged = False
+        messages: list[RelayMessage | MessageError] = []
+        end: Close | ProtocolError | None = None
+        for item in self._reader.receive(data):
+            if type(item) is bytes:
+                messages.append(self._decode(item))
+            elif isinstance(item, Ping):
+                # One pong at a time: a relay that pings without end and does not read must not fill our memory.
+                if len(self._out) < WRITE_SIZE:
+                    self._out += encode_frame(PONG, item.payload)
+            elif not isinstance(item, Pong):
+                assert isinstance(item, Close | ProtocolError)  # noqa: S101
+                end = item
+        if self._status_text == "closing":
+            return None if end is None else Stop(NORMAL)
+        if messages:
+            size = len(data)
+            self._credit.give(size)
+            self._client.deliver(Batch(self._process, self._relay, messages, size, self._credit))
+        if isinstance(end, ProtocolError):
+            self._tell(end, error=end)
+            return self._begin_closing(encode_close(end.code, end.reason))
+        if end is not None:
+            self._tell(end)
+            return self._begin_closing(encode_close(1000 if end.code is None else end.code))
+        if self._credit.spent():
+            self._credit.paused = True
+            # Looked at once more, for the client may have caught up before it could see the pause.
+            self._credit.paused = self._credit.spent()
+        outcome = self._write() if self._out else None
+        self._watch()
+        return outcome
+
+    def _decode(self, payload: bytes) -> RelayMessage | MessageError:
+        try:
+            message = decode(payload)
+            if self._options.verify and type(message) is EventMessage:
+                verify(message.event)
+        except MessageError as error:
+            return error
+        return message
+
+    def _write(self) -> Outcome[Any]:
+        """Send what waits, as far as the socket takes it."""
+        sock = self._sock
+        if sock is None:
+            return None
+        try:
+            while True:
+                if len(self._out) < WRITE_SIZE and self._status_text == "open":
+                    payloads = self._outbox.take(WRITE_SIZE)
+                    self._out += b"".join([encode_frame(TEXT, payload) for payload in payloads])
+                if not self._out:
+                    break
+                sent = sock.send(self._out)
+                self._out = self._out[sent:]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            return self._lost(error)
+        self._watch()
+        return None
+
+    # The end.
+
+    def _tell(self, reason: object, *, error: object = None) -> None:
+        """Tell the client the end, once, and free the url."""
+        if self._told:
+            return
+        self._told = True
+        relay = self._relay
+        if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
+            relay = replace(relay, reconnect_counter=0)
+        self._registry.table.release(relay.url, self._process)
+        self._client.deliver(Ended(self._process, relay, reason, error))
+
+    def _fail(self, error: BaseException) -> Outcome[Any]:
+        self._tell(error, error=error)
+        return Stop(NORMAL)
+
+    def _begin_closing(self, close_frame: bytes) -> Outcome[Any]:
+        """Send the close frame and wait for the relay's, or for the end."""
+        self._status_text = "closing"
+        self._cancel(Tick.KEEPALIVE)
+        self._out += close_frame
+        self._schedule(Tick.CLOSE, self._options.close_timeout)
+        outcome = self._write()
+        if outcome is None and self._reader.over:
+            self._half_close()  # the relay's close frame was read: nothing is to come
+        return outcome
+
+    def _half_close(self) -> None:
+        if self._sock is not None and not self._out and not isinstance(self._sock, ssl.SSLSocket):
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+    def terminate(self, reason: Any, state: Any) -> None:
+        """Close in good order where there is still somebody to close to."""
+        del reason, state
+        self._cancel_timers()
+        if self._status_text == "open":
+            self._out += encode_close(1000)
+            self._status_text = "closing"
+            if self._write() is None:
+                self._await_end()
+        if self._dial is not None:
+            self._dialler.process.kill()
+
+    def _await_end(self) -> None:
+        """Read until the relay's close frame or end, for a short time: a reset would destroy our close frame."""
+        deadline = clock().monotonic() + min(self._options.close_timeout, STOP_TIMEOUT)
+        inbox = SocketMailbox()
+        try:
+            while self._sock is not None:
+                inbox.watch(self._sock, read=True, write=bool(self._out))
+                ready = clock().take(inbox, deadline)
+                assert isinstance(ready, SocketReady)  # noqa: S101
+                if self._socket_ready(readable=ready.readable, writable=ready.writable) is not None:
+                    return
+        except Exception as error:  # queue.Empty: it did not answer in time
+            del error
+        finally:
+            inbox.close()
+
+    def _close_socket(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self._inbox().watch(None)
+            sock.close()
+
+    # Time.
+
+    def _schedule(self, tick: Tick, delay: float) -> None:
+        self._timers[tick] = send_after(delay, self.pid, tick)
+
+    def _cancel(self, tick: Tick) -> None:
+        timer = self._timers.pop(tick, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _cancel_timers(self) -> None:
+        for timer in list(self._timers.values()):
+            timer.cancel()
+        self._timers.clear()
+
+    def _tick(self, tick: Tick) -> Outcome[Any]:
+        match tick:
+            case Tick.CONNECT:
+                if self._dial is None:
+                    return None
+                seconds = self._options.connect_timeout
+                url = redact(self._relay.url)
+                return self._fail(ConnectTimeout(f"{url}: not connected within {seconds} s"))
+            case Tick.KEEPALIVE:
+                return self._keep_alive()
+            case Tick.CLOSE:
+                return Stop(NORMAL)
+            case _:
+                gc.collect()
+                self._schedule(Tick.GARBAGE, self._options.tasks["garbage_collector"])
+                return None
+
+    def _keep_alive(self) -> Outcome[Any]:
+        """Ping a relay that has been silent; give up one that stays so."""
+        options = self._options
+        silence = clock().monotonic() - self._last_read
+        if self._pinged and not self._credit.paused:
+            return self._fail(
+                PingTimeout(f"nothing received for {silence:.1f} s, and no answer to a ping")
+            )
+        if silence < options.ping_interval or self._credit.paused:
+            # A socket that is not read because the client lags says nothing about the relay.
+            wait = options.ping_interval if self._credit.paused else options.ping_interval - silence
+            self._schedule(Tick.KEEPALIVE, wait)
+            return None
+        self._pinged = True
+        self._out += encode_frame(PING, b"")
+        self._schedule(Tick.KEEPALIVE, options.ping_timeout)
+        return self._write()
+
+
+__all__ = ["REMOVE_RELAY", "Command", "Connection"]

@@ -1,0 +1,245 @@
+"""GenNostr: a Nostr client that works like a GenServer.
+
+    from the relays                                 callback
+    ---------------                                 --------
+    the connection is up                            handle_connect(relay, state)
+    an error                                        handle_error(reason, relay, state)
+    the end of an attempt                           handle_disconnect(reason, relay, state)
+    EVENT, EOSE, OK, NOTICE, AUTH, CLOSED, COUNT    handle_event(message, relay, state), ...
+    any other message                               handle_unknown(message, relay, state)
+
+beside all of GenServer's. The connections' batches are taken apart here, one message for each message of the
+mailbox: a flood of events delays a call by one callback, not by the flood.
+
+Each attempt ends in one handle_disconnect: the first end that is told of a connection's process counts, be it the
+connection's own word, the user's removal or the process's death; what comes after it is dropped.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from gennostr.client.connection import Command
+from gennostr.client.events import (
+    REMOVE_RELAY,
+    Batch,
+    Connected,
+    ConnectionDown,
+    Ended,
+    ReconnectDue,
+    Removed,
+)
+from gennostr.client.options import Relay
+from gennostr.client.supervision import RelayFunctions, Tree
+from gennostr.exceptions import MessageError
+from gennostr.nostr.messages import (
+    AuthMessage,
+    ClosedMessage,
+    CountMessage,
+    EoseMessage,
+    EventMessage,
+    NoticeMessage,
+    OkMessage,
+    UnknownMessage,
+)
+from gennostr.otp.calls import wait_down
+from gennostr.otp.gen_server import GenServer
+from gennostr.otp.messages import Cast
+from gennostr.otp.names import Name
+from gennostr.otp.outcomes import NoReply, Ok, S, Stop
+from gennostr.otp.pid import Pid
+from gennostr.otp.process import Process, current
+from gennostr.otp.reasons import SHUTDOWN
+
+RelayOutcome = Ok[S] | NoReply[S] | Stop[S] | None
+
+_EVENTS = frozenset({Batch, Connected, ConnectionDown, Ended, Removed})
+
+
+class GenNostrPid(RelayFunctions, Pid):
+    """The handle of a client: a pid with the client's functions."""
+
+    def _connecting(self) -> Process | None:
+        return self._tree.connecting if current() is self.process else None
+
+
+class GenNostr(RelayFunctions, GenServer[S]):
+    """A client: subclass it, and give it callbacks."""
+
+    _pid_class = GenNostrPid
+
+    # The callbacks; each returns `Ok`, `NoReply`, `Stop`, or nothing.
+
+    def handle_connect(self, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle the opening of a connection."""
+
+    def handle_disconnect(self, reason: Any, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle the end of an attempt; the default reconnects unless the relay was removed."""
+        del state
+        if reason is not REMOVE_RELAY:
+            self.reconnect(relay)
+        return None
+
+    def handle_error(self, reason: Any, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle an error; where it ends the connection, handle_disconnect comes next."""
+
+    def handle_event(self, message: EventMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle an EVENT (NIP-01)."""
+
+    def handle_eose(self, message: EoseMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle an EOSE (NIP-01)."""
+
+    def handle_ok(self, message: OkMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle an OK (NIP-01)."""
+
+    def handle_notice(self, message: NoticeMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle a NOTICE (NIP-01)."""
+
+    def handle_auth(self, message: AuthMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle an AUTH challenge (NIP-42)."""
+
+    def handle_closed(self, message: ClosedMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle a CLOSED (NIP-01)."""
+
+    def handle_count(self, message: CountMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle a COUNT (NIP-45)."""
+
+    def handle_unknown(self, message: UnknownMessage, relay: Relay, state: S) -> RelayOutcome[S]:
+        """Handle any other message."""
+
+    @classmethod
+    def start(
+        cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None
+    ) -> GenNostrPid:
+        """Start a client; see `GenServer.start`."""
+        return super().start(init_arg, name, timeout)  # type: ignore[no-any-return]
+
+    @classmethod
+    def start_link(
+        cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None
+    ) -> GenNostrPid:
+        """Start a client linked to the calling process; see `GenServer.start_link`."""
+        return super().start_link(init_arg, name, timeout)  # type: ignore[no-any-return]
+
+    # Inside.
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tree = Tree(self._process)
+        pid = self.pid
+        assert isinstance(pid, GenNostrPid)  # noqa: S101
+        pid._tree = self._tree
+        # Attempts whose end was told, until their processes are dead.
+        self._ended: set[Process] = set()
+        self._handlers: dict[type, Callable[[Any, Relay, Any], Any]] = {
+            EventMessage: self.handle_event,
+            EoseMessage: self.handle_eose,
+            OkMessage: self.handle_ok,
+            NoticeMessage: self.handle_notice,
+            AuthMessage: self.handle_auth,
+            ClosedMessage: self.handle_closed,
+            CountMessage: self.handle_count,
+            UnknownMessage: self.handle_unknown,
+            MessageError: self.handle_error,
+        }
+        # The batch under way and the place in it.
+        self._batch: Batch | None = None
+        self._at = 0
+
+    def _init(self, init_arg: object) -> object:
+        self._tree.start()
+        return self.init(init_arg)
+
+    def _children(self) -> tuple[object, ...]:
+        return (self._tree.primary,)
+
+    def _connecting(self) -> Process | None:
+        return self._tree.connecting if current() is self._process else None
+
+    def _terminate(self, reason: object) -> None:
+        try:
+            super()._terminate(reason)
+        finally:
+            # In order, and before the client is dead: who sees its end finds the sockets closed.
+            primary = self._tree.primary
+            if primary is not None:
+                self._process.unlink(primary.process)
+                primary.process.signal(self._process, SHUTDOWN)
+                wait_down(primary.process, None)
+
+    def _receive_info(self, message: object) -> None:
+        kind = type(message)
+        if kind in _EVENTS:
+            self._work.append(message)
+        elif kind is ReconnectDue:
+            assert isinstance(message, ReconnectDue)  # noqa: S101
+            self._tree.due(message.url)
+        else:
+            super()._receive_info(message)
+
+    def _step(self) -> None:
+        """Handle one event: a message of a batch, or what else a connection tells."""
+        self._deadline = None
+        self._hibernate = False
+        batch = self._work[0]
+        if type(batch) is not Batch:
+            self._work.popleft()
+            self._last = batch
+            self._event(batch)
+            return
+        if batch.process in self._ended:
+            self._at = len(batch.messages)  # told after the end: dropped
+        else:
+            message = batch.messages[self._at]
+            self._at += 1
+            self._last = message
+            handler = self._handlers[type(message)]
+            outcome = self._run(handler, message, batch.relay, self._state)
+            if outcome is not None:
+                self._follow(outcome, ok=True)
+        if self._at >= len(batch.messages):
+            self._at = 0
+            self._work.popleft()
+            batch.credit.take(batch.size)
+
+    def _event(self, event: object) -> None:
+        match event:
+            case Connected(process, relay):
+                if process not in self._ended:
+                    self._connected(process, relay)
+            case Ended(process, relay, reason, error):
+                if process not in self._ended:
+                    self._ended.add(process)
+                    self._disconnected(relay, reason, error)
+            case Removed(process, relay):
+                self._removed(process, relay)
+            case ConnectionDown(process, relay, reason):
+                if process in self._ended:
+                    self._ended.discard(process)
+                else:
+                    self._disconnected(relay, reason, reason)
+
+    def _connected(self, process: Process, relay: Relay) -> None:
+        self._tree.connecting = process
+        try:
+            outcome = self._run(self.handle_connect, relay, self._state)
+        finally:
+            self._tree.connecting = None
+        self._follow(outcome, ok=True)
+        process.deliver(Cast(Command.READY))
+
+    def _disconnected(self, relay: Relay, reason: object, error: object) -> None:
+        if error is not None:
+            self._follow(self._run(self.handle_error, error, relay, self._state), ok=True)
+        self._follow(self._run(self.handle_disconnect, reason, relay, self._state), ok=True)
+
+    def _removed(self, process: Process | None, relay: Relay) -> None:
+        if process is not None and process in self._ended:
+            # It had ended by itself, and was told so, while it was being removed: what is left is to give up
+            # the attempt that handle_disconnect may have asked for since.
+            pending = self._tree.take(relay.url)
+            if pending is None:
+                return
+            pending[1].cancel()
+        elif process is not None:
+            self._ended.add(process)
+        self._disconnected(relay, REMOVE_RELAY, None)

@@ -1,0 +1,139 @@
+"""The options of a relay, and the relay as a value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from gennostr.nostr.relay_url import normalize_url, redact
+
+_WEBSOCKET_OPTIONS = frozenset(
+    {"cookie", "headers", "host", "origin", "proxy", "sockopt", "sslopt", "subprotocols"}
+)
+_TASKS = frozenset({"garbage_collector"})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to connect to a relay. Times are seconds, sizes are bytes.
+
+    Raises:
+        TypeError: an option of that name does not exist, or its value has the wrong type.
+        ValueError: its value cannot be; the message names both.
+
+    """
+
+    websocket: Mapping[str, Any] = field(default_factory=dict)
+    """For websocket-client: headers, cookie, host, origin, subprotocols, sslopt, sockopt; and proxy, the
+    url of an HTTP proxy."""
+    reconnect: tuple[float, ...] = (0.5, 1.0, 5.0, 10.0, 30.0)
+    """The delays before the attempts to reconnect; the last repeats."""
+    tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0})
+    """What the connection does every so many seconds."""
+    connect_timeout: float = 15.0
+    """For DNS, TCP, TLS and the upgrade together."""
+    ping_interval: float = 30.0
+    """Silence after which the relay is pinged."""
+    ping_timeout: float = 30.0
+    """More silence after which the connection is given up."""
+    close_timeout: float = 3.0
+    """How long the relay may take to answer a close frame."""
+    max_message_size: int = 5 * 1024 * 1024
+    """Of a received message, assembled."""
+    max_handshake_size: int = 64 * 1024
+    """Of the answer to the upgrade."""
+    max_queue_size: int = 1024 * 1024
+    """Of the messages that wait to be sent."""
+    max_queue_messages: int = 1024
+    """The number of messages that wait to be sent."""
+    verify: bool = False
+    """Whether ids and signatures of events are checked before anything else sees them."""
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout", "ping_interval", "ping_timeout", "close_timeout"):
+            _check_number(name, getattr(self, name), least=0.0, strict=name != "close_timeout")
+        for name in ("max_message_size", "max_handshake_size", "max_queue_size", "max_queue_messages"):
+            _check_number(name, getattr(self, name), least=1, kinds=(int,))
+        if not isinstance(self.verify, bool):
+            raise TypeError(f"verify must be True or False, not {self.verify!r}")
+        if isinstance(self.reconnect, str) or not hasattr(self.reconnect, "__iter__"):
+            raise TypeError(f"reconnect must be a list of seconds, not {self.reconnect!r}")
+        object.__setattr__(self, "reconnect", tuple(self.reconnect))
+        if not self.reconnect:
+            raise ValueError("reconnect must hold at least one delay")
+        for delay in self.reconnect:
+            _check_number("reconnect", delay, least=0.0)
+        _check_mapping("tasks", self.tasks, _TASKS)
+        for task, seconds in self.tasks.items():
+            _check_number(f"tasks[{task!r}]", seconds, least=0.0, strict=True)
+        _check_mapping("websocket", self.websocket, _WEBSOCKET_OPTIONS)
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """Return options, or say which name is none."""
+        known = {each.name for each in fields(cls)}
+        for name in options:
+            if name not in known:
+                raise TypeError(f"unknown option {name!r}: the options are {', '.join(sorted(known))}")
+        return cls(**options)
+
+
+def _check_number(
+    name: str,
+    value: object,
+    *,
+    least: float,
+    strict: bool = False,
+    kinds: tuple[type, ...] = (int, float),
+) -> None:
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    number: Any = value
+    if not (number > least if strict else number >= least):
+        raise ValueError(f"{name} must be {'over' if strict else 'at least'} {least}, not {value!r}")
+
+
+def _check_mapping(name: str, value: object, known: frozenset[str]) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, not {value!r}")
+    for key in value:
+        if key not in known:
+            raise ValueError(f"{name} has no {key!r}: it takes {', '.join(sorted(known))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A relay: its normalized url, its options, and how it stands.
+
+    ``connected_at``: seconds since 1970, None before the connection is up. ``reconnect_counter``: attempts to
+    reconnect since it last was up for a while.
+    """
+
+    url: str
+    options: Options = field(default_factory=Options)
+    connected_at: float | None = None
+    reconnect_counter: int = 0
+
+    @classmethod
+    def new(cls, url: str, options: Options | None = None, **more: Any) -> Self:
+        """Return a relay with `url` normalized; options come as `Options` or by name.
+
+        Raises:
+            TypeError, ValueError: the url (`RelayUrlError`) or an option is none.
+
+        """
+        if options is not None and not isinstance(options, Options):
+            raise TypeError(f"options must be Options, not {options!r}")
+        if options is None:
+            options = Options.of(**more)
+        elif more:
+            Options.of(**more)
+            options = replace(options, **more)
+        return cls(normalize_url(url), options)
+
+    @staticmethod
+    def normalize_url(url: str) -> str:
+        """Return the one spelling of `url`; see `gennostr.nostr.relay_url`."""
+        return normalize_url(url)
+
+    def __repr__(self) -> str:
+        return f"<Relay {redact(self.url)}>"

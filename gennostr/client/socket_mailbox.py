@@ -1,0 +1,111 @@
+"""A mailbox that waits for messages and for a socket at once.
+
+``get`` returns the next message, or, when none waits, a `SocketReady` as soon as the watched socket can be read or
+written. A writer wakes a sleeping reader through a pipe; nothing is written while the reader is awake.
+
+The order that makes this safe: the reader says that it sleeps, then looks at the queue once more, then polls; a
+writer appends, then looks whether the reader sleeps. So either the reader sees the message or the writer sees the
+sleeper.
+"""
+
+import os
+import select
+import socket
+import threading
+from collections import deque
+from dataclasses import dataclass
+from queue import Empty
+
+_READ = select.POLLIN | select.POLLPRI
+
+
+@dataclass(frozen=True, slots=True)
+class SocketReady:
+    """The watched socket can be read (or has ended), or written."""
+
+    readable: bool
+    writable: bool
+
+
+class SocketMailbox:
+    """See `gennostr.otp.mailbox.Mailbox`."""
+
+    def __init__(self) -> None:
+        self._items: deque[object] = deque()
+        self._sleeping = False
+        # Protects the pipe against being written after it was closed, and its number given away.
+        self._lock = threading.Lock()
+        self._closed = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll = select.poll()
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._watched: int | None = None
+
+    def put(self, item: object, /) -> None:
+        """Append `item`."""
+        self._items.append(item)
+        if self._sleeping:
+            with self._lock:
+                if not self._closed:
+                    try:
+                        os.write(self._wake_write, b"\0")
+                    except BlockingIOError:  # it is full of wake-ups already
+                        pass
+
+    def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
+        """Return the next message or `SocketReady`; raise ``queue.Empty`` where there is none (in time)."""
+        if self._items:
+            return self._items.popleft()
+        milliseconds = None if timeout is None else timeout * 1000
+        ready: list[tuple[int, int]] = []
+        self._sleeping = True
+        try:
+            if not self._items:
+                ready = self._poll.poll(milliseconds if block else 0)
+        finally:
+            self._sleeping = False
+        found: SocketReady | None = None
+        for descriptor, events in ready:
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)
+            else:
+                writable = bool(events & select.POLLOUT)
+                readable = bool(events & ~select.POLLOUT)
+                found = SocketReady(readable, writable)
+        if self._items:
+            return self._items.popleft()  # the socket is still ready at the next look
+        if found is not None:
+            return found
+        if block and timeout is None:
+            return self.get()
+        raise Empty
+
+    def empty(self) -> bool:
+        """Whether no message waits."""
+        return not self._items
+
+    def qsize(self) -> int:
+        """How many messages wait."""
+        return len(self._items)
+
+    def watch(self, sock: socket.socket | None, *, read: bool = False, write: bool = False) -> None:
+        """Wait for `sock` to be readable, writable or both; for neither, it is not looked at."""
+        if self._watched is not None:
+            self._poll.unregister(self._watched)
+            self._watched = None
+        if sock is not None and (read or write) and sock.fileno() >= 0:
+            self._poll.register(sock.fileno(), (_READ if read else 0) | (select.POLLOUT if write else 0))
+            self._watched = sock.fileno()
+
+    def close(self) -> None:
+        """Close the pipe; only the reader's thread may, when it reads no more."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._wake_read)
+                os.close(self._wake_write)
+
+    def __del__(self) -> None:
+        self.close()

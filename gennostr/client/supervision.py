@@ -1,0 +1,326 @@
+"""The tree below a client, and what its functions do with it.
+
+    PrimarySupervisor             one_for_one
+      ├── ConnectionRegistry      url → connection (with its outbox)
+      └── ConnectionSupervisor    one Connection per relay
+
+`Tree` is what the client, its handle and the actors below share: where the registry and the supervisor are now (they
+may be restarted), and which relays wait for their next attempt. Its methods run in the caller.
+"""
+
+import logging
+import random
+import threading
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from gennostr.client.connection import Command, Connection
+from gennostr.client.events import ReconnectDue, Removed
+from gennostr.client.options import Options, Relay
+from gennostr.client.outbox import Outbox
+from gennostr.exceptions import (
+    AlreadyRegistered,
+    AlreadyStarted,
+    CallError,
+    NoProcess,
+    Overflow,
+    RelayNotFound,
+)
+from gennostr.nostr.encoding import encode
+from gennostr.nostr.relay_url import normalize_url, redact
+from gennostr.otp.child_spec import ChildSpec
+from gennostr.otp.clock import ScheduledCall
+from gennostr.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorPid
+from gennostr.otp.messages import Cast
+from gennostr.otp.names import via
+from gennostr.otp.outcomes import check_seconds
+from gennostr.otp.pid import Pid
+from gennostr.otp.process import Process, check_fence
+from gennostr.otp.registry import Registry, RegistryPid
+from gennostr.otp.supervisor import Child, Flags, Intensity, Supervisor, SupervisorPid
+from gennostr.otp.timers import send_after
+
+logger = logging.getLogger(__name__)
+
+JITTER: Final = 0.25
+CRASHES: Final = 2
+CRASH_SECONDS: Final = 30.0
+"""A connection that crashes more than CRASHES times within so many seconds is left to the client's backoff."""
+
+
+class ConnectionRegistry(Registry):
+    """url → connection, unique."""
+
+
+class ConnectionSupervisor(DynamicSupervisor):
+    """Holds the connections. Each has a budget of restarts of its own: they share no intensity."""
+
+    def _may_restart(self, child: Child) -> bool | None:
+        if child.budget is None:
+            child.budget = Intensity(CRASHES, CRASH_SECONDS)
+        return True if child.budget.add() else None
+
+
+class PrimarySupervisor(Supervisor):
+    """Holds the registry and the connection supervisor."""
+
+    def init(self, init_arg: "Tree") -> Flags:
+        """Supervise the two."""
+        return self.children(
+            [
+                ChildSpec("ConnectionRegistry", init_arg.start_registry),
+                ChildSpec("ConnectionSupervisor", init_arg.start_supervisor, type="supervisor"),
+            ]
+        )
+
+
+class Tree:
+    """One client's tree. `_lock` protects `_pending`."""
+
+    def __init__(self, client: Process) -> None:
+        self.client = client
+        self.primary: SupervisorPid | None = None
+        self._registry: RegistryPid | None = None
+        self._supervisor: DynamicSupervisorPid | None = None
+        self._lock = threading.Lock()
+        # The relays in backoff, and what ends it.
+        self._pending: dict[str, tuple[Relay, ScheduledCall]] = {}
+        # The connection whose handle_connect runs now: what that sends goes first. Written by the client alone.
+        self.connecting: Process | None = None
+
+    # Start and stop.
+
+    def start(self) -> None:
+        """Start the tree, linked to the client; runs in the client."""
+        self.client.watch(self)
+        self.primary = PrimarySupervisor.start_link(self)
+
+    def start_registry(self) -> Pid:
+        """Start the registry; runs in the primary supervisor."""
+        self._registry = ConnectionRegistry.start_link()
+        return self._registry
+
+    def start_supervisor(self) -> Pid:
+        """Start the connection supervisor; runs in the primary supervisor."""
+        supervisor: DynamicSupervisorPid = ConnectionSupervisor.start_link()
+        self._supervisor = supervisor
+        return supervisor
+
+    def down(self, process: Process, reason: object) -> None:
+        """Drop the pending attempts: the client is dead (see `gennostr.otp.process.Watcher`)."""
+        del process, reason
+        with self._lock:
+            pending, self._pending = self._pending, {}
+        for _, timer in pending.values():
+            timer.cancel()
+
+    # Connections.
+
+    def connections(self) -> list[tuple[str, Process, Outbox]]:
+        """Return all connections."""
+        registry = self._registry
+        if registry is None or registry.process.dead:
+            return []
+        return [(str(key), process, outbox) for key, process, outbox in registry.table.entries()]  # type: ignore[misc]
+
+    def find(self, url: str) -> tuple[Process, Outbox] | None:
+        """Return the connection to `url`, if there is one."""
+        registry = self._registry
+        return None if registry is None else registry.table.lookup(url)  # type: ignore[return-value]
+
+    def open(self, relay: Relay) -> Pid:
+        """Start a connection, or return the one there is.
+
+        Raises:
+            NoProcess: the client is dead.
+            StartError: it could not be started (the system refused a thread or a descriptor).
+
+        """
+        tries = 5
+        while True:
+            found = self.find(relay.url)
+            if found is not None:
+                return found[0].pid
+            try:
+                supervisor = self._supervisor
+                if self.client.dead or supervisor is None or self.primary is None:
+                    raise NoProcess(self.client.pid)
+                spec = ChildSpec(relay.url, partial(self._start, relay), restart="transient")
+                return supervisor.start_child(spec)  # type: ignore[no-any-return]
+            except (AlreadyStarted, AlreadyRegistered) as there:
+                return there.pid  # type: ignore[no-any-return]
+            except CallError:
+                # The supervisor, or the registry, is being restarted: the primary answers when it is done.
+                tries -= 1
+                if tries == 0 or self.client.dead or self.primary is None:
+                    raise
+                self.primary.which_children()
+
+    def _start(self, relay: Relay) -> Pid:
+        """Start a connection; runs in the connection supervisor, for restarts too."""
+        registry = self._registry
+        assert registry is not None  # noqa: S101
+        options = relay.options
+        outbox = Outbox(relay.url, options.max_queue_size, options.max_queue_messages)
+        return Connection.start_link(  # type: ignore[no-any-return]
+            (self.client, registry, relay, outbox), name=via(registry, relay.url, outbox)
+        )
+
+    def take(self, url: str) -> tuple[Relay, ScheduledCall] | None:
+        """Remove and return a pending attempt."""
+        with self._lock:
+            return self._pending.pop(url, None)
+
+    def schedule(self, relay: Relay, delay: float | None = None) -> None:
+        """Start the delay before the next attempt, unless one is pending."""
+        delays = relay.options.reconnect
+        if delay is None:
+            delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
+            delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
+        following = replace(
+            relay, connected_at=None, reconnect_counter=relay.reconnect_counter + 1
+        )
+        with self._lock:
+            pending = self._pending.get(relay.url)
+            if self.client.dead or (pending is not None and delay > 0):
+                return
+            if pending is not None:
+                pending[1].cancel()
+            timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
+            self._pending[relay.url] = (following, timer)
+
+    def due(self, url: str) -> None:
+        """Make the attempt whose delay is over; runs in the client."""
+        pending = self.take(url)
+        if pending is None:
+            return  # cancelled, or made already
+        try:
+            self.open(pending[0])
+        except Exception:
+            logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
+            self.schedule(pending[0])
+
+
+class RelayFunctions:
+    """The functions of a client: the same in its callbacks and on its handle. They run in the caller."""
+
+    _tree: Tree
+
+    def add_relay(self, relay: str | Relay, **options: Any) -> Pid:
+        """Connect to a relay; return its connection, or the one that there is already.
+
+        `relay` is a url or a `Relay`; options are those of `Options`, by name.
+
+        Raises:
+            TypeError, ValueError: the url or an option is none; nothing is started.
+            NoProcess: the client is dead.
+
+        """
+        check_fence()
+        if isinstance(relay, Relay):
+            wanted = Relay.new(relay.url, relay.options, **options)
+        else:
+            wanted = Relay.new(relay, **options)
+        pending = self._tree.take(wanted.url)
+        if pending is not None:
+            pending[1].cancel()
+        return self._tree.open(wanted)
+
+    def remove_relay(self, relay: str | Relay) -> None:
+        """Close the connection, or give up the next attempt; handle_disconnect is told REMOVE_RELAY at once.
+
+        Raises:
+            RelayNotFound: there is neither.
+            TypeError, ValueError: `relay` is no relay.
+
+        """
+        check_fence()
+        url = _url(relay)
+        tree = self._tree
+        pending = tree.take(url)
+        if pending is not None:
+            pending[1].cancel()
+        found = tree.find(url)
+        if found is not None and tree._registry is not None:  # noqa: SLF001
+            process, _ = found
+            # Who takes the name away is the one who removes; the url is free for add_relay from here on.
+            if tree._registry.table.release(url, process):  # noqa: SLF001
+                tree.client.deliver(Removed(process, Relay(url)))
+                process.deliver(Cast(Command.REMOVE))
+                return
+        if pending is None:
+            raise RelayNotFound(redact(url))
+        tree.client.deliver(Removed(None, pending[0]))
+
+    def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
+        """Connect again after a while: the relay's next reconnect delay ±25 %, or `delay` seconds.
+
+        For use in handle_disconnect. There is one pending attempt per url; `delay=0` makes it now.
+
+        Raises:
+            TypeError, ValueError: `relay` or `delay` is no such thing.
+
+        """
+        check_fence()
+        if delay is not None:
+            check_seconds("delay", delay)
+        self._tree.schedule(relay if isinstance(relay, Relay) else Relay.new(relay), delay)
+
+    def list_relays(self) -> list[str]:
+        """Return the urls of all connections, also of those still connecting; none in backoff."""
+        return [url for url, _, _ in self._tree.connections()]
+
+    def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
+        """Send a message (JSON text, or a list that is encoded) to one relay.
+
+        Before the connection is up it is queued, and sent after what handle_connect sends.
+
+        Raises:
+            RelayNotFound: there is no connection to it.
+            Overflow: too much waits to be sent there already.
+            TypeError, ValueError: it is no message (`MessageError`), or `relay` no relay.
+
+        """
+        check_fence()
+        payload = encode(message)
+        url = _url(relay)
+        found = self._tree.find(url)
+        if found is None:
+            raise RelayNotFound(redact(url))
+        process, outbox = found
+        outbox.put(payload, first=process is self._connecting())
+
+    def broadcast_message(self, message: str | list[Any]) -> list[str]:
+        """Send a message to every connection; return the urls that it was queued for.
+
+        Raises:
+            Overflow: for one connection or more it was not queued; for all others it was.
+            TypeError, ValueError: it is no message.
+
+        """
+        check_fence()
+        payload = encode(message)
+        queued: list[str] = []
+        full: list[str] = []
+        for url, process, outbox in self._tree.connections():
+            try:
+                outbox.put(payload, first=process is self._connecting())
+            except Overflow as error:
+                full.append(str(error))
+            else:
+                queued.append(url)
+        if full:
+            raise Overflow("; ".join(full))
+        return queued
+
+    def _connecting(self) -> Process | None:
+        """Return the connection whose handle_connect is the caller."""
+        return None
+
+
+def _url(relay: str | Relay) -> str:
+    return relay.url if isinstance(relay, Relay) else normalize_url(relay)
+
+
+__all__ = ["Options", "RelayFunctions", "Tree"]

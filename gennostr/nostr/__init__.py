@@ -1,0 +1,39 @@
+"""The Nostr protocol: messages, events and urls. No threads, no sockets, no clock."""
+
+from gennostr.nostr.encoding import encode
+from gennostr.nostr.event import Event, event_id, public_key, serialize, sign, verify
+from gennostr.nostr.messages import (
+    AuthMessage,
+    ClosedMessage,
+    CountMessage,
+    EoseMessage,
+    EventMessage,
+    NoticeMessage,
+    OkMessage,
+    RelayMessage,
+    UnknownMessage,
+    decode,
+)
+from gennostr.nostr.relay_url import normalize_url, redact
+
+__all__ = [
+    "AuthMessage",
+    "ClosedMessage",
+    "CountMessage",
+    "EoseMessage",
+    "Event",
+    "EventMessage",
+    "NoticeMessage",
+    "OkMessage",
+    "RelayMessage",
+    "UnknownMessage",
+    "decode",
+    "encode",
+    "event_id",
+    "normalize_url",
+    "public_key",
+    "redact",
+    "serialize",
+    "sign",
+    "verify",
+]

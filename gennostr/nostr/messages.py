@@ -1,0 +1,142 @@
+"""What a relay sends (NIP-01, 42, 45): typed messages, decoded from a frame's bytes.
+
+Lenient where relays differ: what is optional may be missing at the end, and what is unknown may follow. An array that
+begins with another string is an `UnknownMessage`; anything else is a `MessageError`.
+
+The decoder does not check UTF-8 inside what it skips; the transport has checked the whole text before.
+"""
+
+import re
+from typing import Any, TypeAlias
+
+import msgspec
+
+from gennostr.exceptions import MessageError
+from gennostr.nostr.event import Event
+
+_PREFIX = re.compile(r"([a-z][a-z-]*): ")
+
+
+def _prefix(message: str) -> str | None:
+    match = _PREFIX.match(message)
+    return match[1] if match else None
+
+
+class EventMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="EVENT"):
+    """An event for a subscription."""
+
+    subscription_id: str
+    event: Event
+
+
+class EoseMessage(msgspec.Struct, frozen=True, array_like=True, tag="EOSE"):
+    """All stored events of a subscription were sent; `hints` as NIP-67 has them, or None."""
+
+    subscription_id: str
+    hints: Any = None
+
+
+class OkMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="OK"):
+    """An event was accepted, or why not."""
+
+    event_id: str
+    accepted: bool
+    message: str = ""
+
+    @property
+    def prefix(self) -> str | None:
+        """The machine-readable word before ": ", such as "duplicate" or "auth-required"."""
+        return _prefix(self.message)
+
+
+class ClosedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="CLOSED"):
+    """A subscription was ended by the relay."""
+
+    subscription_id: str
+    message: str = ""
+
+    @property
+    def prefix(self) -> str | None:
+        """The machine-readable word before ": ", such as "error" or "restricted"."""
+        return _prefix(self.message)
+
+
+class NoticeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="NOTICE"):
+    """A text for humans."""
+
+    message: str
+
+
+class AuthMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="AUTH"):
+    """A challenge to sign (NIP-42)."""
+
+    challenge: str
+
+
+class CountResult(msgspec.Struct, frozen=True, gc=False):
+    """The object of a COUNT."""
+
+    count: int
+    approximate: bool = False
+    hll: str | None = None
+
+
+class CountMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="COUNT"):
+    """How many events match (NIP-45)."""
+
+    subscription_id: str
+    result: CountResult
+
+    @property
+    def count(self) -> int:
+        """The number."""
+        return self.result.count
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the relay says that it is an estimate."""
+        return self.result.approximate
+
+    @property
+    def hll(self) -> str | None:
+        """The HyperLogLog registers (hex), if the relay gave them."""
+        return self.result.hll
+
+
+class UnknownMessage(msgspec.Struct, frozen=True):
+    """Any other array that begins with a string."""
+
+    label: str
+    arguments: tuple[Any, ...]
+
+
+Known: TypeAlias = (
+    EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage
+)
+RelayMessage: TypeAlias = Known | UnknownMessage
+
+_LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
+_decode_known = msgspec.json.Decoder(Known).decode
+_decode_any = msgspec.json.Decoder(list[Any]).decode
+
+
+def decode(data: bytes) -> RelayMessage:
+    """Return the message in one frame's payload.
+
+    Raises:
+        MessageError: it is not one; the message has the reason and the first bytes.
+
+    """
+    try:
+        return _decode_known(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason: Exception = error
+    if isinstance(reason, msgspec.ValidationError):
+        try:
+            parts = _decode_any(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            if parts and isinstance(parts[0], str) and parts[0] not in _LABELS:
+                return UnknownMessage(parts[0], tuple(parts[1:]))
+    raise MessageError(f"not a relay's message: {reason}: {bytes(data[:80])!r}") from None

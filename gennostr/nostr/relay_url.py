@@ -1,0 +1,86 @@
+"""Relay urls: one spelling for each relay, and one that shows no credentials."""
+
+import ipaddress
+import re
+
+from gennostr.exceptions import RelayUrlError
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
+    r"(?:(?P<user>[^/?#]*)@)?"
+    r"(?P<host>\[[^\]/?#@]*\]|[^:/?#@\[\]]*)"
+    r"(?::(?P<port>[^/?#@]*))?"
+    r"(?P<path>/[^?#]*)?"
+    r"(?:\?(?P<query>[^#]*))?"
+    r"(?:#.*)?"
+)
+_USER_INFO = re.compile(r"(?<=//)[^/?#]*@")
+_FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+_MAX_HOST = 253
+
+
+def redact(url: str) -> str:
+    """Return `url` without user info, for logs; never raises."""
+    return _USER_INFO.sub("", url)
+
+
+def normalize_url(url: str) -> str:
+    """Return the one spelling of `url`.
+
+    Scheme and host in lower case and ASCII (IDNA), no default port, no repeated and no trailing slashes (but the
+    bare root "/"), no fragment; the query and the user info stay as they are.
+
+    Raises:
+        TypeError: it is no text.
+        RelayUrlError: it is no ws or wss url; the message names it, without credentials, and what is wrong.
+
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"a relay url must be a text, not {url!r}")
+    if _FORBIDDEN.search(url):
+        raise _error(url, "has white space, a backslash or a control character")
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise _error(url, "has no scheme" if "://" not in url else "is malformed")
+    scheme = match["scheme"].lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise _error(url, f"must begin with wss:// or ws://, not {scheme}://")
+    host = _host(url, match["host"])
+    port = _port(url, match["port"])
+    user = "" if match["user"] is None else f"{match['user']}@"
+    shown_port = "" if port is None or port == _DEFAULT_PORTS[scheme] else f":{port}"
+    path = re.sub("/+", "/", match["path"] or "/").rstrip("/") or "/"
+    query = "" if match["query"] is None else f"?{match['query']}"
+    return f"{scheme}://{user}{host}{shown_port}{path}{query}"
+
+
+def _error(url: str, problem: str) -> RelayUrlError:
+    return RelayUrlError(f"relay url {redact(url)!r} {problem}")
+
+
+def _host(url: str, host: str) -> str:
+    if not host:
+        raise _error(url, "has no host")
+    if host.startswith("["):
+        try:
+            return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError:
+            raise _error(url, f"has an illegal IPv6 address: {host}") from None
+    try:
+        host = host.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        raise _error(url, f"has an illegal host name: {host!r}") from None
+    labels = host.removesuffix(".").split(".")
+    if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
+        raise _error(url, f"has an illegal host name: {host!r}")
+    return host
+
+
+def _port(url: str, port: str | None) -> int | None:
+    if not port:
+        return None
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536 or len(port) > 5:  # noqa: PLR2004
+        raise _error(url, f"has an illegal port: {port!r}")
+    return int(port)

@@ -1,0 +1,114 @@
+"""nostr-relay from PyPI, a second real relay with its own reading of the protocol, in a process.
+
+It has relay information (NIP-11) and no COUNT, and refuses in the old style: a NOTICE where others
+send CLOSED. The first real relay is `gennostr.cli.local_relay.LocalRelay`.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gennostr.cli.local_relay import HOST, free_port
+
+START_TIMEOUT = 60.0  # seconds: it migrates its database first
+STOP_TIMEOUT = 5.0
+POLL = 0.02
+
+CONFIGURATION = """\
+relay_name: gennostr test relay
+relay_description: nostr-relay under test
+max_event_size: 65536
+storage:
+  sqlalchemy.url: sqlite+aiosqlite:///{directory}/events.sqlite3
+  validators: [nostr_relay.validators.is_signed]
+verification: {{nip05_verification: disabled}}
+gunicorn: {{bind: "{host}:{port}", workers: 1, loglevel: warning}}
+"""
+
+# It takes five seconds to stop in order and leaves its worker when it is killed, so it runs in a
+# process group that a shell kills as a whole once our end of the pipe is closed, by us or by death.
+GUARD = '"$@" </dev/null & cat >/dev/null; kill -KILL 0'
+
+
+class NostrRelay:
+    """The same interface as LocalRelay: one port for good, and nothing kept across a restart."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"ws://{HOST}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory = tempfile.TemporaryDirectory(prefix="nostr-relay-")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._directory.cleanup()
+
+    def start(self) -> None:
+        """Return when the relay accepts connections."""
+        directory = Path(self._directory.name)
+        for leftover in directory.iterdir():
+            leftover.unlink()
+        configuration = directory / "config.yaml"
+        configuration.write_text(
+            CONFIGURATION.format(directory=directory, host=HOST, port=self.port)
+        )
+        program = Path(sys.executable).with_name("nostr-relay")
+        with (directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", GUARD, "guard", program, "-c", configuration, "serve"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                process_group=0,
+            )
+        if not self._wait(listening=True, timeout=START_TIMEOUT):
+            self.kill()
+            raise RuntimeError(f"nostr-relay did not start:\n{(directory / 'log').read_text()}")
+
+    def kill(self) -> None:
+        """Kill the relay's processes and return when its port is free."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        if not self._wait(listening=False, timeout=STOP_TIMEOUT):
+            raise RuntimeError(f"nostr-relay still listens on {self.url} after SIGKILL")
+
+    stop = kill  # it has nothing to lose, and stopping in order takes it five seconds
+
+    def restart(self) -> None:
+        """Start the relay anew, empty, on the same port."""
+        self.stop()
+        self.start()
+
+    def _wait(self, *, listening: bool, timeout: float) -> bool:
+        """Poll, for there is nothing to wait on: its worker is not our child."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if (probe.connect_ex((HOST, self.port)) == 0) is listening:
+                    return True
+            time.sleep(POLL)
+        return False
