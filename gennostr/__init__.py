@@ -56,7 +56,7 @@ from gennostr.otp.reasons import (
 from gennostr.otp.registry import Registry
 from gennostr.otp.supervisor import Supervisor
 from gennostr.otp.timers import cancel_timer, send_after
-from gennostr.run import run
+from gennostr.otp.program import run
 
 __all__ = [
     "IGNORE",

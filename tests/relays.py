@@ -5,6 +5,7 @@ send CLOSED. The first real relay is `gennostr.cli.local_relay.LocalRelay`.
 """
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -33,9 +34,10 @@ verification: {{nip05_verification: disabled}}
 gunicorn: {{bind: "{host}:{port}", workers: 1, loglevel: warning}}
 """
 
-# It takes five seconds to stop in order and leaves its worker when it is killed, so it runs in a
-# process group that a shell kills as a whole once our end of the pipe is closed, by us or by death.
-GUARD = '"$@" </dev/null & cat >/dev/null; kill -KILL 0'
+# It takes five seconds to stop in order, and killed, it leaves its worker behind. So it runs in a
+# process group, which a shell kills as a whole when the relay ends or when our end of the pipe is
+# closed, be it by our death.
+GUARD = '{ "$@" </dev/null; kill -KILL 0; } & cat >/dev/null; kill -KILL 0'
 
 
 class NostrRelay:
@@ -79,9 +81,12 @@ class NostrRelay:
                 cwd=directory,
                 process_group=0,
             )
-        if not self._wait(listening=True, timeout=START_TIMEOUT):
+        try:
+            self._await_answer()
+        except BaseException:
             self.kill()
-            raise RuntimeError(f"nostr-relay did not start:\n{(directory / 'log').read_text()}")
+            print((directory / "log").read_text())  # noqa: T201 - pytest shows it with the failure
+            raise
 
     def kill(self) -> None:
         """Kill the relay's processes and return when its port is free."""
@@ -93,8 +98,7 @@ class NostrRelay:
         process.wait()
         assert process.stdin is not None
         process.stdin.close()
-        if not self._wait(listening=False, timeout=STOP_TIMEOUT):
-            raise RuntimeError(f"nostr-relay still listens on {self.url} after SIGKILL")
+        self._await_silence()
 
     stop = kill  # it has nothing to lose, and stopping in order takes it five seconds
 
@@ -103,12 +107,26 @@ class NostrRelay:
         self.stop()
         self.start()
 
-    def _wait(self, *, listening: bool, timeout: float) -> bool:
-        """Poll, for there is nothing to wait on: its worker is not our child."""
-        deadline = time.monotonic() + timeout
+    def _await_answer(self) -> None:
+        """Return when a worker has answered a request: its port listens long before."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                raise RuntimeError("nostr-relay ended before it answered")
+            client = http.client.HTTPConnection(HOST, self.port, timeout=START_TIMEOUT)
+            with contextlib.closing(client), contextlib.suppress(ConnectionError):
+                client.request("GET", "/")
+                client.getresponse().read()
+                return
+            time.sleep(POLL)
+        raise TimeoutError(f"nostr-relay did not answer within {START_TIMEOUT:g} s")
+
+    def _await_silence(self) -> None:
+        """Return when nothing listens any more: the worker was not our child to wait for."""
+        deadline = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < deadline:
             with socket.socket() as probe:
-                if (probe.connect_ex((HOST, self.port)) == 0) is listening:
-                    return True
+                if probe.connect_ex((HOST, self.port)) != 0:
+                    return
             time.sleep(POLL)
-        return False
+        raise TimeoutError(f"{self.url} still listens {STOP_TIMEOUT:g} s after SIGKILL")

@@ -2,8 +2,9 @@
 
 There is no thread in it: what the relay does, the test does, in order, and nothing else happens.
 The kernel's backlog holds connections until the test accepts them, and its buffers hold what was
-sent until the test reads it. Every wait has a timeout in seconds and ends in a TimeoutError; the
-end of the connection, where a message was expected, is an EOFError.
+sent until the test reads it. Every wait has a timeout in seconds and ends in a TimeoutError; where
+a message was expected, the end of the connection is an EOFError and its reset a
+ConnectionResetError.
 
 A test reads like the dialogue it makes::
 
@@ -227,8 +228,8 @@ class Peer:
 
     def disconnect(self) -> None:
         """End the connection (FIN) without a close frame, and without TLS's close_notify."""
-        self._socket.settimeout(0)
         with contextlib.suppress(OSError):
+            self._socket.settimeout(0)
             # Closing with bytes unread would be a reset.
             while socket.socket.recv(self._socket, 65536):
                 pass
@@ -267,20 +268,21 @@ class Peer:
         return data
 
     def _fill(self, awaited: str, deadline: float) -> None:
+        """Read once into the buffer."""
         remaining = deadline - time.monotonic()
+        in_vain = f"waited for {awaited} in vain; unread is {bytes(self._buffer[:200])!r}"
         if remaining <= 0:
-            raise TimeoutError(f"waited for {awaited} in vain; read {bytes(self._buffer)!r}")
+            raise TimeoutError(in_vain)
         self._socket.settimeout(remaining)
         try:
             data = self._socket.recv(65536)
         except TimeoutError:
-            return self._fill(awaited, deadline)
+            raise TimeoutError(in_vain) from None
         except ssl.SSLEOFError:
-            data = b""  # TCP ended without close_notify
+            data = b""  # TCP ended without TLS's close_notify
         if not data:
             raise EOFError(f"waiting for {awaited}: the client ended the connection")
         self._buffer += data
-        return None
 
 
 def encode_frame(

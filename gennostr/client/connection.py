@@ -334,6 +334,7 @@ class Connection(GenServer[Any]):
 
     def _fail(self, error: BaseException) -> Outcome[Any]:
         self._tell(error, error=error)
+        self._status_text = "ended"
         return Stop(NORMAL)
 
     def _begin_closing(self, close_frame: bytes) -> Outcome[Any]:
@@ -363,6 +364,7 @@ class Connection(GenServer[Any]):
             self._status_text = "closing"
             if self._write() is None:
                 self._await_end()
+        self._close_socket()
         if self._dial is not None:
             self._dialler.process.kill()
 

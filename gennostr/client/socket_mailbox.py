@@ -56,8 +56,9 @@ class SocketMailbox:
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
         """Return the next message or `SocketReady`; raise ``queue.Empty`` where there is none (in time)."""
-        if self._items:
-            return self._items.popleft()
+        item = self._next()
+        if item is not None:
+            return item
         milliseconds = None if timeout is None else timeout * 1000
         ready: list[tuple[int, int]] = []
         self._sleeping = True
@@ -74,13 +75,21 @@ class SocketMailbox:
                 writable = bool(events & select.POLLOUT)
                 readable = bool(events & ~select.POLLOUT)
                 found = SocketReady(readable, writable)
-        if self._items:
-            return self._items.popleft()  # the socket is still ready at the next look
+        item = self._next()
+        if item is not None:
+            return item  # the socket is still ready at the next look
         if found is not None:
             return found
         if block and timeout is None:
             return self.get()
         raise Empty
+
+    def _next(self) -> object:
+        """Return the next message, or None; who kills the reader empties the queue beside it."""
+        try:
+            return self._items.popleft()
+        except IndexError:
+            return None
 
     def empty(self) -> bool:
         """Whether no message waits."""

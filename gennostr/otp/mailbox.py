@@ -8,7 +8,7 @@ nobody reading it when it cannot; what must not be lost that way, a call, does n
 watches the process, and hears of the death from there.
 """
 
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 
@@ -35,10 +35,8 @@ def create() -> Mailbox:
 
 def drop(mailbox: Mailbox) -> None:
     """Throw away what waits: its reader is dead."""
-    from queue import Empty  # noqa: PLC0415
-
     try:
-        while True:
+        while not mailbox.empty():
             mailbox.get(block=False)
-    except Empty:
+    except Empty:  # the reader, about to leave, took the last one
         pass

@@ -1,0 +1,42 @@
+"""The real relays, and a check after every test that it left nothing behind."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from gennostr.cli.local_relay import LocalRelay
+from tests import leaks
+from tests.relays import NostrRelay
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread, a process, a descriptor or an actor behind.
+
+    Autouse and function scope make it the first fixture of the test after those of wider scope:
+    what these hold is in the snapshot, and all others are torn down before the check.
+    """
+    before = leaks.Snapshot()
+    yield
+    leaks.check(before)
+
+
+@pytest.fixture
+def local_relay() -> Iterator[LocalRelay]:
+    """nostr-sdk's relay, fresh."""
+    with LocalRelay() as relay:
+        yield relay
+
+
+@pytest.fixture
+def two_local_relays() -> Iterator[tuple[LocalRelay, LocalRelay]]:
+    """Two of nostr-sdk's relays, fresh."""
+    with LocalRelay() as one, LocalRelay() as other:
+        yield one, other
+
+
+@pytest.fixture(scope="session")
+def nostr_relay() -> Iterator[NostrRelay]:
+    """nostr-relay, the same for all tests: it takes seconds to start."""
+    with NostrRelay() as relay:
+        yield relay

@@ -1,0 +1,88 @@
+"""What a test left behind: threads, child processes, file descriptors, actors.
+
+A `Snapshot` is what there is at one moment; `check` waits until nothing is there that was not in
+it. Processes and descriptors are read from /proc; where there is none, they go unchecked.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pykka
+
+POLL = 0.01  # seconds; there is no event for "a descriptor was closed"
+
+
+def threads() -> frozenset[threading.Thread]:
+    return frozenset(threading.enumerate())
+
+
+def children() -> frozenset[int]:
+    """Return the pids of our child processes, zombies included: nobody has waited for those."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            # "pid (name) state parent ...", and the name may hold anything.
+            _, _, rest = stat.read_text().rpartition(") ")
+            if int(rest.split()[1]) == os.getpid():
+                found.add(int(stat.parent.name))
+    return frozenset(found)
+
+
+def descriptors() -> frozenset[tuple[int, str]]:
+    found = set()
+    for entry in Path("/proc/self/fd").glob("*"):
+        with contextlib.suppress(OSError):  # the one that listed the directory
+            found.add((int(entry.name), str(entry.readlink())))
+    return frozenset(found)
+
+
+def actors() -> frozenset[str]:
+    return frozenset(str(actor) for actor in pykka.ActorRegistry.get_all())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What there is now."""
+
+    threads: frozenset[threading.Thread] = field(default_factory=threads)
+    children: frozenset[int] = field(default_factory=children)
+    descriptors: frozenset[tuple[int, str]] = field(default_factory=descriptors)
+    actors: frozenset[str] = field(default_factory=actors)
+
+
+def check(before: Snapshot, timeout: float = 5.0) -> None:
+    """Return once nothing is left that was not there before; AssertionError after the timeout."""
+    deadline = time.monotonic() + timeout
+    while left := left_behind(before, Snapshot()):
+        if time.monotonic() > deadline:
+            raise AssertionError("left behind:\n" + "\n".join(left))
+        time.sleep(POLL)
+
+
+def left_behind(before: Snapshot, after: Snapshot) -> list[str]:
+    """Describe each thing in after that is not in before."""
+    return [
+        *map(describe_thread, after.threads - before.threads),
+        *map(describe_child, after.children - before.children),
+        *(f"descriptor {fd}: {to}" for fd, to in sorted(after.descriptors - before.descriptors)),
+        *(f"actor {actor}" for actor in sorted(after.actors - before.actors)),
+    ]
+
+
+def describe_thread(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return f"thread {thread.name}, now at\n" + "".join(traceback.format_stack(frame))
+
+
+def describe_child(pid: int) -> str:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        command = ""
+    return f"process {pid}: {command or 'ended, and nobody waited for it'}"
