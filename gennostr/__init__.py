@@ -43,6 +43,7 @@ from gennostr.otp.names import via, whereis
 from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
 from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
 from gennostr.otp.process import abandoned
+from gennostr.otp.program import run
 from gennostr.otp.reasons import (
     KILL,
     KILLED,
@@ -56,7 +57,6 @@ from gennostr.otp.reasons import (
 from gennostr.otp.registry import Registry
 from gennostr.otp.supervisor import Supervisor
 from gennostr.otp.timers import cancel_timer, send_after
-from gennostr.otp.program import run
 
 __all__ = [
     "IGNORE",

@@ -68,9 +68,7 @@ class NostrRelay:
         for leftover in directory.iterdir():
             leftover.unlink()
         configuration = directory / "config.yaml"
-        configuration.write_text(
-            CONFIGURATION.format(directory=directory, host=HOST, port=self.port)
-        )
+        configuration.write_text(CONFIGURATION.format(directory=directory, host=HOST, port=self.port))
         program = Path(sys.executable).with_name("nostr-relay")
         with (directory / "log").open("wb") as log:
             self._process = subprocess.Popen(

@@ -195,9 +195,7 @@ class Peer:
         """Send a text frame."""
         self.send_frame(TEXT, text.encode())
 
-    def send_frame(
-        self, opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0
-    ) -> None:
+    def send_frame(self, opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> None:
         """Send one frame, legal or not; ``rsv`` is the three reserved bits as a number."""
         self.send_raw(encode_frame(opcode, payload, fin=fin, masked=masked, rsv=rsv))
 
@@ -285,9 +283,7 @@ class Peer:
         self._buffer += data
 
 
-def encode_frame(
-    opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0
-) -> bytes:
+def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> bytes:
     """Return one frame's bytes (section 5.2)."""
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     flag = 0x80 if masked else 0

@@ -119,9 +119,7 @@ def test_a_killed_local_relay_ends_its_connections_and_refuses_new_ones(
 
 
 @pytest.mark.parametrize("end", [LocalRelay.stop, LocalRelay.kill, lambda _: None])
-def test_a_local_relay_restarts_empty_on_its_port(
-    local_relay: LocalRelay, end: Callable[[LocalRelay], None]
-) -> None:
+def test_a_local_relay_restarts_empty_on_its_port(local_relay: LocalRelay, end: Callable[[LocalRelay], None]) -> None:
     url = local_relay.url
     publish(url, signed_event("lost"))
     end(local_relay)
@@ -166,9 +164,7 @@ def test_a_local_relay_whose_port_was_taken_says_so(local_relay: LocalRelay) -> 
 
 
 def run_program(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_the_program_says_when_nostr_sdk_is_missing() -> None:
@@ -303,9 +299,7 @@ def test_a_scripted_relay_that_nobody_calls_says_so(relay: ScriptedRelay) -> Non
         relay.accept(timeout=0.05)
 
 
-def test_a_scripted_relay_stops_listening_and_starts_again_on_its_port(
-    relay: ScriptedRelay, dial: Dial
-) -> None:
+def test_a_scripted_relay_stops_listening_and_starts_again_on_its_port(relay: ScriptedRelay, dial: Dial) -> None:
     relay.stop_listening()
     with pytest.raises(ConnectionRefusedError):
         connect(relay.url)

@@ -17,7 +17,7 @@ def _url(text: str) -> str:
 
 
 def _pubkey(text: str) -> str:
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):  # noqa: PLR2004
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
         raise argparse.ArgumentTypeError(f"not a public key of 64 hex digits: {text!r}")
     return text
 
@@ -31,9 +31,7 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gennostr", description="A Nostr relay client on actors.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "demo", help="start two relays, publish, lose one, reconnect, stop: all in a few seconds"
-    )
+    commands.add_parser("demo", help="start two relays, publish, lose one, reconnect, stop: all in a few seconds")
     listen = commands.add_parser("listen", help="print the events of relays until Ctrl-C")
     listen.add_argument("urls", metavar="URL", nargs="+", type=_url, help="wss://... or ws://...")
     listen.add_argument("--kinds", type=_count, nargs="+", help="only events of these kinds")
@@ -65,7 +63,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         sys.stderr.write(f"gennostr {parsed.command}: {type(error).__name__}: {error}\n")
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

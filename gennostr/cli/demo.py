@@ -18,7 +18,7 @@ TIME_LIMIT: Final = 18.0
 """Seconds for everything."""
 
 
-class Amiss(Exception):  # noqa: N818 - what the command reports
+class Amiss(Exception):
     """Something did not happen that should have."""
 
 
@@ -33,9 +33,7 @@ class Watcher(GenNostr[Counter[str]]):
             self.add_relay(url, reconnect=[0.5, 1.0, 1.0])
         return Ok(Counter())
 
-    def handle_call(
-        self, request: Any, from_: Any, state: Counter[str]
-    ) -> CallOutcome[Counter[str]]:
+    def handle_call(self, request: Any, from_: Any, state: Counter[str]) -> CallOutcome[Counter[str]]:
         """Answer now or when it has happened."""
         _, what, number = request
         if state[what] >= number:
@@ -57,17 +55,13 @@ class Watcher(GenNostr[Counter[str]]):
         self._happened("connects", f"{relay.url} connected", "green", state)
         return None
 
-    def handle_event(
-        self, message: EventMessage, relay: Relay, state: Counter[str]
-    ) -> RelayOutcome[Counter[str]]:
+    def handle_event(self, message: EventMessage, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
         """Show the event."""
         content = printable(message.event.content)
         self._happened("events", f"{relay.url} EVENT {message.event.id[:8]} {content}", "cyan", state)
         return None
 
-    def handle_ok(
-        self, message: OkMessage, relay: Relay, state: Counter[str]
-    ) -> RelayOutcome[Counter[str]]:
+    def handle_ok(self, message: OkMessage, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
         """Count what was accepted."""
         if message.accepted:
             state["accepted"] += 1
@@ -75,23 +69,17 @@ class Watcher(GenNostr[Counter[str]]):
             self._terminal.line(f"{relay.url} refused: {printable(message.message)}", "red")
         return None
 
-    def handle_eose(
-        self, message: EoseMessage, relay: Relay, state: Counter[str]
-    ) -> RelayOutcome[Counter[str]]:
+    def handle_eose(self, message: EoseMessage, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
         """Show the end of what was stored."""
         self._happened("eoses", f"{relay.url} EOSE {message.subscription_id}", "blue", state)
         return None
 
-    def handle_error(
-        self, reason: Any, relay: Relay, state: Counter[str]
-    ) -> RelayOutcome[Counter[str]]:
+    def handle_error(self, reason: Any, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
         """Show the error."""
         self._happened("errors", f"{relay.url} error: {printable(str(reason))}", "red", state)
         return None
 
-    def handle_disconnect(
-        self, reason: Any, relay: Relay, state: Counter[str]
-    ) -> RelayOutcome[Counter[str]]:
+    def handle_disconnect(self, reason: Any, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
         """Show the backoff, and reconnect."""
         delays = relay.options.reconnect
         delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
@@ -154,5 +142,3 @@ def _play(terminal: Terminal, deadline: float) -> str:
         terminal.status("")
     counts = ("connects", "events", "accepted", "eoses", "errors", "disconnects")
     return "saw " + ", ".join(f"{seen[name]} {name}" for name in counts)
-
-

@@ -59,6 +59,7 @@ class Listener(GenNostr[int]):
 
     def handle_eose(self, message: EoseMessage, relay: Relay, state: int) -> RelayOutcome[int]:
         """Say that stored events are over."""
+        del message
         self._note(f"{redact(relay.url)} end of stored events", "dim", state)
         return None
 

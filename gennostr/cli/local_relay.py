@@ -1,86 +1,50 @@
-"""A real relay in a process of its own: nostr-sdk's LocalRelay on 127.0.0.1, for the demo and for tests.
+"""A real Nostr relay on this machine, in a process of its own.
 
-``python -m gennostr.cli.local_relay --port 7777`` runs one until SIGTERM or the end of its standard input, so
-it never outlives the program that started it.
+The relay is nostr-sdk's: events, subscriptions, COUNT and authentication work, events are kept in
+memory and gone when it stops. `LocalRelay` starts, stops and kills it; from a shell it is ::
+
+    python -m gennostr.cli.local_relay --port 7447 [--auth]
+
+The two sides speak through three things only. The relay's process prints one line once: ``ready``
+and the url as soon as it accepts connections, or ``failed`` and the reason, and then exits with 1.
+SIGTERM ends it. And so does the end of its standard input, a pipe that its owner holds open: an
+owner that dies, however it dies, takes its relay along.
 """
 
 import argparse
 import asyncio
+import errno
 import os
-import select
+import secrets
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-START_TIMEOUT = 10.0
-STOP_TIMEOUT = 5.0
+if TYPE_CHECKING:
+    import nostr_sdk
+
+HOST = "127.0.0.1"
+START_TIMEOUT = 10.0  # seconds until the line must be there
+STOP_TIMEOUT = 5.0  # seconds from SIGTERM to SIGKILL
+ATTEMPTS = 20  # at a port that nobody else has taken meanwhile
 
 
 class LocalRelay:
-    """A relay at `url`; a context manager. It can be killed and started again on the same port."""
+    """A relay on one port of 127.0.0.1: chosen by the first start, kept by every later one.
+
+    A context manager: started on the way in, stopped on the way out. With ``auth`` it wants
+    authentication (NIP-42) for reading and writing. Not to be shared by threads.
+    """
 
     def __init__(self, *, auth: bool = False) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.url = f"ws://127.0.0.1:{self.port}/"
         self._auth = auth
+        self._port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start the relay; return when it accepts connections.
-
-        Raises:
-            RuntimeError: it did not start within 10 s; the message has what it said.
-
-        """
-        command = [sys.executable, "-m", "gennostr.cli.local_relay", "--port", str(self.port)]
-        if self._auth:
-            command.append("--auth")
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the program, which then stops the relay
-        )
-        assert self._process.stdout is not None  # noqa: S101
-        deadline = time.monotonic() + START_TIMEOUT
-        said = b""
-        while b"ready\n" not in said:
-            left = deadline - time.monotonic()
-            ready = left > 0 and select.select([self._process.stdout], [], [], left)[0]
-            chunk = os.read(self._process.stdout.fileno(), 4096) if ready else b""
-            if not chunk:
-                self.kill()
-                raise RuntimeError(f"no relay on port {self.port}: {said.decode(errors='replace')}")
-            said += chunk
-
-    def stop(self) -> None:
-        """Stop the relay in order."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the relay: its connections end without a close frame."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -90,58 +54,187 @@ class LocalRelay:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self.kill()
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port; RuntimeError before the first start."""
+        if self._port is None:
+            raise RuntimeError("a local relay has no port before its first start")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The relay's url; RuntimeError before the first start."""
+        return url_at(self.port)
+
+    def start(self) -> None:
+        """Return when the relay accepts connections.
+
+        Raises RuntimeError naming the reason when it runs already or cannot run (nostr-sdk is not
+        installed, the port is taken), and TimeoutError after 10 seconds.
+        """
+        if self._process is not None and self._process.poll() is None:
+            raise RuntimeError(f"the local relay {self.url} is running")
+        self.kill()  # collects a process that ended by itself
+        if self._port is not None:
+            self._process = _spawn(self._port, auth=self._auth)
+            return
+        for _ in range(ATTEMPTS):
+            port = free_port()
+            try:
+                self._process = _spawn(port, auth=self._auth)
+            except _PortTakenError:
+                continue  # somebody was quicker
+            self._port = port
+            return
+        raise RuntimeError(f"no free port for a local relay in {ATTEMPTS} attempts")
+
+    def stop(self) -> None:
+        """End the relay in order, within 5 seconds or else by force. Stopped: nothing happens."""
+        process, self._process = self._process, None
+        if process is not None:
+            _end(process, STOP_TIMEOUT)
+
+    def kill(self) -> None:
+        """End the relay at once by SIGKILL, as if its machine had failed. Stopped: nothing."""
+        process, self._process = self._process, None
+        if process is not None:
+            _end(process, 0.0)
+
+    def restart(self) -> None:
+        """Stop the relay if it runs and start it, empty, on the same port. Raises as start does."""
+        self.stop()
+        self.start()
 
 
-async def serve(port: int, *, auth: bool) -> None:
-    """Run the relay until SIGTERM or the end of standard input.
+def url_at(port: int) -> str:
+    """Return the url of a relay on `port`, spelled as clients do."""
+    return f"ws://{HOST}:{port}/"
 
-    Raises:
-        ImportError: nostr-sdk is not installed.
 
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now, and that no outgoing connection will be given.
+
+    Systems number outgoing connections from 32768 up. A relay's port must stay below: while the
+    relay is down, a client that keeps trying a port from that range can be given the same port as
+    its own end, and is then connected to itself.
     """
+    for _ in range(ATTEMPTS):
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError(f"no free port on {HOST} in {ATTEMPTS} attempts")
+
+
+class _PortTakenError(RuntimeError):
+    """The relay could not bind its port."""
+
+
+def _spawn(port: int, *, auth: bool) -> subprocess.Popen[bytes]:
+    # This file itself, not its name: it imports nothing of the package, so the child needs neither
+    # our sys.path nor our working directory; -P keeps its neighbours from passing for libraries.
+    command = [sys.executable, "-P", __file__, "--port", str(port), *(["--auth"] if auth else [])]
+    process = subprocess.Popen(  # noqa: S603 - our own file
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,  # Ctrl-C is its owner's to handle, who stops clients before relays
+    )
     try:
-        from nostr_sdk import (  # noqa: PLC0415 - an extra
-            LocalRelayBuilder,
-            LocalRelayBuilderNip42,
-            LocalRelayBuilderNip42Mode,
-            RateLimit,
-        )
-    except ImportError as error:
-        raise ImportError(
-            f"the relay needs nostr-sdk: pip install 'gennostr[demo]' ({error})"
-        ) from error
-    limit = RateLimit(max_reqs=500, notes_per_minute=100000)
-    builder = LocalRelayBuilder().addr("127.0.0.1").port(port).rate_limit(limit)
+        word, _, reason = _first_line(process).partition(" ")
+    except BaseException:
+        _end(process, 0.0)
+        raise
+    if word == "ready":
+        return process
+    _end(process, 0.0)
+    if f"os error {errno.EADDRINUSE}" in reason:
+        raise _PortTakenError(f"local relay on port {port}: {reason}")
+    raise RuntimeError(f"local relay on port {port}: {reason or 'ended without a word'}")
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    """Return the one line that the process prints, or "" if it ended without; then stop reading."""
+    assert process.stdout is not None  # noqa: S101 - opened as a pipe
+    deadline = time.monotonic() + START_TIMEOUT
+    line = b""
+    with process.stdout as stdout, selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError(f"the local relay did not start within {START_TIMEOUT:g} s")
+            chunk = os.read(stdout.fileno(), 4096)
+            if not chunk:
+                break
+            line += chunk
+    return line.decode(errors="replace").strip()
+
+
+def _end(process: subprocess.Popen[bytes], patience: float) -> None:
+    try:
+        if patience > 0:
+            process.terminate()
+            process.wait(patience)
+    except subprocess.TimeoutExpired:
+        pass  # it had its chance
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+async def _run(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
+    # Imported here: the demo extra may be missing, and the owner's side needs none of it.
+    import nostr_sdk  # noqa: PLC0415
+
+    unlimited = nostr_sdk.RateLimit(max_reqs=2**32 - 1, notes_per_minute=2**32 - 1)
+    builder = nostr_sdk.LocalRelayBuilder().addr(HOST).port(port).rate_limit(unlimited)
     if auth:
-        builder = builder.nip42(LocalRelayBuilderNip42(mode=LocalRelayBuilderNip42Mode.BOTH))
+        both = nostr_sdk.LocalRelayBuilderNip42Mode.BOTH
+        builder = builder.nip42(nostr_sdk.LocalRelayBuilderNip42(mode=both))
     relay = builder.build()
-    await relay.run()
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, done.set)
-
-    def read() -> None:
-        if not os.read(0, 4096):
-            done.set()
-
-    loop.add_reader(0, read)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await done.wait()
-    relay.shutdown()
+    await relay.run()  # returns when it listens; nostr-sdk's own threads serve
+    return relay
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--auth", action="store_true", help="require NIP-42 authentication")
+def main() -> int:
+    """Run a relay until SIGTERM, Ctrl-C or the end of standard input; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gennostr.cli.local_relay",
+        description="A Nostr relay on 127.0.0.1 that keeps its events in memory.",
+    )
+    parser.add_argument("--port", type=int, required=True, help="the port to listen on")
+    parser.add_argument("--auth", action="store_true", help="require authentication (NIP-42)")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, auth=arguments.auth))
+    if not 0 < arguments.port < 2**16:
+        parser.error(f"--port must be between 1 and 65535, not {arguments.port}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both are KeyboardInterrupt below
+    try:
+        relay = asyncio.run(_run(arguments.port, auth=arguments.auth))
+        try:
+            print(f"ready {url_at(arguments.port)}", flush=True)
+            while os.read(0, 4096):
+                pass  # what is written to it means nothing; only its end does
+        finally:
+            relay.shutdown()
+    except ModuleNotFoundError:
+        print("failed nostr-sdk is not installed: pip install 'gennostr[demo]'", flush=True)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        print(f"failed {error}", flush=True)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

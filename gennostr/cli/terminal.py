@@ -5,7 +5,14 @@ import sys
 import threading
 from typing import Final, TextIO
 
-COLOURS: Final = {"dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+COLOURS: Final = {
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "cyan": "36",
+}
 WIDTH: Final = 100
 
 

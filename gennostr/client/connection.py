@@ -44,7 +44,13 @@ from gennostr.client.frames import (
 from gennostr.client.options import Relay
 from gennostr.client.outbox import FLUSH, Flush, Outbox
 from gennostr.client.socket_mailbox import SocketMailbox, SocketReady
-from gennostr.exceptions import ConnectionLost, ConnectTimeout, MessageError, PingTimeout, ProtocolError
+from gennostr.exceptions import (
+    ConnectionLost,
+    ConnectTimeout,
+    MessageError,
+    PingTimeout,
+    ProtocolError,
+)
 from gennostr.nostr.event import verify
 from gennostr.nostr.messages import EventMessage, RelayMessage, decode
 from gennostr.nostr.relay_url import redact
@@ -121,6 +127,7 @@ class Connection(GenServer[Any]):
         self._opened_at: float | None = None
         self._last_read = 0.0
         self._pinged = False
+        self._process.name = redact(self._relay.url)  # shown in logs, where credentials must not be
         self._process.watch(ConnectionWatch(self._client, self._relay))
         if self._client.dead:
             return Stop(NORMAL)
@@ -427,9 +434,7 @@ class Connection(GenServer[Any]):
         options = self._options
         silence = clock().monotonic() - self._last_read
         if self._pinged and not self._credit.paused:
-            return self._fail(
-                PingTimeout(f"nothing received for {silence:.1f} s, and no answer to a ping")
-            )
+            return self._fail(PingTimeout(f"nothing received for {silence:.1f} s, and no answer to a ping"))
         if silence < options.ping_interval or self._credit.paused:
             # A socket that is not read because the client lags says nothing about the relay.
             wait = options.ping_interval if self._credit.paused else options.ping_interval - silence

@@ -128,9 +128,7 @@ class Dial:
     def _tcp(self, host: str, port: int, sockopt: Any) -> socket.socket:
         """Connect to the first address that answers."""
         failure: OSError = ConnectionLost(f"{host} has no address")  # type: ignore[assignment]
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        ):
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             sock = socket.socket(family, kind, protocol)
             try:
                 self._hold(sock)
@@ -162,7 +160,7 @@ class Dial:
         reader.send("\r\n".join([*lines, "", ""]).encode())
         head = reader.read_head()
         status = _status(head)
-        if status != 200:  # noqa: PLR2004
+        if status != 200:
             raise HandshakeError(f"the proxy answered {_first_line(head)!r}", status)
         return sock
 
@@ -192,7 +190,7 @@ class Dial:
         else:
             passed["suppress_origin"] = True  # no browser, no origin
         client = websocket.WebSocket()
-        client.connect(
+        client.connect(  # type: ignore[no-untyped-call]
             redact(self.relay.url), socket=reader, header=headers, redirect_limit=0, **passed
         )
         client.sock = None  # the socket is ours from here on
@@ -209,7 +207,7 @@ class _UpgradeSocket:
         self.rest = b""
 
     def send(self, data: bytes) -> int:
-        self._sock.settimeout(self._dial._remaining())  # noqa: SLF001
+        self._sock.settimeout(self._dial._remaining())
         self._sock.sendall(data)
         return len(data)
 
@@ -230,7 +228,7 @@ class _UpgradeSocket:
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) >= limit:
                 raise HandshakeError(f"the answer to the upgrade is over {limit} bytes")
-            self._sock.settimeout(self._dial._remaining())  # noqa: SLF001
+            self._sock.settimeout(self._dial._remaining())
             chunk = self._sock.recv(min(4096, limit - len(data)))
             if not chunk:
                 raise ConnectionLost("the connection ended during the upgrade")
@@ -267,9 +265,7 @@ def tls_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
     given = sslopt.get("context")
     if isinstance(given, ssl.SSLContext):
         return given
-    context = ssl.create_default_context(
-        cafile=sslopt.get("ca_certs"), capath=sslopt.get("ca_cert_path")
-    )
+    context = ssl.create_default_context(cafile=sslopt.get("ca_certs"), capath=sslopt.get("ca_cert_path"))
     if not sslopt.get("check_hostname", True) or sslopt.get("cert_reqs") == ssl.CERT_NONE:
         context.check_hostname = False
     if "cert_reqs" in sslopt:

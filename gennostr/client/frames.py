@@ -159,8 +159,8 @@ class FrameReader:
             at = stop
             if item is not None:
                 append(item)
-                if self._over:
-                    return received
+            if self.over:
+                return received
         if at < end:
             rest = data[at:] if at else data
             self._chunks.append(rest)

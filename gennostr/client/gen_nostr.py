@@ -107,16 +107,12 @@ class GenNostr(RelayFunctions, GenServer[S]):
         """Handle any other message."""
 
     @classmethod
-    def start(
-        cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None
-    ) -> GenNostrPid:
+    def start(cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None) -> GenNostrPid:
         """Start a client; see `GenServer.start`."""
         return super().start(init_arg, name, timeout)  # type: ignore[no-any-return]
 
     @classmethod
-    def start_link(
-        cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None
-    ) -> GenNostrPid:
+    def start_link(cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None) -> GenNostrPid:
         """Start a client linked to the calling process; see `GenServer.start_link`."""
         return super().start_link(init_arg, name, timeout)  # type: ignore[no-any-return]
 

@@ -1,14 +1,12 @@
 """The options of a relay, and the relay as a value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from gennostr.nostr.relay_url import normalize_url, redact
 
-_WEBSOCKET_OPTIONS = frozenset(
-    {"cookie", "headers", "host", "origin", "proxy", "sockopt", "sslopt", "subprotocols"}
-)
+_WEBSOCKET_OPTIONS = frozenset({"cookie", "headers", "host", "origin", "proxy", "sockopt", "sslopt", "subprotocols"})
 _TASKS = frozenset({"garbage_collector"})
 
 
@@ -25,7 +23,7 @@ class Options:
     websocket: Mapping[str, Any] = field(default_factory=dict)
     """For websocket-client: headers, cookie, host, origin, subprotocols, sslopt, sockopt; and proxy, the
     url of an HTTP proxy."""
-    reconnect: tuple[float, ...] = (0.5, 1.0, 5.0, 10.0, 30.0)
+    reconnect: Sequence[float] = (0.5, 1.0, 5.0, 10.0, 30.0)
     """The delays before the attempts to reconnect; the last repeats."""
     tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0})
     """What the connection does every so many seconds."""
@@ -51,13 +49,19 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ping_interval", "ping_timeout", "close_timeout"):
             _check_number(name, getattr(self, name), least=0.0, strict=name != "close_timeout")
-        for name in ("max_message_size", "max_handshake_size", "max_queue_size", "max_queue_messages"):
+        for name in (
+            "max_message_size",
+            "max_handshake_size",
+            "max_queue_size",
+            "max_queue_messages",
+        ):
             _check_number(name, getattr(self, name), least=1, kinds=(int,))
         if not isinstance(self.verify, bool):
             raise TypeError(f"verify must be True or False, not {self.verify!r}")
-        if isinstance(self.reconnect, str) or not hasattr(self.reconnect, "__iter__"):
-            raise TypeError(f"reconnect must be a list of seconds, not {self.reconnect!r}")
-        object.__setattr__(self, "reconnect", tuple(self.reconnect))
+        given: object = self.reconnect  # whatever a caller without a type checker gave
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            raise TypeError(f"reconnect must be a list of seconds, not {given!r}")
+        object.__setattr__(self, "reconnect", tuple(given))
         if not self.reconnect:
             raise ValueError("reconnect must hold at least one delay")
         for delay in self.reconnect:

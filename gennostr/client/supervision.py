@@ -38,7 +38,7 @@ from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process, check_fence
 from gennostr.otp.registry import Registry, RegistryPid
-from gennostr.otp.supervisor import Child, Flags, Intensity, Supervisor, SupervisorPid
+from gennostr.otp.supervisor import Child, Intensity, Supervisor, SupervisorPid
 from gennostr.otp.timers import send_after
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ConnectionSupervisor(DynamicSupervisor):
 class PrimarySupervisor(Supervisor):
     """Holds the registry and the connection supervisor."""
 
-    def init(self, init_arg: "Tree") -> Flags:
+    def init(self, init_arg: "Tree") -> Any:
         """Supervise the two."""
         return self.children(
             [
@@ -178,9 +178,7 @@ class Tree:
         if delay is None:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
             delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
-        following = replace(
-            relay, connected_at=None, reconnect_counter=relay.reconnect_counter + 1
-        )
+        following = replace(relay, connected_at=None, reconnect_counter=relay.reconnect_counter + 1)
         with self._lock:
             pending = self._pending.get(relay.url)
             if self.client.dead or (pending is not None and delay > 0):
@@ -242,10 +240,10 @@ class RelayFunctions:
         if pending is not None:
             pending[1].cancel()
         found = tree.find(url)
-        if found is not None and tree._registry is not None:  # noqa: SLF001
+        if found is not None and tree._registry is not None:
             process, _ = found
             # Who takes the name away is the one who removes; the url is free for add_relay from here on.
-            if tree._registry.table.release(url, process):  # noqa: SLF001
+            if tree._registry.table.release(url, process):
                 tree.client.deliver(Removed(process, Relay(url)))
                 process.deliver(Cast(Command.REMOVE))
                 return

@@ -34,12 +34,10 @@ _ESCAPE = re.compile(rb"\\(u00[01][0-9a-f]|.)", re.DOTALL)
 
 def _unescape(match: re.Match[bytes]) -> bytes:
     escape = match[1]
-    return bytes([int(escape[3:], 16)]) if len(escape) == 5 else match[0]  # noqa: PLR2004
+    return bytes([int(escape[3:], 16)]) if len(escape) == 5 else match[0]
 
 
-def serialize(
-    pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str
-) -> bytes:
+def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> bytes:
     """Return the canonical JSON of an event, in UTF-8.
 
     Raises:
@@ -53,9 +51,7 @@ def serialize(
     return _ESCAPE.sub(_unescape, data) if b"\\u00" in data else data
 
 
-def event_id(
-    pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str
-) -> str:
+def event_id(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> str:
     """Return the id that an event with these fields has."""
     return hashlib.sha256(serialize(pubkey, created_at, kind, tags, content)).hexdigest()
 
@@ -64,21 +60,19 @@ def _coincurve() -> Any:
     try:
         import coincurve  # noqa: PLC0415 - an extra: asked for when it is needed
     except ImportError:
-        raise ImportError(
-            "signing and verifying need coincurve: pip install 'gennostr[crypto]'"
-        ) from None
+        raise ImportError("signing and verifying need coincurve: pip install 'gennostr[crypto]'") from None
     return coincurve
 
 
 def _private_key(secret_key: str | bytes) -> Any:
     try:
         secret = bytes.fromhex(secret_key) if isinstance(secret_key, str) else bytes(secret_key)
-        if len(secret) != 32:  # noqa: PLR2004
-            raise ValueError
-        return _coincurve().PrivateKey(secret)
+        if len(secret) == 32:
+            return _coincurve().PrivateKey(secret)
     except ValueError:
-        # The value itself stays out of the message: it is a secret.
-        raise ValueError("a secret key is 32 bytes, or 64 hex digits, of the curve's range") from None
+        pass
+    # The value itself stays out of the message: it is a secret.
+    raise ValueError("a secret key is 32 bytes, or 64 hex digits, of the curve's range")
 
 
 def public_key(secret_key: str | bytes) -> str:
@@ -108,10 +102,10 @@ def sign(
     """
     key = _private_key(secret_key)
     pubkey = key.public_key_xonly.format().hex()
-    tags = [list(tag) for tag in tags]
-    id_ = event_id(pubkey, created_at, kind, tags, content)
+    lists = [list(tag) for tag in tags]
+    id_ = event_id(pubkey, created_at, kind, lists, content)
     signature = key.sign_schnorr(bytes.fromhex(id_)).hex()
-    return Event(id_, pubkey, created_at, kind, tags, content, signature)
+    return Event(id_, pubkey, created_at, kind, lists, content, signature)
 
 
 def verify(event: Event) -> None:

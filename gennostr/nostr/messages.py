@@ -7,6 +7,7 @@ The decoder does not check UTF-8 inside what it skips; the transport has checked
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -110,13 +111,11 @@ class UnknownMessage(msgspec.Struct, frozen=True):
     arguments: tuple[Any, ...]
 
 
-Known: TypeAlias = (
-    EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage
-)
+Known: TypeAlias = EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage
 RelayMessage: TypeAlias = Known | UnknownMessage
 
 _LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
-_decode_known = msgspec.json.Decoder(Known).decode
+_decode_known: Callable[[bytes], RelayMessage] = msgspec.json.Decoder(Known).decode
 _decode_any = msgspec.json.Decoder(list[Any]).decode
 
 

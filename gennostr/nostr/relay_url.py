@@ -81,6 +81,6 @@ def _host(url: str, host: str) -> str:
 def _port(url: str, port: str | None) -> int | None:
     if not port:
         return None
-    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536 or len(port) > 5:  # noqa: PLR2004
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536 or len(port) > 5:
         raise _error(url, f"has an illegal port: {port!r}")
     return int(port)

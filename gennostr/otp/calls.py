@@ -23,7 +23,11 @@ class Request:
     __slots__ = ("_claim", "_on_done", "caller", "exit", "message", "process", "value")
 
     def __init__(
-        self, message: object, process: Process, caller: Process | None, on_done: Callable[[], object]
+        self,
+        message: object,
+        process: Process,
+        caller: Process | None,
+        on_done: Callable[[], object],
     ) -> None:
         self.message = message
         self.process = process
@@ -87,9 +91,7 @@ def _open(target: object, me: Process | None) -> Process:
     return process
 
 
-def request(
-    target: object, message: object, on_done: Callable[[], object], envelope: object = None
-) -> Request:
+def request(target: object, message: object, on_done: Callable[[], object], envelope: object = None) -> Request:
     """Send a request; `on_done` is called, in whatever thread, when it has ended.
 
     Raises:
@@ -106,9 +108,7 @@ def request(
     return pending
 
 
-def call(
-    target: object, message: object, timeout: float | None = 5.0, *, envelope: object = None
-) -> object:
+def call(target: object, message: object, timeout: float | None = 5.0, *, envelope: object = None) -> object:
     """Send `message` to ``handle_call`` and return the reply; wait `timeout` seconds (None: for ever).
 
     Raises:

@@ -178,9 +178,18 @@ def clock() -> Clock:
 
 def install(new: Clock) -> Clock:
     """Make `new` the clock of everything that starts to wait from now on; return the one before."""
-    global _installed  # noqa: PLW0603 - one clock for the whole library is the point
+    global _installed
     before, _installed = _installed, new
     return before
 
 
-__all__ = ["Clock", "Empty", "ScheduledCall", "SystemClock", "TimedLock", "TimedMailbox", "clock", "install"]
+__all__ = [
+    "Clock",
+    "Empty",
+    "ScheduledCall",
+    "SystemClock",
+    "TimedLock",
+    "TimedMailbox",
+    "clock",
+    "install",
+]

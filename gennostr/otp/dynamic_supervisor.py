@@ -5,6 +5,7 @@ is not restarted disappears. The restart policy is `gennostr.otp.supervisor`'s, 
 """
 
 import logging
+from functools import partial
 from typing import Any
 
 from gennostr.exceptions import AlreadyStarted, ChildNotFound, MaxChildren, StartError
@@ -97,8 +98,6 @@ class DynamicSupervisor(GenServer[Any]):
     @classmethod
     def child_spec(cls, init_arg: Any = None, **overrides: Any) -> ChildSpec:
         """Return how a supervisor starts this one; `init_arg` is a mapping of start's keywords."""
-        from functools import partial  # noqa: PLC0415
-
         fields: dict[str, Any] = {
             "id": cls,
             "start": partial(cls.start_link, **(init_arg or {})),
@@ -138,7 +137,8 @@ class DynamicSupervisor(GenServer[Any]):
                 case StartChild(spec):
                     return Reply(self._add(spec))
                 case ChildAction("terminate", pid):
-                    return Reply(self._terminate_child(pid))
+                    self._terminate_child(pid)
+                    return Reply(None)
                 case WhichChildren():
                     return Reply(list(self._children()))
                 case CountChildren():
@@ -177,17 +177,16 @@ class DynamicSupervisor(GenServer[Any]):
             return super().handle_info(message, state)
         child = self._running.pop(message.pid, None) if message.pid is not None else None
         if child is None:
-            self._expected.discard(message.pid)  # type: ignore[arg-type]
+            self._expected.discard(message.pid)
             return None
         spec = child.spec
-        if spec.restart == "permanent" or (
-            spec.restart == "transient" and not is_clean(message.reason)
-        ):
+        if spec.restart == "permanent" or (spec.restart == "transient" and not is_clean(message.reason)):
             return self._restart(child, message.reason)
         return None
 
     def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
         """Try a failed restart again."""
+        del state
         if isinstance(request, Child) and request in self._restarting:
             del self._restarting[request]
             return self._restart(request, None)

@@ -19,6 +19,7 @@ releases the names before it tells anyone.
 
 import gc
 import logging
+from _thread import allocate_lock
 from collections import deque
 from functools import partial
 from typing import Any, ClassVar, Generic, Self, cast
@@ -27,7 +28,7 @@ import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from gennostr.exceptions import AlreadyRegistered, AlreadyStarted, BadReturnValue, StartError
-from gennostr.otp import calls, mailbox, system
+from gennostr.otp import mailbox, system
 from gennostr.otp.calls import Failure, Request
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import Empty, clock
@@ -53,12 +54,10 @@ from gennostr.otp.reasons import NORMAL, TIMEOUT, is_clean
 logger = logging.getLogger(__name__)
 
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
-_SYSTEM = frozenset(
-    {system.GetState, system.ReplaceState, system.Suspend, system.Resume, system.GetStatus}
-)
+_SYSTEM = frozenset({system.GetState, system.ReplaceState, system.Suspend, system.Resume, system.GetStatus})
 
 
-class _End(Exception):  # noqa: N818 - control flow inside this module
+class _End(Exception):
     """Unwinds the loop: the process ends with `reason`, after terminate."""
 
     def __init__(self, reason: object, answer: tuple[Request, object] | None = None) -> None:
@@ -132,9 +131,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         return cls._spawn(init_arg, name, timeout, None)
 
     @classmethod
-    def start_link(
-        cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None
-    ) -> Any:
+    def start_link(cls, init_arg: Any = None, name: Name | None = None, timeout: float | None = None) -> Any:
         """Like `start`, linked to the calling process from before init; in a plain thread, the same as start."""
         return cls._spawn(init_arg, name, timeout, check_fence())
 
@@ -145,9 +142,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         return ChildSpec(**(fields | overrides))
 
     @classmethod
-    def _spawn(
-        cls, init_arg: object, name: Name | None, timeout: float | None, parent: Process | None
-    ) -> Any:
+    def _spawn(cls, init_arg: object, name: Name | None, timeout: float | None, parent: Process | None) -> Any:
         check_fence()
         check_name(name)
         if timeout is not None:
@@ -162,7 +157,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 register_name(name, process)
             except AlreadyRegistered as taken:
                 raise AlreadyStarted(taken.pid) from None
-        done = calls.allocate_lock()
+        done = allocate_lock()
         done.acquire()
         starting = Request(init_arg, process, parent, done.release)
         process.watch(starting)
@@ -290,14 +285,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         get = inbox.get
         try:
             while True:
-                if process.interrupt is not None or process.dead:
-                    self._leave_early(None)
-                    return
                 if self._ahead and not self._suspended:
                     item = self._ahead.popleft()
                 elif self._work and not self._suspended and inbox.empty():
-                    self._step()
-                    continue
+                    item = WAKE
                 elif self._deadline is None:
                     if self._hibernate and inbox.empty():
                         gc.collect()
@@ -308,9 +299,12 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                     except Empty:
                         self._deadline = None
                         item = TIMEOUT
-                if item is WAKE or process.interrupt is not None or process.dead:
-                    continue
-                self._receive(item)
+                # Looked at after the wait: a signal that came meanwhile overtakes what was queued before it.
+                if process.interrupt is not None or process.dead:
+                    self._leave_early(None)
+                    return
+                if item is not WAKE:
+                    self._receive(item)
                 if self._work and not self._suspended:
                     self._step()
         except _End as end:
@@ -410,7 +404,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         return True
 
     def _children(self) -> tuple[object, ...]:
-        """Hook: what this server shows as its children in get_status."""
+        """Return what get_status shows as children; a hook for supervisors."""
         return ()
 
     def _status(self) -> system.Status:

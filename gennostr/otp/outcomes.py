@@ -149,9 +149,7 @@ class Stop(Generic[S]):
 
     __slots__ = ("reason", "reply", "state")
 
-    def __init__(
-        self, reason: object = NORMAL, state: S | Unset = UNSET, *, reply: object = UNSET
-    ) -> None:
+    def __init__(self, reason: object = NORMAL, state: S | Unset = UNSET, *, reply: object = UNSET) -> None:
         self.reason = reason
         self.state = state
         self.reply = reply

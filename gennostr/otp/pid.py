@@ -1,6 +1,7 @@
 """The handle of an actor, and the same operations as functions of any target."""
 
 import inspect
+from _thread import allocate_lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +17,15 @@ from gennostr.otp.names import Target, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, check_fence, current, fenced, this_process
 from gennostr.otp.reasons import NORMAL
-from gennostr.otp.system import GetState, GetStatus, ReplaceState, Resume, Status, Suspend, SystemMessage
+from gennostr.otp.system import (
+    GetState,
+    GetStatus,
+    ReplaceState,
+    Resume,
+    Status,
+    Suspend,
+    SystemMessage,
+)
 
 
 class Pid(pykka.ActorRef[Any]):
@@ -63,7 +72,7 @@ class Pid(pykka.ActorRef[Any]):
         if me is None or not me.dead:
             self.process.signal(me, reason)
 
-    def ask(self, message: object, *, block: bool = True, timeout: float | None = None) -> Any:  # type: ignore[override]
+    def ask(self, message: object, *, block: bool = True, timeout: float | None = None) -> Any:
         """Call as pykka does: no timeout unless given, and a future with ``block=False``."""
         if block:
             return _call(self, message, timeout)
@@ -91,9 +100,7 @@ class Pid(pykka.ActorRef[Any]):
             deferred.arrive()
         return future
 
-    def stop(  # type: ignore[override]
-        self, reason: object = NORMAL, timeout: float | None = None, *, block: bool | None = None
-    ) -> Any:
+    def stop(self, reason: object = NORMAL, timeout: float | None = None, *, block: bool | None = None) -> Any:
         """See `stop`. With `block` given, as pykka's: False if it is dead already, or a future of that."""
         if block is None:
             stop(self, reason, timeout)
@@ -139,7 +146,10 @@ class Pid(pykka.ActorRef[Any]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop(block=True)
 
@@ -149,7 +159,7 @@ class _Deferred:
 
     def __init__(self, function: Any) -> None:
         self._function = function
-        self._first = calls.allocate_lock()
+        self._first = allocate_lock()
 
     def arrive(self) -> None:
         if not self._first.acquire(False):  # noqa: FBT003

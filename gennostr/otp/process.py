@@ -52,7 +52,7 @@ class Watcher(Protocol):
 class Table(Protocol):
     """Where a process is registered: see `gennostr.otp.names`."""
 
-    def release(self, key: object, process: "Process") -> None:
+    def release(self, key: object, process: "Process") -> bool:
         """Forget `key` if it is still that process's."""
 
 
@@ -62,7 +62,7 @@ class Actor(Protocol):
     trap_exit: bool
 
     def on_cancel(self) -> None:
-        """The process was killed; runs in the killer's thread."""
+        """Unblock the callback under way: the process was killed. Runs in the killer's thread."""
 
 
 class MonitorRef:
@@ -115,6 +115,10 @@ class Process:
 
     def __repr__(self) -> str:
         return repr(self.pid)
+
+    def is_dead(self) -> bool:
+        """Return `dead` as it is now: another thread may have changed it since it was last looked at."""
+        return self.dead
 
     # Messages.
 
@@ -174,7 +178,7 @@ class Process:
                 other.links[self] = None
         if not alive:
             self.signal(other, NOPROC, linked=True)
-        elif self.dead:  # killed meanwhile: its death may have missed the other side
+        elif self.is_dead():  # killed meanwhile: its death may have missed the other side
             other.unlink(self)
 
     def unlink(self, other: "Process") -> bool:

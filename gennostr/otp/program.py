@@ -2,11 +2,11 @@
 
 import signal
 import threading
+from _thread import allocate_lock
 from types import FrameType
 from typing import Any
 
 from gennostr.exceptions import CallError
-from gennostr.otp.calls import allocate_lock
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import IGNORE
 from gennostr.otp.process import Process
@@ -46,7 +46,7 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
 
     """
     wait = _Wait()
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, wait.on_signal)

@@ -125,14 +125,20 @@ class Registry(GenServer[None]):
 
     @classmethod
     def start(  # type: ignore[override]
-        cls, name: Name | None = None, listeners: Iterable[Pid | str] = (), timeout: float | None = None
+        cls,
+        name: Name | None = None,
+        listeners: Iterable[Pid | str] = (),
+        timeout: float | None = None,
     ) -> RegistryPid:
         """Start a registry; see `GenServer.start`."""
         return super().start(_listeners(listeners), name, timeout)  # type: ignore[no-any-return]
 
     @classmethod
     def start_link(  # type: ignore[override]
-        cls, name: Name | None = None, listeners: Iterable[Pid | str] = (), timeout: float | None = None
+        cls,
+        name: Name | None = None,
+        listeners: Iterable[Pid | str] = (),
+        timeout: float | None = None,
     ) -> RegistryPid:
         """Start a registry linked to the calling process; see `GenServer.start_link`."""
         return super().start_link(_listeners(listeners), name, timeout)  # type: ignore[no-any-return]

@@ -136,9 +136,7 @@ class Child:
         return ChildInfo(self.spec.id, pid, self.spec.type, self.spec.start)  # type: ignore[arg-type]
 
 
-def begin_child(
-    supervisor: Process, spec: ChildSpec, extra_arguments: tuple[object, ...] = ()
-) -> Pid | None:
+def begin_child(supervisor: Process, spec: ChildSpec, extra_arguments: tuple[object, ...] = ()) -> Pid | None:
     """Start a child in the supervisor's process: its pid, None if it ignores, or what start raises."""
     pid = spec.begin(extra_arguments)
     if pid is IGNORE:
@@ -164,9 +162,7 @@ def count_children(children: Iterable[Child]) -> ChildCounts:
     return ChildCounts(len(infos), active, supervisors, len(infos) - supervisors)
 
 
-def end_children(
-    supervisor: Process, children: Iterable[Child], expected: set[Pid]
-) -> None:
+def end_children(supervisor: Process, children: Iterable[Child], expected: set[Pid]) -> None:
     """Stop `children` at the same time: SHUTDOWN, each its shutdown time, then kill.
 
     An Exit that is in the supervisor's mailbox already is noted in `expected`, to be dropped there.
@@ -287,9 +283,7 @@ class SupervisorPid(Pid):
 
 
 class Supervisor(GenServer[Any]):
-    """Start with ``Supervisor.start(children, strategy=...)``, or subclass it and return ``self.children(...)``
-    from ``init``.
-    """
+    """Start with ``Supervisor.start(children, strategy=...)``, or subclass: init returns ``self.children(...)``."""
 
     trap_exit = True
     _pid_class = SupervisorPid
@@ -313,7 +307,11 @@ class Supervisor(GenServer[Any]):
 
     @classmethod
     def start(
-        cls, init_arg: Any = (), name: Name | None = None, timeout: float | None = None, **flags: Any
+        cls,
+        init_arg: Any = (),
+        name: Name | None = None,
+        timeout: float | None = None,
+        **flags: Any,
     ) -> Any:
         """Start a supervisor and its children; see `GenServer.start` and `children`.
 
@@ -325,7 +323,11 @@ class Supervisor(GenServer[Any]):
 
     @classmethod
     def start_link(
-        cls, init_arg: Any = (), name: Name | None = None, timeout: float | None = None, **flags: Any
+        cls,
+        init_arg: Any = (),
+        name: Name | None = None,
+        timeout: float | None = None,
+        **flags: Any,
     ) -> Any:
         """Start a supervisor linked to the calling process; see `start`."""
         return super().start_link(cls._argument(init_arg, flags), name, timeout)
@@ -392,11 +394,13 @@ class Supervisor(GenServer[Any]):
                 case StartChild(spec):
                     return Reply(self._add(spec))
                 case ChildAction("terminate", id_):
-                    return Reply(self._terminate_child(self._find(id_)))
+                    self._terminate_child(self._find(id_))
+                    return Reply(None)
                 case ChildAction("restart", id_):
                     return Reply(self._restart_child(self._idle(id_)))
                 case ChildAction("delete", id_):
-                    return Reply(self._by_id.pop(self._idle(id_).spec.id) and None)
+                    del self._by_id[self._idle(id_).spec.id]
+                    return Reply(None)
                 case WhichChildren():
                     return Reply(list(self._children()))
                 case CountChildren():
@@ -408,6 +412,7 @@ class Supervisor(GenServer[Any]):
 
     def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
         """Try a failed restart again."""
+        del state
         if not isinstance(request, _TryAgain):
             logger.warning("%r got a cast that it does not handle: %r", self.pid, request)
             return None
@@ -490,8 +495,7 @@ class Supervisor(GenServer[Any]):
         if self._flags.auto_shutdown == "any_significant":
             return True
         return self._flags.auto_shutdown == "all_significant" and not any(
-            child.spec.significant and (child.pid is not None or child.restarting)
-            for child in self._by_id.values()
+            child.spec.significant and (child.pid is not None or child.restarting) for child in self._by_id.values()
         )
 
     def _restart(self, child: Child) -> Outcome[Any]:
@@ -528,8 +532,6 @@ class Supervisor(GenServer[Any]):
                 return children
             case _:
                 return children[children.index(child) :]
-
-
 
 
 __all__ = [

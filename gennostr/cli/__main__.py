@@ -1,0 +1,7 @@
+"""``python -m gennostr.cli``."""
+
+import sys
+
+from gennostr.cli import main
+
+sys.exit(main())
