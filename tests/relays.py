@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gennostr.cli.local_relay import HOST, free_port
+from gennostr.cli.local_relay import HOST, free_port, url_at
 
 START_TIMEOUT = 60.0  # seconds: it migrates its database first
 STOP_TIMEOUT = 5.0
@@ -45,7 +45,7 @@ class NostrRelay:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.url = f"ws://{HOST}:{self.port}"
+        self.url = url_at(self.port)
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="nostr-relay-")
 

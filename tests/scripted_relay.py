@@ -44,7 +44,7 @@ class ScriptedRelay:
         self._peers: list[Peer] = []
         self._listener: socket.socket | None = None
         self.port = free_port()
-        self.url = f"{'ws' if tls is None else 'wss'}://localhost:{self.port}"
+        self.url = f"{'ws' if tls is None else 'wss'}://localhost:{self.port}/"
 
     def __enter__(self) -> Self:
         self.start_listening()

@@ -179,7 +179,7 @@ def test_the_program_exits_cleanly_on_a_signal(signal_: signal.Signals) -> None:
     port = local_relay_module.free_port()
     with run_program("-m", "gennostr.cli.local_relay", "--port", str(port)) as program:
         assert program.stdout is not None
-        assert program.stdout.readline() == f"ready ws://127.0.0.1:{port}\n"
+        assert program.stdout.readline() == f"ready ws://127.0.0.1:{port}/\n"
         program.send_signal(signal_)
         assert program.wait(TIMEOUT) == 0
 
@@ -189,7 +189,7 @@ def test_the_program_exits_cleanly_at_the_end_of_its_input() -> None:
     with run_program(PROGRAM, "--port", str(port)) as program:
         assert program.stdin is not None
         assert program.stdout is not None
-        assert program.stdout.readline() == f"ready ws://127.0.0.1:{port}\n"
+        assert program.stdout.readline() == f"ready ws://127.0.0.1:{port}/\n"
         program.stdin.close()
         assert program.wait(TIMEOUT) == 0
 
@@ -262,7 +262,7 @@ def test_a_scripted_relay_speaks_tls(dial: Dial) -> None:
     with ScriptedRelay(tls=server) as relay:
         dialled = dial(relay.url, sslopt={"context": trusting})
         peer = relay.accept()
-        assert relay.url == f"wss://localhost:{relay.port}"
+        assert relay.url == f"wss://localhost:{relay.port}/"
         peer.send(["NOTICE", "secret"])
         client = dialled.result(TIMEOUT)
         assert client.recv() == '["NOTICE", "secret"]'
@@ -274,7 +274,7 @@ def test_a_scripted_relay_speaks_tls(dial: Dial) -> None:
 
 
 def test_a_scripted_relay_refuses_an_upgrade(relay: ScriptedRelay, dial: Dial) -> None:
-    dialled = dial(relay.url + "/path")
+    dialled = dial(relay.url + "path")
     peer = relay.accept_raw()
     assert peer.read_request().startswith("GET /path ")
     peer.refuse(429, b"slow down", "Too Many Requests")

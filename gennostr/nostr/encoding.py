@@ -1,5 +1,12 @@
-"""What a client sends (NIP-01, 42, 45, 77): lists, checked and encoded; JSON text passes as it is."""
+"""What a client sends (NIP-01, 42, 45, 77): lists, checked and encoded; JSON text passes as it is.
 
+The labels that the NIPs define are checked for their shape, so that a mistake is told to its author and not by a
+relay's NOTICE. What is inside a filter or an event is not: relays and NIPs differ there.
+"""
+
+import math
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,15 +15,16 @@ import msgspec
 from gennostr.exceptions import MessageError
 from gennostr.nostr.event import Event
 
-_encoder = msgspec.json.Encoder()
 _MAX_SUBSCRIPTION_ID = 64
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_shown = reprlib.repr  # the value in an error, cut to a readable length
 
 
 def encode(message: str | Sequence[object]) -> bytes:
     """Return `message` as the payload of a text frame.
 
     A str is JSON text and passes as it is. A list or tuple begins with its label; those that the NIPs define are
-    checked, others pass.
+    checked, others pass. An `Event` in it becomes its JSON object.
 
     Raises:
         TypeError: it is neither a str, a list nor a tuple.
@@ -25,68 +33,99 @@ def encode(message: str | Sequence[object]) -> bytes:
     """
     if isinstance(message, str):
         if not message.strip():
-            raise MessageError(f"a message must not be empty: {message!r}")
+            raise MessageError(f"a message must not be empty: {_shown(message)}")
         try:
             return message.encode()
         except UnicodeEncodeError as error:
             raise MessageError(f"a message must be valid Unicode: {error}") from None
     if not isinstance(message, list | tuple):
-        raise TypeError(f"a message is JSON text or a list, not {message!r}")
-    _check(message)
+        raise TypeError(f"a message is JSON text, a list or a tuple, not {type(message).__name__}")
+    label = _check_shape(message)
     try:
-        return _encoder.encode(message)
+        _check_values(label, message)
+        return _encode(message)
+    except MessageError:
+        raise
     except (TypeError, ValueError, RecursionError) as error:
-        raise MessageError(f"{message[0]} cannot be written as JSON: {error}") from None
+        raise MessageError(f"{_shown(label)} cannot be written as JSON: {error}") from None
 
 
-def _check(message: Sequence[Any]) -> None:
+def _check_shape(message: Sequence[Any]) -> str:
     if not message or not isinstance(message[0], str):
-        raise MessageError(f"a message begins with its label, a text: {message!r}")
+        raise MessageError(f"a message begins with its label, a text: {_shown(message)}")
     label, arguments = message[0], message[1:]
     match label:
         case "EVENT" | "AUTH":
-            _count(label, arguments, 1, 1)
+            _check_count(label, arguments, 1, 1)
             if not isinstance(arguments[0], Event | Mapping):
-                raise MessageError(f"{label} takes an event, not {arguments[0]!r}")
+                raise MessageError(f"{label} takes an event, not {_shown(arguments[0])}")
         case "REQ" | "COUNT":
-            _count(label, arguments, 2, None)
-            _subscription_id(label, arguments[0])
+            _check_count(label, arguments, 2, None)
+            _check_subscription_id(label, arguments[0])
             for filter_ in arguments[1:]:
-                _filter(label, filter_)
+                _check_filter(label, filter_)
         case "CLOSE" | "NEG-CLOSE":
-            _count(label, arguments, 1, 1)
-            _subscription_id(label, arguments[0])
+            _check_count(label, arguments, 1, 1)
+            _check_subscription_id(label, arguments[0])
         case "NEG-OPEN":
-            _count(label, arguments, 3, 3)
-            _subscription_id(label, arguments[0])
-            _filter(label, arguments[1])
-            _hex(label, arguments[2])
+            _check_count(label, arguments, 3, 3)
+            _check_subscription_id(label, arguments[0])
+            _check_filter(label, arguments[1])
+            _check_hex(label, arguments[2])
         case "NEG-MSG":
-            _count(label, arguments, 2, 2)
-            _subscription_id(label, arguments[0])
-            _hex(label, arguments[1])
+            _check_count(label, arguments, 2, 2)
+            _check_subscription_id(label, arguments[0])
+            _check_hex(label, arguments[1])
+    return label
 
 
-def _count(label: str, arguments: Sequence[object], least: int, most: int | None) -> None:
+def _check_count(label: str, arguments: Sequence[object], least: int, most: int | None) -> None:
     if len(arguments) < least or (most is not None and len(arguments) > most):
-        wanted = str(least) if least == most else f"at least {least}"
-        raise MessageError(f"{label} takes {wanted} arguments, not {len(arguments)}: {arguments!r}")
+        wanted = f"{least}" if least == most else f"at least {least}"
+        raise MessageError(f"{label} takes {wanted} argument(s), not {len(arguments)}: {_shown(arguments)}")
 
 
-def _subscription_id(label: str, value: object) -> None:
+def _check_subscription_id(label: str, value: object) -> None:
     if not isinstance(value, str) or not 1 <= len(value) <= _MAX_SUBSCRIPTION_ID:
-        raise MessageError(f"{label} takes a subscription id of 1 to 64 characters, not {value!r}")
+        raise MessageError(f"{label} takes a subscription id of 1 to 64 characters, not {_shown(value)}")
 
 
-def _filter(label: str, value: object) -> None:
+def _check_filter(label: str, value: object) -> None:
     if not isinstance(value, Mapping):
-        raise MessageError(f"{label} takes filters that are mappings, not {value!r}")
+        raise MessageError(f"{label} takes filters that are mappings, not {_shown(value)}")
 
 
-def _hex(label: str, value: object) -> None:
-    try:
-        if isinstance(value, str) and bytes.fromhex(value) is not None:
-            return
-    except ValueError:
-        pass
-    raise MessageError(f"{label} takes a hex text, not {value!r}")
+def _check_hex(label: str, value: object) -> None:
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise MessageError(f"{label} takes a hex text, not {_shown(value)}")
+
+
+def _check_values(label: str, value: object) -> None:
+    """Refuse what msgspec would send as something else: NaN as null, bytes as base64, keys as texts."""
+    if value is None or isinstance(value, _PLAIN):
+        return
+    if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - the exact type is the fast one
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise MessageError(f"{_shown(label)}: a key must be a text, not {_shown(key)}")
+            _check_values(label, item)
+    elif isinstance(value, _ARRAYS):
+        for item in value:
+            _check_values(label, item)
+    elif not (isinstance(value, float) and math.isfinite(value)):
+        raise MessageError(f"{_shown(label)}: no JSON value: {_shown(value)}")
+
+
+def _plain(value: object) -> object:
+    # What passed the check and msgspec does not know: mappings other than dict, and subclasses of the plain types.
+    if isinstance(value, Mapping):
+        return dict(value)
+    for plain in (str, int, float):
+        if isinstance(value, plain):
+            return plain(value)
+    raise TypeError(f"no JSON value: {_shown(value)}")
+
+
+_PLAIN = (str, int, Event)
+_ARRAYS = (list, tuple, set, frozenset)
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -2,6 +2,8 @@
 
 The id is the sha256 of the canonical JSON; the signature is BIP-340 Schnorr over the id. Signing and verifying need
 coincurve (``pip install 'gennostr[crypto]'``), ids do not.
+
+Reading an event checks its types only. What it claims, its hex, its id and its author, is for `verify` to check.
 """
 
 import hashlib
@@ -25,64 +27,68 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     content: str
     sig: str
 
+    def compute_id(self) -> str:
+        """Return the id that the event must have, whatever `id` says.
 
-_encoder = msgspec.json.Encoder()
-# msgspec writes every other control character as \u00xx, where NIP-01 wants it verbatim; an escaped backslash before a
-# plain "u00" looks alike, so the pairs of backslashes are consumed with it.
-_ESCAPE = re.compile(rb"\\(u00[01][0-9a-f]|.)", re.DOTALL)
+        Raises:
+            MessageError: a text in it cannot be UTF-8.
+
+        """
+        return event_id(self.pubkey, self.created_at, self.kind, self.tags, self.content)
 
 
-def _unescape(match: re.Match[bytes]) -> bytes:
-    escape = match[1]
-    return bytes([int(escape[3:], 16)]) if len(escape) == 5 else match[0]
+_encode = msgspec.json.Encoder().encode
+_ESCAPED_CONTROLS = tuple((b"\\u%04x" % code, bytes([code])) for code in range(0x20))
+_KEY = re.compile(r"[0-9a-f]{64}")
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
+_SECRET_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> bytes:
-    """Return the canonical JSON of an event, in UTF-8.
+    r"""Return the canonical JSON of an event, in UTF-8.
+
+    NIP-01 to the letter: only ``\n \" \\ \r \t \b \f`` are escaped. The other control characters stand as they are,
+    though JSON would escape them (and some implementations do: their ids of such events differ).
 
     Raises:
         MessageError: a text in it cannot be UTF-8 (a lone surrogate).
 
     """
     try:
-        data = _encoder.encode([0, pubkey, created_at, kind, tags, content])
+        data = _encode([0, pubkey, created_at, kind, tags, content])
     except UnicodeEncodeError as error:
         raise MessageError(f"an event's text must be valid Unicode: {error}") from None
-    return _ESCAPE.sub(_unescape, data) if b"\\u00" in data else data
+    if b"\\u00" not in data:
+        return data
+    # msgspec writes the other control characters as \u00xx. A plain "u00" after an escaped backslash looks alike, so
+    # those backslashes are put aside first, as a byte that UTF-8 never has. Whole replacements, not one call for each
+    # escape: a relay chooses how many there are.
+    data = data.replace(b"\\\\", b"\xff")
+    for escape, control in _ESCAPED_CONTROLS:
+        data = data.replace(escape, control)
+    return data.replace(b"\xff", b"\\\\")
 
 
 def event_id(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> str:
-    """Return the id that an event with these fields has."""
+    """Return the id that an event with these fields has.
+
+    Raises:
+        MessageError: a text in it cannot be UTF-8.
+
+    """
     return hashlib.sha256(serialize(pubkey, created_at, kind, tags, content)).hexdigest()
 
 
-def _coincurve() -> Any:
-    try:
-        import coincurve  # noqa: PLC0415 - an extra: asked for when it is needed
-    except ImportError:
-        raise ImportError("signing and verifying need coincurve: pip install 'gennostr[crypto]'") from None
-    return coincurve
-
-
-def _private_key(secret_key: str | bytes) -> Any:
-    try:
-        secret = bytes.fromhex(secret_key) if isinstance(secret_key, str) else bytes(secret_key)
-        if len(secret) == 32:
-            return _coincurve().PrivateKey(secret)
-    except ValueError:
-        pass
-    # The value itself stays out of the message: it is a secret.
-    raise ValueError("a secret key is 32 bytes, or 64 hex digits, of the curve's range")
-
-
 def public_key(secret_key: str | bytes) -> str:
-    """Return the public key (x only, hex) of a secret key.
+    """Return the public key (x only, hex) of a secret key, which is 32 bytes or 64 hex digits.
 
     Raises:
+        TypeError: it is neither text nor bytes.
         ValueError: it is no secret key.
+        ImportError: coincurve is not installed.
 
     """
-    return str(_private_key(secret_key).public_key_xonly.format().hex())
+    return _x_only(_private_key(secret_key))
 
 
 def sign(
@@ -93,35 +99,85 @@ def sign(
     content: str,
     tags: Sequence[Sequence[str]] = (),
 ) -> Event:
-    """Return a signed event.
+    """Return a signed event; `created_at` is in seconds since 1970.
 
     Raises:
+        TypeError: `secret_key` is neither text nor bytes.
         ValueError: `secret_key` is none.
-        MessageError: a text in it cannot be UTF-8.
+        MessageError: a field has the wrong type, or a text in it cannot be UTF-8.
+        ImportError: coincurve is not installed.
 
     """
     key = _private_key(secret_key)
-    pubkey = key.public_key_xonly.format().hex()
-    lists = [list(tag) for tag in tags]
-    id_ = event_id(pubkey, created_at, kind, lists, content)
-    signature = key.sign_schnorr(bytes.fromhex(id_)).hex()
-    return Event(id_, pubkey, created_at, kind, lists, content, signature)
+    fields = {
+        "id": "",
+        "pubkey": _x_only(key),
+        "created_at": created_at,
+        "kind": kind,
+        "tags": tags,
+        "content": content,
+        "sig": "",
+    }
+    try:
+        # The tags are copied: a signed event must not change with its author's list.
+        event = msgspec.convert(fields, Event)
+    except msgspec.ValidationError as error:
+        raise MessageError(f"not an event: {error}") from None
+    id_ = event.compute_id()
+    signature: bytes = key.sign_schnorr(bytes.fromhex(id_))
+    return msgspec.structs.replace(event, id=id_, sig=signature.hex())
 
 
 def verify(event: Event) -> None:
-    """Check id and signature.
+    """Check the public key's and the signature's form, the id, and the signature.
 
     Raises:
         MessageError: one of them is wrong; the message names it.
+        ImportError: coincurve is not installed.
 
     """
-    computed = event_id(event.pubkey, event.created_at, event.kind, event.tags, event.content)
+    # coincurve hands a key to C without looking at its length: a short one would be read past its end.
+    if not _KEY.fullmatch(event.pubkey):
+        raise MessageError(f"event {event.id!r:.80}: pubkey is not 64 lower-case hex digits: {event.pubkey!r:.80}")
+    if not _SIGNATURE.fullmatch(event.sig):
+        raise MessageError(f"event {event.id!r:.80}: sig is not 128 lower-case hex digits: {event.sig!r:.160}")
+    computed = event.compute_id()
     if computed != event.id:
-        raise MessageError(f"event id {event.id!r} is wrong: its content has {computed}")
+        raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
+    if not _is_signed(event.pubkey, computed, event.sig):
+        raise MessageError(f"event {event.id!r}: the signature is not that of {event.pubkey!r}")
+
+
+def _is_signed(pubkey: str, message: str, signature: str) -> bool:
+    """Whether `signature` is `pubkey`'s over `message` (BIP-340), all of them hex of the right length."""
     try:
-        key = _coincurve().PublicKeyXOnly(bytes.fromhex(event.pubkey))
-        valid = key.verify(bytes.fromhex(event.sig), bytes.fromhex(event.id))
-    except ValueError as error:
-        raise MessageError(f"event {event.id}: malformed pubkey or signature: {error}") from None
-    if not valid:
-        raise MessageError(f"event {event.id}: the signature is not its author's")
+        key = _coincurve().PublicKeyXOnly(bytes.fromhex(pubkey))
+    except ValueError:
+        return False  # no point of the curve: nobody's key
+    return bool(key.verify(bytes.fromhex(signature), bytes.fromhex(message)))
+
+
+def _private_key(secret_key: str | bytes) -> Any:
+    # The value itself stays out of the messages: it is a secret.
+    if not isinstance(secret_key, str | bytes):
+        raise TypeError(f"a secret key is text or bytes, not {type(secret_key).__name__}")
+    secret = secret_key.hex() if isinstance(secret_key, bytes) else secret_key
+    private_key = _coincurve().PrivateKey
+    if _SECRET_KEY.fullmatch(secret):
+        try:
+            return private_key(bytes.fromhex(secret))
+        except ValueError:
+            pass  # zero, or not below the order of the curve
+    raise ValueError("a secret key is 32 bytes, or 64 hex digits, of the curve's range") from None
+
+
+def _x_only(private_key: Any) -> str:
+    return str(private_key.public_key_xonly.format().hex())
+
+
+def _coincurve() -> Any:
+    try:
+        import coincurve  # noqa: PLC0415 - an extra: asked for when it is needed
+    except ImportError:
+        raise ImportError("signing and verifying need coincurve: pip install 'gennostr[crypto]'") from None
+    return coincurve

@@ -3,7 +3,8 @@
 Lenient where relays differ: what is optional may be missing at the end, and what is unknown may follow. An array that
 begins with another string is an `UnknownMessage`; anything else is a `MessageError`.
 
-The decoder does not check UTF-8 inside what it skips; the transport has checked the whole text before.
+The decoder does not check UTF-8 inside what it skips (unknown fields of an event, elements after the last one it
+knows); the transport checks the whole text, and closes on what is not UTF-8, before it is decoded.
 """
 
 import re
@@ -15,6 +16,8 @@ import msgspec
 from gennostr.exceptions import MessageError
 from gennostr.nostr.event import Event
 
+# Any single word, not only those that NIP-01 and 42 list: other NIPs and relays add theirs. A relay that sends plain
+# prose may so appear to have a prefix: compare it with the word you expect.
 _PREFIX = re.compile(r"([a-z][a-z-]*): ")
 
 
@@ -111,15 +114,17 @@ class UnknownMessage(msgspec.Struct, frozen=True):
     arguments: tuple[Any, ...]
 
 
-Known: TypeAlias = EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage
-RelayMessage: TypeAlias = Known | UnknownMessage
+_Known: TypeAlias = EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage
+RelayMessage: TypeAlias = _Known | UnknownMessage
 
 _LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
-_decode_known: Callable[[bytes], RelayMessage] = msgspec.json.Decoder(Known).decode
+_decode_known: Callable[[bytes | bytearray | memoryview], _Known] = msgspec.json.Decoder(_Known).decode
 _decode_any = msgspec.json.Decoder(list[Any]).decode
+# ValueError: UnicodeDecodeError, and numbers of more digits than int takes.
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
-def decode(data: bytes) -> RelayMessage:
+def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
     """Return the message in one frame's payload.
 
     Raises:
@@ -128,14 +133,20 @@ def decode(data: bytes) -> RelayMessage:
     """
     try:
         return _decode_known(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        reason: Exception = error
-    if isinstance(reason, msgspec.ValidationError):
-        try:
-            parts = _decode_any(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-        else:
-            if parts and isinstance(parts[0], str) and parts[0] not in _LABELS:
-                return UnknownMessage(parts[0], tuple(parts[1:]))
-    raise MessageError(f"not a relay's message: {reason}: {bytes(data[:80])!r}") from None
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    except _UNREADABLE as error:
+        raise _error(str(error), data) from None
+    # JSON as far as it was read, but none of our types: read it whole, and let the label tell an unknown message
+    # from a broken one.
+    try:
+        parts = _decode_any(data)
+    except _UNREADABLE as error:
+        raise _error(str(error), data) from None
+    if not parts or not isinstance(parts[0], str) or parts[0] in _LABELS:
+        raise _error(problem, data)
+    return UnknownMessage(parts[0], tuple(parts[1:]))
+
+
+def _error(problem: str, data: bytes | bytearray | memoryview) -> MessageError:
+    return MessageError(f"not a relay's message: {problem}: {bytes(data[:80])!r}")

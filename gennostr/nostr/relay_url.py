@@ -14,23 +14,27 @@ _URL = re.compile(
     r"(?:\?(?P<query>[^#]*))?"
     r"(?:#.*)?"
 )
-_USER_INFO = re.compile(r"(?<=//)[^/?#]*@")
+# The authority's only: an "@" in a path or a query is none of ours.
+_USER_INFO = re.compile(r"\A([^/?#@]*//)?[^/?#]*@")
+# In what is no url, a password may hold anything, "/" too: all that stands before the last "@".
+_ANY_USER_INFO = re.compile(r"\A([^/@]*//)?.*@", re.DOTALL)
 _FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _MAX_HOST = 253
+_MAX_PORT = 65535
 
 
 def redact(url: str) -> str:
-    """Return `url` without user info, for logs; never raises."""
-    return _USER_INFO.sub("", url)
+    """Return `url` without user info and otherwise as it is, for logs; any text will do, none raises."""
+    return _USER_INFO.sub(r"\1", url)
 
 
 def normalize_url(url: str) -> str:
     """Return the one spelling of `url`.
 
     Scheme and host in lower case and ASCII (IDNA), no default port, no repeated and no trailing slashes (but the
-    bare root "/"), no fragment; the query and the user info stay as they are.
+    bare root "/"), no fragment; the query and the user info stay as they are. A normalized url is its own spelling.
 
     Raises:
         TypeError: it is no text.
@@ -38,9 +42,11 @@ def normalize_url(url: str) -> str:
 
     """
     if not isinstance(url, str):
-        raise TypeError(f"a relay url must be a text, not {url!r}")
+        raise TypeError(f"a relay url is a text, not {type(url).__name__}")
+    if not url:
+        raise _error(url, "is empty")
     if _FORBIDDEN.search(url):
-        raise _error(url, "has white space, a backslash or a control character")
+        raise _error(url, "has white space, a backslash, a control character or a lone surrogate")
     match = _URL.fullmatch(url)
     if match is None:
         raise _error(url, "has no scheme" if "://" not in url else "is malformed")
@@ -49,7 +55,7 @@ def normalize_url(url: str) -> str:
         raise _error(url, f"must begin with wss:// or ws://, not {scheme}://")
     host = _host(url, match["host"])
     port = _port(url, match["port"])
-    user = "" if match["user"] is None else f"{match['user']}@"
+    user = f"{match['user']}@" if match["user"] else ""
     shown_port = "" if port is None or port == _DEFAULT_PORTS[scheme] else f":{port}"
     path = re.sub("/+", "/", match["path"] or "/").rstrip("/") or "/"
     query = "" if match["query"] is None else f"?{match['query']}"
@@ -57,7 +63,11 @@ def normalize_url(url: str) -> str:
 
 
 def _error(url: str, problem: str) -> RelayUrlError:
-    return RelayUrlError(f"relay url {redact(url)!r} {problem}")
+    shown = _ANY_USER_INFO.sub(r"\1***@", url)
+    return RelayUrlError(f"relay url {shown!r:.300} {problem}")
+
+
+# The problems below do not repeat the part that is wrong: in a url that is taken apart wrongly it may be a password.
 
 
 def _host(url: str, host: str) -> str:
@@ -67,20 +77,20 @@ def _host(url: str, host: str) -> str:
         try:
             return f"[{ipaddress.IPv6Address(host[1:-1])}]"
         except ValueError:
-            raise _error(url, f"has an illegal IPv6 address: {host}") from None
+            raise _error(url, "has an illegal IPv6 address") from None
     try:
         host = host.encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise _error(url, f"has an illegal host name: {host!r}") from None
+        raise _error(url, "has an illegal host name") from None
     labels = host.removesuffix(".").split(".")
     if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _error(url, f"has an illegal host name: {host!r}")
+        raise _error(url, "has an illegal host name")
     return host
 
 
 def _port(url: str, port: str | None) -> int | None:
     if not port:
         return None
-    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536 or len(port) > 5:
-        raise _error(url, f"has an illegal port: {port!r}")
+    if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= _MAX_PORT:
+        raise _error(url, "has an illegal port")
     return int(port)

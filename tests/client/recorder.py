@@ -1,0 +1,120 @@
+"""A client that records its callbacks, for tests to wait for."""
+
+import queue
+import time
+from typing import Any, NamedTuple
+
+from gennostr import GenNostr, Ok, Relay, Reply
+
+
+class Callback(NamedTuple):
+    """One callback: its name without ``handle_``, its first argument, the relay, and when it ran."""
+
+    name: str
+    value: Any
+    relay: Relay
+    at: float
+
+
+class Recorder(GenNostr[Any]):
+    """init_arg: {"urls": [...], "options": {...}, "say": {callback: function(client, relay)}, ...}."""
+
+    def init(self, init_arg: Any) -> Any:
+        self.seen: queue.SimpleQueue[Callback] = init_arg.setdefault("seen", queue.SimpleQueue())
+        self.script = init_arg
+        for url in init_arg.get("urls", ()):
+            self.add_relay(url, **init_arg.get("options", {}))
+        return Ok(init_arg)
+
+    def _record(self, name: str, value: Any, relay: Relay) -> Any:
+        self.seen.put(Callback(name, value, relay, time.monotonic()))
+        action = self.script.get(name)
+        return None if action is None else action(self, relay)
+
+    def handle_call(self, request: Any, from_: Any, state: Any) -> Any:
+        return Reply(request)
+
+    def handle_connect(self, relay: Relay, state: Any) -> Any:
+        return self._record("connect", None, relay)
+
+    def handle_disconnect(self, reason: Any, relay: Relay, state: Any) -> Any:
+        outcome = self._record("disconnect", reason, relay)
+        if self.script.get("reconnect", True):
+            super().handle_disconnect(reason, relay, state)
+        return outcome
+
+    def handle_error(self, reason: Any, relay: Relay, state: Any) -> Any:
+        return self._record("error", reason, relay)
+
+    def handle_event(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("event", message, relay)
+
+    def handle_eose(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("eose", message, relay)
+
+    def handle_ok(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("ok", message, relay)
+
+    def handle_notice(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("notice", message, relay)
+
+    def handle_auth(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("auth", message, relay)
+
+    def handle_closed(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("closed", message, relay)
+
+    def handle_count(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("count", message, relay)
+
+    def handle_unknown(self, message: Any, relay: Relay, state: Any) -> Any:
+        return self._record("unknown", message, relay)
+
+
+class Recording:
+    """A running recorder and what it has seen: ``with Recording(urls=[...]) as client``."""
+
+    def __init__(self, client: type[Recorder] = Recorder, **script: Any) -> None:
+        self.script = script
+        self.feed = client.start(script)
+        self.seen: queue.SimpleQueue[Callback] = script["seen"]
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.feed.stop(block=True)
+
+    def next(self, timeout: float = 5.0) -> Callback:
+        """The next callback."""
+        return self.seen.get(timeout=timeout)
+
+    def expect(self, *names: str, timeout: float = 5.0) -> Callback:
+        """The next callbacks are these, in this order; return the last."""
+        for name in names:
+            callback = self.next(timeout)
+            assert callback.name == name, f"{callback} where {name} should be"
+        return callback
+
+    def expect_nothing(self, within: float = 0.2) -> None:
+        """No callback comes."""
+        try:
+            raise AssertionError(f"unexpected {self.seen.get(timeout=within)}")
+        except queue.Empty:
+            pass
+
+
+FAST = {"reconnect": [0.05], "ping_interval": 30.0}
+
+
+def note(content: str = "hello") -> dict[str, Any]:
+    """An event's shape, unsigned."""
+    return {
+        "id": "0" * 64,
+        "pubkey": "1" * 64,
+        "created_at": 1,
+        "kind": 1,
+        "tags": [],
+        "content": content,
+        "sig": "2" * 128,
+    }

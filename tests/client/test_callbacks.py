@@ -1,0 +1,225 @@
+"""Every callback and function of the client, against real relays and a scripted one."""
+
+import time
+from typing import Any
+
+import pytest
+
+from gennostr import REMOVE_RELAY, CallExit, Close, MessageError, Ok, Relay, RelayNotFound, Stop
+from gennostr.cli.local_relay import LocalRelay
+from gennostr.nostr import sign
+from tests.client.recorder import FAST, Recorder, Recording, note
+from tests.relays import NostrRelay
+from tests.scripted_relay import ScriptedRelay
+
+SECRET = "01" * 32
+
+
+def subscribe(client: Recorder, relay: Relay) -> None:
+    client.send_message(["REQ", "s", {"kinds": [1]}], relay)
+
+
+@pytest.mark.parametrize("fixture", ["local_relay", "nostr_relay"])
+def test_publish_and_receive_on_a_real_relay(fixture: str, request: pytest.FixtureRequest) -> None:
+    relay: LocalRelay | NostrRelay = request.getfixturevalue(fixture)
+    event = sign(SECRET, created_at=int(time.time()), kind=1, content=f"to {fixture}")
+    with Recording(urls=[relay.url], connect=subscribe) as client:
+        client.expect("connect", "eose")
+        client.feed.send_message(["EVENT", event], relay.url)
+        seen = {callback.name: callback.value for callback in (client.next(), client.next())}
+        assert seen["event"].event == event
+        assert seen["ok"].event_id == event.id
+        assert seen["ok"].accepted
+
+
+def test_count_on_a_real_relay(local_relay: LocalRelay) -> None:
+    with Recording(urls=[local_relay.url]) as client:
+        client.expect("connect")
+        client.feed.send_message('["COUNT","c",{"kinds":[1]}]', local_relay.url)
+        assert client.expect("count").value.count == 0
+
+
+def test_each_message_reaches_its_callback_in_wire_order() -> None:
+    messages: list[tuple[str, list[Any]]] = [
+        ("event", ["EVENT", "s", note()]),
+        ("eose", ["EOSE", "s"]),
+        ("ok", ["OK", "0" * 64, False, "blocked: no"]),
+        ("notice", ["NOTICE", "hi"]),
+        ("auth", ["AUTH", "challenge"]),
+        ("closed", ["CLOSED", "s", "error: x"]),
+        ("count", ["COUNT", "c", {"count": 3}]),
+        ("unknown", ["NEG-MSG", "n", "00"]),
+        ("error", [1, 2]),
+    ]
+    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        for _, message in messages:
+            peer.send(message)
+        seen = [client.next() for _ in messages]
+        assert [callback.name for callback in seen] == [name for name, _ in messages]
+        assert seen[2].value.prefix == "blocked"
+        assert isinstance(seen[-1].value, MessageError)
+        client.expect_nothing(0.05)  # content never closes a connection
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ends"), [(None, False), (Ok(), False), (Stop(), True), (Stop("why"), True)], ids=repr
+)
+def test_outcomes_of_a_relay_callback(outcome: Any, *, ends: bool) -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url], notice=lambda *_: outcome) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        peer.send(["NOTICE", "x"])
+        client.expect("notice")
+        if ends:
+            with pytest.raises((CallExit, LookupError)):
+                client.feed.call(1)
+            assert peer.expect_close() == (1000, "")
+        else:
+            assert client.feed.call(1) == 1
+
+
+def test_what_handle_connect_sends_goes_before_what_was_queued() -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url], connect=subscribe) as client:
+        peer = relay.accept_raw()
+        client.feed.send_message(["CLOSE", "early"], relay.url)
+        peer.read_request()
+        peer.upgrade()
+        assert peer.receive()[0] == "REQ"
+        assert peer.receive() == ["CLOSE", "early"]
+
+
+def test_messages_that_follow_the_upgrade_in_one_segment_are_read() -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+        peer = relay.accept_raw()
+        peer.read_request()
+        from tests.scripted_relay import TEXT, encode_frame  # noqa: PLC0415
+
+        peer.send_raw(peer.upgrade_response() + encode_frame(TEXT, b'["NOTICE","at once"]'))
+        client.expect("connect", "notice")
+
+
+def test_a_ping_is_answered_with_its_payload() -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url]):
+        peer = relay.accept()
+        peer.ping(b"are you there")
+        assert peer.receive_frame() == (0xA, b"are you there")
+
+
+def test_broadcast_returns_the_urls_it_was_queued_for(two_local_relays: tuple[LocalRelay, LocalRelay]) -> None:
+    urls = [relay.url for relay in two_local_relays]
+    with Recording(urls=urls) as client:
+        client.expect("connect", "connect")
+        assert sorted(client.feed.broadcast_message(["CLOSE", "x"])) == sorted(urls)
+
+
+def test_sending_to_an_unknown_relay_raises_in_the_caller_and_harms_nothing() -> None:
+    with Recording() as client:
+        with pytest.raises(RelayNotFound, match="relay.example"):
+            client.feed.send_message(["CLOSE", "x"], "wss://relay.example")
+        with pytest.raises(RelayNotFound):
+            client.feed.remove_relay("wss://relay.example")
+        assert client.feed.call(1) == 1
+
+
+def test_one_url_in_two_spellings_is_one_relay() -> None:
+    options = {"websocket": {"sslopt": {}}}
+    with ScriptedRelay() as relay, Recording(reconnect=False) as client:
+        plain = relay.url.replace("localhost", "LOCALHOST") + "//a/"
+        first = client.feed.add_relay(plain, **options)
+        assert client.feed.add_relay(f"{relay.url}/a") is first
+        assert client.feed.list_relays() == [f"{relay.url}/a"]
+
+
+def test_a_relay_value_carries_its_options() -> None:
+    with ScriptedRelay() as relay, Recording() as client:
+        wanted = Relay.new(url=relay.url, websocket={"headers": {"X-Test": "yes"}})
+        client.feed.add_relay(wanted)
+        peer = relay.accept_raw()
+        assert "X-Test: yes" in peer.read_request()
+        peer.upgrade()
+        told = client.expect("connect").relay
+        assert told.options == wanted.options
+        assert told.connected_at == pytest.approx(time.time(), abs=5)
+
+
+def test_a_removed_relay_is_told_at_once_and_closed_behind() -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        client.feed.remove_relay(relay.url)
+        assert client.feed.list_relays() == []
+        assert client.expect("disconnect", timeout=1).value is REMOVE_RELAY
+        assert peer.expect_close() == (1000, "")
+        peer.close(1000)
+        assert peer.is_closed()
+        client.expect_nothing()
+
+
+def test_a_removed_relay_can_be_added_again_at_once() -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+        relay.accept()
+        client.expect("connect")
+        client.feed.remove_relay(relay.url)
+        client.feed.add_relay(relay.url)
+        relay.accept()
+        names = {client.next().name, client.next().name}
+        assert names == {"disconnect", "connect"}
+        assert client.feed.list_relays() == [f"{relay.url}/"]
+
+
+def test_the_close_frame_of_a_relay_is_told_answered_and_no_error() -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        peer.close(4000, "go away")
+        assert client.expect("disconnect").value == Close(4000, "go away")
+        assert peer.expect_close() == (4000, "")
+        relay.accept()
+        client.expect("connect")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["relay.example", "http://relay.example", "wss://", "wss://h:0", "wss://a b", 7, None, ["wss://h"]],
+    ids=repr,
+)
+def test_a_bad_url_is_an_exception_in_the_caller_that_names_it(wrong: Any) -> None:
+    with Recording() as client:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            client.feed.add_relay(wrong)
+        assert repr(wrong) in str(caught.value)
+        assert client.feed.list_relays() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nonsense": 1},
+        {"connect_timeout": -1},
+        {"connect_timeout": "soon"},
+        {"ping_interval": 0},
+        {"reconnect": []},
+        {"reconnect": [-0.5]},
+        {"tasks": {"garbage_collector": -1}},
+        {"tasks": {"dishes": 1}},
+        {"websocket": {"nonsense": 1}},
+        {"max_message_size": 0},
+        {"verify": "yes"},
+    ],
+    ids=repr,
+)
+def test_a_bad_option_is_an_exception_in_the_caller_that_names_it(options: Any) -> None:
+    with Recording() as client:
+        with pytest.raises((ValueError, TypeError), match=next(iter(options))):
+            client.feed.add_relay("wss://relay.example", **options)
+        assert client.feed.list_relays() == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], [1], ["REQ"], ["REQ", "", {}], ["CLOSE", "x" * 65], "", 7, ["EVENT", 1]], ids=repr
+)
+def test_a_bad_message_is_an_exception_in_the_caller(wrong: Any) -> None:
+    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client, pytest.raises((ValueError, TypeError)):
+        client.feed.send_message(wrong, relay.url)
