@@ -59,7 +59,7 @@ from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import Exit
 from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
 from gennostr.otp.process import Process
-from gennostr.otp.reasons import NORMAL
+from gennostr.otp.reasons import NORMAL, is_clean
 from gennostr.otp.registry import RegistryPid
 from gennostr.otp.timers import send_after
 
@@ -127,7 +127,6 @@ class Connection(GenServer[Any]):
         self._opened_at: float | None = None
         self._last_read = 0.0
         self._pinged = False
-        self._process.name = redact(self._relay.url)  # shown in logs, where credentials must not be
         self._process.watch(ConnectionWatch(self._client, self._relay))
         if self._client.dead:
             return Stop(NORMAL)
@@ -364,12 +363,12 @@ class Connection(GenServer[Any]):
 
     def terminate(self, reason: Any, state: Any) -> None:
         """Close in good order where there is still somebody to close to."""
-        del reason, state
+        del state
         self._cancel_timers()
         if self._status_text == "open":
             self._out += encode_close(1000)
             self._status_text = "closing"
-            if self._write() is None:
+            if self._write() is None and is_clean(reason):
                 self._await_end()
         self._close_socket()
         if self._dial is not None:

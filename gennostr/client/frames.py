@@ -1,15 +1,32 @@
 """WebSocket frames (RFC 6455), as a client reads and writes them: bytes in, messages out, and no I/O.
 
-`FrameReader.receive` is the hot path of the library: it cuts all complete frames out of one read. Unmasked final text
-frames, which is what a relay sends all day, are cut in one tight loop; everything else (fragments, control
-frames, violations) takes the slow branch.
+The rules, and the code to close with where one is broken:
 
-Limits are kept while reading: a header that announces more than may come is refused before its payload arrives,
-so no more than ``max_message_size`` and one read is ever held. Time is linear in the bytes: a partial frame is
-collected in a list of chunks and joined once it is complete.
+======  =========================================================================================================
+1002    A relay's frame is not masked (5.1). Reserved bits are zero, opcodes known, lengths in their shortest form
+        and below 2**63 (5.2). A continuation continues something, and no message begins inside another (5.4).
+        Control frames are final and carry 125 bytes at most (5.5). The payload of a close frame is empty, or a
+        code that may be sent and a reason (5.5.1, 7.4).
+1007    Text is UTF-8 (8.1), and so is the reason in a close frame.
+1009    A message has ``max_message_size`` bytes at most.
+======  =========================================================================================================
 
-A text message must be UTF-8 as a whole; that is checked once, in C. A binary message is delivered as it is: who
-decodes it finds out.
+websocket-client's own reader is laxer: it takes masked frames, longer lengths than needed, fragmented pong and close
+frames, and has no limit. It serves the handshake; the frames are read here.
+
+Text and binary messages alike are delivered as ``bytes``: both are JSON to Nostr. Text is checked as a whole, once,
+in C; the JSON decoder would not do, as it does not look at what it skips. A binary message owes nobody UTF-8, so it is
+no violation here if it is none: it is delivered as it is, and who decodes it finds out.
+
+How it works: `FrameReader.receive` is the hot path of the library, and cuts all complete frames out of one read. Final
+text frames, which are what a relay sends all day, are cut in one tight loop that creates nothing but their payloads;
+everything else takes the slow branch. What a read leaves over, the start of a frame, is kept with the number of bytes
+that it takes to get on: to complete the header first, then the frame. Until these are there, reads are appended and
+not looked at, so a frame is copied a fixed number of times however it arrives, and time is linear in the bytes.
+
+Limits are kept while reading: a header that announces too much is refused before its payload arrives. What is held is
+appended to bytearrays, never listed: a list of two-byte reads, or fragments, takes twenty times their bytes, and the
+sender chooses their size. So between reads no more is held than ``max_message_size`` and one control frame.
 """
 
 import os
@@ -17,14 +34,16 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, TypeAlias
 
+from websocket import ABNF
+
 from gennostr.exceptions import ProtocolError
 
-CONTINUATION: Final = 0x0
-TEXT: Final = 0x1
-BINARY: Final = 0x2
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
+CONTINUATION: Final = ABNF.OPCODE_CONT
+TEXT: Final = ABNF.OPCODE_TEXT
+BINARY: Final = ABNF.OPCODE_BINARY
+CLOSE: Final = ABNF.OPCODE_CLOSE
+PING: Final = ABNF.OPCODE_PING
+PONG: Final = ABNF.OPCODE_PONG
 
 PROTOCOL_ERROR: Final = 1002
 INVALID_DATA: Final = 1007
@@ -62,47 +81,44 @@ Received: TypeAlias = bytes | Ping | Pong | Close | ProtocolError
 
 
 class FrameReader:
-    """Cuts the messages out of a stream."""
+    """Cuts the messages out of a stream. A message has `max_message_size` bytes at most, assembled."""
 
     def __init__(self, max_message_size: int = 5 * 1024 * 1024) -> None:
         self._max = max_message_size
-        # The start of a frame that is not complete: its chunks, their size, and the size that completes it (or
-        # its header, as far as that is known).
-        self._chunks: list[bytes] = []
-        self._held = 0
+        # The start of a frame that is not complete, and how many bytes complete it, or its header.
+        self._partial = bytearray()
         self._needed = 0
-        # The fragments of a message that is not complete.
-        self._fragments: list[bytes] = []
-        self._fragments_size = 0
+        # The fragments of a message that is not complete, and its opcode; 0 (CONTINUATION) outside of one.
+        self._fragments = bytearray()
         self._fragments_opcode = 0
         self._over = False
 
     @property
     def buffered(self) -> int:
         """Bytes held for what is not complete."""
-        return self._held + self._fragments_size
+        return len(self._partial) + len(self._fragments)
 
     @property
     def over(self) -> bool:
         """Whether a close frame or a violation has ended the stream."""
         return self._over
 
-    def receive(self, data: bytes) -> list[Received]:
-        """Return what `data` completes, in order.
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Received]:
+        """Return what `data` completes, in wire order; nothing of `data` itself is kept.
 
-        A violation is a `ProtocolError`, with the code to close with, and the last item. After it, or after a
-        Close, nothing is read any more.
+        A violation is not raised but returned, as the last item: a `ProtocolError`, whose code is the one to close
+        with. After it, or after a `Close`, nothing is read any more: further calls return ``[]``.
         """
         if self._over:
             return []
-        if self._chunks:
-            self._chunks.append(data)
-            self._held += len(data)
-            if self._held < self._needed:
+        if not isinstance(data, bytes):
+            data = bytes(data)
+        if self._partial:
+            if len(self._partial) + len(data) < self._needed:
+                self._partial += data
                 return []
-            data = b"".join(self._chunks)
-            self._chunks.clear()
-            self._held = 0
+            data = b"".join((self._partial, data))
+            self._partial.clear()
         received: list[Received] = []
         append = received.append
         end = len(data)
@@ -139,12 +155,9 @@ class FrameReader:
                     break
                 payload = data[start:stop]
                 at = stop
-                if not payload.isascii():
-                    try:
-                        str(payload, "utf-8")
-                    except UnicodeDecodeError:
-                        append(self._violation(INVALID_DATA, "text that is not UTF-8"))
-                        return received
+                if not payload.isascii() and not _is_utf8(payload):
+                    append(self._violation(INVALID_DATA, "text that is not UTF-8"))
+                    return received
                 append(payload)
                 continue
             # From here on the rare frames. Their headers are judged before their payloads arrive.
@@ -159,20 +172,20 @@ class FrameReader:
             at = stop
             if item is not None:
                 append(item)
-            if self.over:
-                return received
+                if isinstance(item, Close | ProtocolError):
+                    return received
         if at < end:
-            rest = data[at:] if at else data
-            self._chunks.append(rest)
-            self._held = len(rest)
-            self._needed = _needed(rest)
+            self._partial += data[at:]
+            self._needed = _needed(self._partial)
         return received
 
-    def _violation(self, code: int, reason: str) -> ProtocolError:
+    def _end(self) -> None:
         self._over = True
-        self._chunks.clear()
+        self._partial.clear()
         self._fragments.clear()
-        self._held = self._fragments_size = 0
+
+    def _violation(self, code: int, reason: str) -> ProtocolError:
+        self._end()
         return ProtocolError(code, reason)
 
     def _judge(self, first: int, length: int) -> ProtocolError | None:
@@ -193,7 +206,7 @@ class FrameReader:
             return self._violation(PROTOCOL_ERROR, f"reserved opcode {opcode}")
         elif not self._fragments_opcode:
             return self._violation(PROTOCOL_ERROR, "continuation of nothing")
-        if self._fragments_size + length > self._max:
+        if len(self._fragments) + length > self._max:
             return self._violation(TOO_BIG, f"message over {self._max} bytes")
         return None
 
@@ -208,25 +221,20 @@ class FrameReader:
             return self._close(payload)
         if opcode != CONTINUATION:
             self._fragments_opcode = opcode
-        if payload:  # empty fragments must not pile up
-            self._fragments.append(payload)
-            self._fragments_size += len(payload)
+        self._fragments += payload
         if not first & 0x80:
             return None
-        message = b"".join(self._fragments)
-        kind = self._fragments_opcode
+        message = bytes(self._fragments)
+        text = self._fragments_opcode == TEXT
         self._fragments.clear()
-        self._fragments_size = self._fragments_opcode = 0
-        if kind == TEXT and not message.isascii():
-            try:
-                str(message, "utf-8")
-            except UnicodeDecodeError:
-                return self._violation(INVALID_DATA, "text that is not UTF-8")
+        self._fragments_opcode = 0
+        if text and not _is_utf8(message):
+            return self._violation(INVALID_DATA, "text that is not UTF-8")
         return message
 
-    def _close(self, payload: bytes) -> Received:
+    def _close(self, payload: bytes) -> Close | ProtocolError:
         if not payload:
-            self._over = True
+            self._end()
             return Close(None, "")
         if len(payload) == 1:
             return self._violation(PROTOCOL_ERROR, "close frame of one byte")
@@ -237,11 +245,21 @@ class FrameReader:
             reason = str(payload[2:], "utf-8")
         except UnicodeDecodeError:
             return self._violation(INVALID_DATA, "close reason that is not UTF-8")
-        self._over = True
+        self._end()
         return Close(code, reason)
 
 
-def _needed(start: bytes) -> int:
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _needed(start: bytearray) -> int:
     """Return how many bytes from `start` complete its frame, or its header."""
     if len(start) < 2:
         return 2
@@ -253,23 +271,30 @@ def _needed(start: bytes) -> int:
     return 10 if len(start) < 10 else 10 + int(_LENGTH_64.unpack_from(start, 2)[0])
 
 
-def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """Return a final frame, masked as a client's must be."""
+def encode_frame(opcode: int, payload: bytes, mask_key: bytes | None = None) -> bytes:
+    """Return a final frame, masked as a client's must be (5.3); the key is random unless one is given.
+
+    Raises ValueError for a control frame of more than 125 bytes, and for a key that has not 4.
+    """
     size = len(payload)
-    key = os.urandom(4)
+    if opcode >= CLOSE and size > 125:
+        raise ValueError(f"payload of {size} bytes in a control frame, which holds 125")
+    key = os.urandom(4) if mask_key is None else mask_key
+    if len(key) != 4:
+        raise ValueError(f"masking key of {len(key)} bytes, not 4")
     if size < 126:
         header = bytes((0x80 | opcode, 0x80 | size))
     elif size < 65536:
         header = bytes((0x80 | opcode, 0xFE)) + _LENGTH_16.pack(size)
     else:
         header = bytes((0x80 | opcode, 0xFF)) + _LENGTH_64.pack(size)
-    # One XOR over the whole payload: a loop over its bytes costs two to three times as much.
+    # One XOR over the whole payload, as of two long integers: a loop over its bytes is far slower.
     mask = int.from_bytes((key * (size // 4 + 1))[:size], "little")
     masked = int.from_bytes(payload, "little") ^ mask
     return header + key + masked.to_bytes(size, "little")
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """Return a close frame; `reason` is cut to what fits into it."""
+    """Return a masked close frame; `reason` is cut between characters to the 123 bytes that fit into it."""
     text = reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore").encode()
     return encode_frame(CLOSE, _LENGTH_16.pack(code) + text)

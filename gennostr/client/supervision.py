@@ -75,6 +75,15 @@ class PrimarySupervisor(Supervisor):
         )
 
 
+class _Key(str):
+    """A url as a registry's key: equal to its text, and shown without credentials."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(redact(self))
+
+
 class Tree:
     """One client's tree. `_lock` protects `_pending`."""
 
@@ -164,7 +173,7 @@ class Tree:
         options = relay.options
         outbox = Outbox(relay.url, options.max_queue_size, options.max_queue_messages)
         return Connection.start_link(  # type: ignore[no-any-return]
-            (self.client, registry, relay, outbox), name=via(registry, relay.url, outbox)
+            (self.client, registry, relay, outbox), name=via(registry, _Key(relay.url), outbox)
         )
 
     def take(self, url: str) -> tuple[Relay, ScheduledCall] | None:

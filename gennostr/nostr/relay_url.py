@@ -42,7 +42,7 @@ def normalize_url(url: str) -> str:
 
     """
     if not isinstance(url, str):
-        raise TypeError(f"a relay url is a text, not {type(url).__name__}")
+        raise TypeError(f"a relay url is a text, not {url!r:.80}")
     if not url:
         raise _error(url, "is empty")
     if _FORBIDDEN.search(url):

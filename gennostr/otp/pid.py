@@ -13,7 +13,7 @@ from gennostr.otp.calls import call as _call
 from gennostr.otp.calls import wait_down
 from gennostr.otp.clock import clock
 from gennostr.otp.messages import Cast, StopRequest
-from gennostr.otp.names import Target, resolve
+from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, check_fence, current, fenced, this_process
 from gennostr.otp.reasons import NORMAL
@@ -37,8 +37,9 @@ class Pid(pykka.ActorRef[Any]):
     process: Process
 
     def __repr__(self) -> str:
-        name = "" if self.process.name is None else f" {self.process.name!r}"
-        return f"<Pid {self.actor_class.__name__}#{self.process.number}{name}>"
+        name = self.process.name
+        shown = "" if name is None else f" {(name.key if isinstance(name, Via) else name)!r}"
+        return f"<Pid {self.actor_class.__name__}#{self.process.number}{shown}>"
 
     __str__ = __repr__
 

@@ -1,6 +1,7 @@
 """Each attempt that fails: one handle_error, one handle_disconnect, and the next attempt after a delay."""
 
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -200,11 +201,12 @@ def test_a_full_outbox_is_an_overflow_in_the_caller() -> None:
 
 
 def test_a_flood_is_slowed_by_tcp_while_the_callback_is_busy_and_nothing_is_lost() -> None:
-    import threading  # noqa: PLC0415
-
     gate = threading.Event()
     text = '["NOTICE","' + "x" * 2000 + '"]'
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], notice=lambda *_: gate.wait(20)) as client:
+    with (
+        ScriptedRelay() as relay,
+        Recording(urls=[relay.url], notice=lambda *_: None if gate.wait(20) else None) as client,
+    ):
         peer = relay.accept()
         client.expect("connect")
         sent = 0
