@@ -134,7 +134,11 @@ def call(target: object, message: object, timeout: float | None = 5.0, *, envelo
     return value
 
 
-async def call_async(target: object, message: object, timeout: float | None = 5.0) -> object:
+async def call_async(  # the timeout is a call's own, and decides who may still reply
+    target: object,
+    message: object,
+    timeout: float | None = 5.0,  # noqa: ASYNC109
+) -> object:
     """Like `call`, for a coroutine: the event loop goes on while it waits."""
     if timeout is not None:
         check_seconds("timeout", timeout)

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from gennostr import GenNostr, Ok, Relay, Reply
 
@@ -23,7 +23,8 @@ class Recorder(GenNostr[Any]):
         self.seen: queue.SimpleQueue[Callback] = init_arg.setdefault("seen", queue.SimpleQueue())
         self.script = init_arg
         for url in init_arg.get("urls", ()):
-            self.add_relay(url, **init_arg.get("options", {}))
+            # A scripted relay that does not answer a close frame must not cost each test a second.
+            self.add_relay(url, **({"close_timeout": 0.05} | init_arg.get("options", {})))
         return Ok(init_arg)
 
     def _record(self, name: str, value: Any, relay: Relay) -> Any:
@@ -79,7 +80,7 @@ class Recording:
         self.feed = client.start(script)
         self.seen: queue.SimpleQueue[Callback] = script["seen"]
 
-    def __enter__(self) -> "Recording":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

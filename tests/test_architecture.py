@@ -1,0 +1,67 @@
+"""The shape of the package: layers that import one way, and the public names."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gennostr
+
+PACKAGE = Path(gennostr.__file__).parent
+LAYERS = {
+    "exceptions": set[str](),
+    "otp": {"exceptions", "otp"},
+    "nostr": {"exceptions", "nostr"},
+    "client": {"exceptions", "otp", "nostr", "client"},
+    "cli": {"exceptions", "otp", "nostr", "client", "cli", ""},
+    "__init__": {"exceptions", "otp", "client"},
+}
+
+PINNED = """
+    GenNostr Relay Options REMOVE_RELAY GenServer Supervisor DynamicSupervisor Registry ChildSpec via Ok
+    Reply NoReply Stop IGNORE NORMAL SHUTDOWN KILLED NOPROC TIMEOUT Exit Down whereis reply link unlink
+    monitor demonitor send_after cancel_timer CallExit CallTimeout NoProcess CallingSelf StartError
+    AlreadyStarted KILL Shutdown BadReturnValue Overflow RelayNotFound call cast send stop
+    FailedToStartChild AlreadyPresent ChildRunning ChildRestarting ChildNotFound MaxChildren
+    AlreadyRegistered is_clean run
+""".split()  # noqa: SIM905 - reads better
+
+BESIDE = """
+    CallError Close ConnectTimeout ConnectionFault ConnectionLost GenNostrError HandshakeError
+    MessageError Pid PingTimeout ProtocolError Registered RelayUrlError SupervisorError Unregistered
+    abandoned tree
+""".split()  # noqa: SIM905 - reads better
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The layers that a module imports: "" is the package's own top level."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module or ""]
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "gennostr":
+                yield rest.partition(".")[0]
+
+
+def test_imports_go_one_way() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for imported in imports(path):
+            assert imported in LAYERS[layer], f"{path.relative_to(PACKAGE)} imports {imported!r}"
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(gennostr.__all__) == sorted(PINNED + BESIDE)
+    for name in gennostr.__all__:
+        assert hasattr(gennostr, name)
+
+
+def test_importing_gennostr_warns_of_nothing_and_imports_no_extra() -> None:
+    program = "import gennostr, sys; print(*sorted({'coincurve', 'nostr_sdk', 'asyncio.events'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert "coincurve" not in done.stdout
+    assert "nostr_sdk" not in done.stdout
