@@ -53,9 +53,8 @@ class Theirs(pykka.ThreadingActor):
         return self.count
 
 
-def casts(actor: Any, cast: Callable[[Any], object], drained: Callable[[], object]) -> float:
+def casts(cast: Callable[[Any], object], drained: Callable[[], object]) -> float:
     """Return messages per second, until the last is handled."""
-    del actor
     began = time.perf_counter()
     for _ in range(CASTS):
         cast(1)
@@ -82,20 +81,20 @@ def starts(start: Callable[[], Any]) -> float:
 def main() -> None:
     """Measure and print."""
     ours, theirs = Ours.start(), Theirs.start()
-    rows: dict[str, tuple[list[float], list[float]]] = {}
+    measures: list[tuple[str, Callable[[], float], Callable[[], float]]] = [
+        (
+            "cast until drained, messages/s",
+            lambda: casts(ours.cast, lambda: ours.call(0, None)),
+            lambda: casts(theirs.tell, lambda: theirs.ask(0)),
+        ),
+        ("call, us", lambda: calls(lambda: ours.call(0)), lambda: calls(lambda: theirs.ask(0))),
+        ("start and stop, actors/s", lambda: starts(Ours.start), lambda: starts(Theirs.start)),
+    ]
+    rows: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name, _, _ in measures}
     for _ in range(ROUNDS):
-        for name, mine, other in (
-            (
-                "cast until drained, messages/s",
-                lambda: casts(ours, ours.cast, lambda: ours.call(0, None)),
-                lambda: casts(theirs, theirs.tell, lambda: theirs.ask(0)),
-            ),
-            ("call, us", lambda: calls(lambda: ours.call(0)), lambda: calls(lambda: theirs.ask(0))),
-            ("start and stop, actors/s", lambda: starts(lambda: Ours.start()), lambda: starts(lambda: Theirs.start())  # type: ignore[no-untyped-call]),
-        ):
-            ours_seen, theirs_seen = rows.setdefault(name, ([], []))
-            ours_seen.append(mine())
-            theirs_seen.append(other())
+        for name, mine, other in measures:
+            rows[name][0].append(mine())
+            rows[name][1].append(other())
     ours.stop()
     theirs.stop()
     print(f"{platform.platform()}, Python {platform.python_version()}, pykka {version('pykka')}; medians of {ROUNDS}")
