@@ -216,7 +216,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 0 < arguments.port < 2**16:
         parser.error(f"--port must be between 1 and 65535, not {arguments.port}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both are KeyboardInterrupt below
+    # Both are KeyboardInterrupt below; SIGINT too is set, as it may have been inherited as ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         relay = asyncio.run(_run(arguments.port, auth=arguments.auth))
         try:

@@ -217,6 +217,7 @@ class Connection(GenServer[Any]):
         now = clock().monotonic()
         self._opened_at = self._last_read = now
         self._relay = replace(self._relay, connected_at=clock().time())
+        self._outbox.relay = self._relay
         self._client.deliver(Connected(self._process, self._relay))
         self._outbox.open(lambda: self._process.deliver(FLUSH))
         self._schedule(Tick.KEEPALIVE, self._options.ping_interval)

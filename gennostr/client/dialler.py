@@ -19,8 +19,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import websocket
-
 from gennostr.client.options import Relay
 from gennostr.exceptions import ConnectionLost, ConnectTimeout, HandshakeError
 from gennostr.nostr.relay_url import redact
@@ -88,6 +86,8 @@ class Dial:
         self.connection.deliver(self)
 
     def _explain(self, error: Exception) -> Exception:
+        import websocket  # noqa: PLC0415 - see _upgrade
+
         seconds = self.relay.options.connect_timeout
         if isinstance(error, TimeoutError | websocket.WebSocketTimeoutException):
             return ConnectTimeout(f"{redact(self.relay.url)}: not connected within {seconds} s")
@@ -176,6 +176,9 @@ class Dial:
         return wrapped
 
     def _upgrade(self, sock: socket.socket, user: str | None, password: str | None) -> None:
+        # Imported by the first dial, in its own thread: it would double the time that importing gennostr takes.
+        import websocket  # noqa: PLC0415
+
         options = self.relay.options.websocket
         headers = options.get("headers") or []
         if isinstance(headers, Mapping):

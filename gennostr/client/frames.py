@@ -34,16 +34,14 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, TypeAlias
 
-from websocket import ABNF
-
 from gennostr.exceptions import ProtocolError
 
-CONTINUATION: Final = ABNF.OPCODE_CONT
-TEXT: Final = ABNF.OPCODE_TEXT
-BINARY: Final = ABNF.OPCODE_BINARY
-CLOSE: Final = ABNF.OPCODE_CLOSE
-PING: Final = ABNF.OPCODE_PING
-PONG: Final = ABNF.OPCODE_PONG
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
 
 PROTOCOL_ERROR: Final = 1002
 INVALID_DATA: Final = 1007
@@ -250,8 +248,6 @@ class FrameReader:
 
 
 def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
     try:
         str(text, "utf-8")
     except UnicodeDecodeError:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from gennostr.client.options import Relay
 from gennostr.exceptions import Overflow
 from gennostr.nostr.relay_url import redact
 
@@ -26,10 +27,11 @@ FLUSH: Final = Flush.FLUSH
 class Outbox:
     """`_lock` protects everything here."""
 
-    def __init__(self, url: str, max_size: int, max_messages: int) -> None:
-        self._url = url
-        self._max_size = max_size
-        self._max_messages = max_messages
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        """The relay as it stands; the connection alone writes it."""
+        self._max_size = relay.options.max_queue_size
+        self._max_messages = relay.options.max_queue_messages
         self._lock = threading.Lock()
         self._queue: deque[bytes] = deque()
         self._early: deque[bytes] = deque()
@@ -50,7 +52,7 @@ class Outbox:
             count = len(self._queue) + len(self._early)
             if size > self._max_size or count >= self._max_messages:
                 raise Overflow(
-                    f"{redact(self._url)}: {count} messages of {self._size} bytes wait to be sent; the limits "
+                    f"{redact(self.relay.url)}: {count} messages of {self._size} bytes wait to be sent; the limits "
                     f"are {self._max_messages} messages and {self._max_size} bytes"
                 )
             self._size = size

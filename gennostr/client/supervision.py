@@ -170,8 +170,7 @@ class Tree:
         """Start a connection; runs in the connection supervisor, for restarts too."""
         registry = self._registry
         assert registry is not None  # noqa: S101
-        options = relay.options
-        outbox = Outbox(relay.url, options.max_queue_size, options.max_queue_messages)
+        outbox = Outbox(relay)
         return Connection.start_link(  # type: ignore[no-any-return]
             (self.client, registry, relay, outbox), name=via(registry, _Key(relay.url), outbox)
         )
@@ -250,10 +249,10 @@ class RelayFunctions:
             pending[1].cancel()
         found = tree.find(url)
         if found is not None and tree._registry is not None:
-            process, _ = found
+            process, outbox = found
             # Who takes the name away is the one who removes; the url is free for add_relay from here on.
             if tree._registry.table.release(url, process):
-                tree.client.deliver(Removed(process, Relay(url)))
+                tree.client.deliver(Removed(process, outbox.relay))
                 process.deliver(Cast(Command.REMOVE))
                 return
         if pending is None:
@@ -301,24 +300,22 @@ class RelayFunctions:
     def broadcast_message(self, message: str | list[Any]) -> list[str]:
         """Send a message to every connection; return the urls that it was queued for.
 
+        A connection whose outbox is full is left out, with a warning in the log.
+
         Raises:
-            Overflow: for one connection or more it was not queued; for all others it was.
             TypeError, ValueError: it is no message.
 
         """
         check_fence()
         payload = encode(message)
         queued: list[str] = []
-        full: list[str] = []
         for url, process, outbox in self._tree.connections():
             try:
                 outbox.put(payload, first=process is self._connecting())
             except Overflow as error:
-                full.append(str(error))
+                logger.warning("not broadcast: %s", error)
             else:
                 queued.append(url)
-        if full:
-            raise Overflow("; ".join(full))
         return queued
 
     def _connecting(self) -> Process | None:

@@ -42,7 +42,7 @@ def normalize_url(url: str) -> str:
 
     """
     if not isinstance(url, str):
-        raise TypeError(f"a relay url is a text, not {url!r:.80}")
+        raise TypeError(f"a relay url is a text, not {_shown(url)}")
     if not url:
         raise _error(url, "is empty")
     if _FORBIDDEN.search(url):
@@ -63,8 +63,11 @@ def normalize_url(url: str) -> str:
 
 
 def _error(url: str, problem: str) -> RelayUrlError:
-    shown = _ANY_USER_INFO.sub(r"\1***@", url)
-    return RelayUrlError(f"relay url {shown!r:.300} {problem}")
+    return RelayUrlError(f"relay url {_shown(url)} {problem}")
+
+
+def _shown(url: object) -> str:
+    return _ANY_USER_INFO.sub(r"\1***@", repr(url))[:300]
 
 
 # The problems below do not repeat the part that is wrong: in a url that is taken apart wrongly it may be a password.

@@ -6,7 +6,6 @@ and what comes later (a second reply, the reply to a call that timed out) reache
 on a dead process, whatever happened to its mailbox.
 """
 
-import asyncio
 from _thread import allocate_lock
 from collections.abc import Callable
 
@@ -142,6 +141,8 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
     """Like `call`, for a coroutine: the event loop goes on while it waits."""
     if timeout is not None:
         check_seconds("timeout", timeout)
+    import asyncio  # noqa: PLC0415 - a third of the time that importing gennostr would take; who calls this has it
+
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 

@@ -220,7 +220,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         process = self._process
         process.enter()
         try:
-            if self._start_up():
+            # Killed before its thread came to life (its start timed out): init must not run any more.
+            if not process.is_dead() and self._start_up():
                 self._main()
         finally:
             process.leave()

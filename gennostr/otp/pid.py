@@ -1,6 +1,5 @@
 """The handle of an actor, and the same operations as functions of any target."""
 
-import inspect
 from _thread import allocate_lock
 from types import TracebackType
 from typing import Any, Self
@@ -11,11 +10,10 @@ from gennostr.exceptions import CallExit, CallingSelf, NoProcess
 from gennostr.otp import calls
 from gennostr.otp.calls import call as _call
 from gennostr.otp.calls import wait_down
-from gennostr.otp.clock import clock
 from gennostr.otp.messages import Cast, StopRequest
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
-from gennostr.otp.process import MonitorRef, Process, check_fence, current, fenced, this_process
+from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process
 from gennostr.otp.reasons import NORMAL
 from gennostr.otp.system import (
     GetState,
@@ -260,8 +258,3 @@ def monitor(target: Target) -> MonitorRef:
 def demonitor(ref: MonitorRef, *, flush: bool = False) -> None:
     """Take a monitor back; a Down that is queued already still comes, unless `flush`."""
     this_process().demonitor(ref, flush=flush)
-
-
-__all__ = [
-    "Pid", "call", "cast", "check_fence", "clock", "demonitor", "inspect", "link", "monitor", "send", "stop", "unlink",
-]  # fmt: skip

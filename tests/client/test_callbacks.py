@@ -153,7 +153,9 @@ def test_a_removed_relay_is_told_at_once_and_closed_behind() -> None:
         client.expect("connect")
         client.feed.remove_relay(relay.url)
         assert client.feed.list_relays() == []
-        assert client.expect("disconnect", timeout=1).value is REMOVE_RELAY
+        told = client.expect("disconnect", timeout=1)
+        assert told.value is REMOVE_RELAY
+        assert told.relay.connected_at is not None
         assert peer.expect_close() == (1000, "")
         peer.close(1000)
         assert peer.is_closed()

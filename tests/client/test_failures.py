@@ -199,6 +199,7 @@ def test_a_full_outbox_is_an_overflow_in_the_caller() -> None:
             client.feed.send_message(["CLOSE", "x"], relay.url)
         with pytest.raises(Overflow, match="3 messages"):
             client.feed.send_message(["CLOSE", "x"], relay.url)
+        assert client.feed.broadcast_message(["CLOSE", "x"]) == []
 
 
 def test_a_flood_is_slowed_by_tcp_while_the_callback_is_busy_and_nothing_is_lost() -> None:

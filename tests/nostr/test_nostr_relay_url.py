@@ -1,0 +1,219 @@
+"""One spelling for each relay, and no credentials where others read them."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gennostr.exceptions import RelayUrlError
+from gennostr.nostr import normalize_url, redact
+
+
+@pytest.mark.parametrize(
+    ("url", "normalized"),
+    [
+        ("wss://relay.example", "wss://relay.example/"),
+        ("wss://relay.example/", "wss://relay.example/"),
+        ("wss://relay.example///", "wss://relay.example/"),
+        ("WSS://Relay.EXAMPLE/Path", "wss://relay.example/Path"),
+        ("WSS://Relay.Example:443//a/", "wss://relay.example/a"),
+        ("wss://relay.example/a//b///c//", "wss://relay.example/a/b/c"),
+        ("wss://h:443", "wss://h/"),
+        ("wss://h:00443", "wss://h/"),
+        ("wss://h:80", "wss://h:80/"),
+        ("ws://h:80", "ws://h/"),
+        ("ws://h:443", "ws://h:443/"),
+        ("ws://h:65535", "ws://h:65535/"),
+        ("wss://h:", "wss://h/"),
+        ("wss://h?b=2&a=1&b=2", "wss://h/?b=2&a=1&b=2"),
+        ("wss://h/a/?x=//&y=%2F/", "wss://h/a?x=//&y=%2F/"),
+        ("wss://h/?x=@:?", "wss://h/?x=@:?"),
+        ("wss://h/a#fragment", "wss://h/a"),
+        ("wss://h#a?b/c@d", "wss://h/"),
+        ("wss://h/%C3%BC%zz/ü", "wss://h/%C3%BC%zz/ü"),
+        ("wss://Me:Pass@H/", "wss://Me:Pass@h/"),
+        ("wss://a@b:c@h", "wss://a@b:c@h/"),
+        ("wss://@h", "wss://h/"),
+        ("wss://h/x@y", "wss://h/x@y"),
+        ("wss://bücher.example", "wss://xn--bcher-kva.example/"),
+        ("wss://BÜCHER.example", "wss://xn--bcher-kva.example/"),
+        ("wss://xn--bcher-kva.example", "wss://xn--bcher-kva.example/"),
+        ("wss://relay。example", "wss://relay.example/"),
+        ("wss://relay.example./", "wss://relay.example./"),
+        ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/"),
+        ("ws://[::1]:8080", "ws://[::1]:8080/"),
+        ("ws://[2001:DB8:0:0::0:1]:80/", "ws://[2001:db8::1]/"),
+        ("ws://my_relay", "ws://my_relay/"),
+    ],
+)
+def test_a_relay_has_one_spelling(url: str, normalized: str) -> None:
+    assert normalize_url(url) == normalized
+    assert normalize_url(normalized) == normalized
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("", "is empty"),
+        ("relay.example", "has no scheme"),
+        ("wss:relay.example", "has no scheme"),
+        ("//relay.example", "has no scheme"),
+        ("://relay.example", "is malformed"),
+        ("http://relay.example", "must begin with wss:// or ws://, not http://"),
+        ("HTTPS://relay.example", "must begin with wss:// or ws://, not https://"),
+        ("wss://", "has no host"),
+        ("wss:///path", "has no host"),
+        ("wss://:443", "has no host"),
+        ("wss://?q", "has no host"),
+        ("wss://me@", "has no host"),
+        ("wss://h:0", "has an illegal port"),
+        ("wss://h:65536", "has an illegal port"),
+        ("wss://h:99999", "has an illegal port"),
+        ("wss://h:000443", "has an illegal port"),
+        ("wss://h:-1", "has an illegal port"),
+        ("wss://h:port", "has an illegal port"),
+        ("wss://h:٤٤٣", "has an illegal port"),
+        ("wss://h:" + "1" * 5000, "has an illegal port"),
+        ("wss://::1/", "has no host"),
+        ("wss://[::1/", "is malformed"),
+        ("wss://[::1]x/", "is malformed"),
+        ("wss://[]/", "has an illegal IPv6 address"),
+        ("wss://[h]/", "has an illegal IPv6 address"),
+        ("wss://[127.0.0.1]/", "has an illegal IPv6 address"),
+        ("wss://a..b", "has an illegal host name"),
+        ("wss://.", "has an illegal host name"),
+        ("wss://-a", "has an illegal host name"),
+        ("wss://a,b", "has an illegal host name"),
+        ("wss://%41", "has an illegal host name"),
+        ("wss://" + "a" * 64, "has an illegal host name"),
+        ("wss://" + "a." * 127 + "a", "has an illegal host name"),
+        ("wss://℀.example", "has an illegal host name"),  # IDNA reads it as a/c
+        ("wss://xn--bücher", "has an illegal host name"),
+        (" wss://h", "has white space"),
+        ("wss://h\n", "has white space"),
+        ("wss://h/a b", "has white space"),
+        ("wss://h/\u2028", "has white space"),
+        ("wss://h/\x00", "a control character"),
+        ("wss://h/\r\nX-Header: 1", "a control character"),
+        ("wss://h/\x7f", "a control character"),
+        ("wss://h\\a", "a backslash"),
+        ("wss://h/\ud800", "a lone surrogate"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_a_bad_url_is_one_error_that_names_it_and_what_is_wrong(url: str, problem: str) -> None:
+    with pytest.raises(RelayUrlError) as caught:
+        normalize_url(url)
+    text = str(caught.value)
+    assert isinstance(caught.value, ValueError)
+    assert problem in text
+    if "@" not in url and len(url) < 200:
+        assert repr(url) in text
+
+
+@pytest.mark.parametrize("url", [7, None, b"wss://h", ["wss://h"]], ids=repr)
+def test_another_type_is_a_type_error_that_names_the_value(url: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        normalize_url(url)
+    assert str(caught.value) == f"a relay url is a text, not {url!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@relay.example",
+        "wss://user:hunter2@relay.example:0",
+        "wss://user:hunter2@",
+        "wss://user:hunter2@relay example",
+        "wss://user:hun@hunter2@a..b",
+        "wss://user:hunter2/x@relay.example",
+        "wss://user:x?hunter2@relay.example",
+        "wss://user:x#hunter2@relay.example",
+        "wss://user:x//hunter2@relay.example",
+        "wss://user:hunter2\\@relay.example",
+        "wss://user:hunter2\n@relay.example",
+        "wss:/user:hunter2@relay.example",
+        "user:hunter2@relay.example",
+        "user:hunter2@relay.example//a@b",
+        "//user:hunter2@relay.example",
+        b"wss://user:hunter2@relay.example",
+        ["wss://user:hunter2@relay.example"],
+    ],
+    ids=ascii,
+)
+def test_an_error_never_tells_a_password(url: Any) -> None:
+    with pytest.raises((RelayUrlError, TypeError), match=r"\*\*\*@") as caught:
+        normalize_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "redacted"),
+    [
+        ("wss://user:pass@h/", "wss://h/"),
+        ("wss://a@b:c@h/x@y", "wss://h/x@y"),
+        ("user:pass@h", "h"),
+        ("wss://h/", "wss://h/"),
+        ("wss://h/x@y", "wss://h/x@y"),
+        ("wss://h/?next=wss://a@b/", "wss://h/?next=wss://a@b/"),
+        ("wss://h/a//b@c", "wss://h/a//b@c"),
+        ("", ""),
+        ("no url at all", "no url at all"),
+        ("\ud800\n", "\ud800\n"),
+    ],
+    ids=ascii,
+)
+def test_redact_takes_the_user_info_and_nothing_else(url: str, redacted: str) -> None:
+    assert redact(url) == redacted
+
+
+# Urls, nearly, and any text at all.
+SCHEMES = ["wss://", "WS://", "http://"]
+HOSTS = ["h", "Relay.Example", "ü", "ß", "①", "。", "٣", "xn--", ".", "-", "[::1]", ":443", ":", "@", "u:p@"]
+PATHS = ["/", "//", "?", "#", "a=1", "&", "%2F", "\\", " ", "\x00", "\ud800"]
+PIECES = st.sampled_from(SCHEMES + HOSTS + PATHS)
+TEXTS = st.text() | st.lists(PIECES).map("".join) | st.lists(PIECES).map(lambda pieces: "wss://" + "".join(pieces))
+
+
+@given(TEXTS)
+@example("wss://h/?#")
+@example("wss://h/?")
+@example("ws://[fe80::1%Eth0]/")
+def test_what_is_accepted_is_its_own_spelling_and_nothing_raises_but_a_url_error(url: str) -> None:
+    try:
+        normalized = normalize_url(url)
+    except RelayUrlError:
+        return
+    assert normalize_url(normalized) == normalized
+
+
+@given(st.sampled_from(["a", "a:b", "a@b", "ü:%40", ":", "x:y:z"]), TEXTS)
+def test_a_url_is_accepted_with_and_without_its_user_info_alike(user: str, rest: str) -> None:
+    try:
+        bare = normalize_url(f"wss://{rest}")
+    except RelayUrlError:
+        return
+    if redact(bare) == bare:
+        assert normalize_url(f"wss://{user}@{rest}") == bare.replace("wss://", f"wss://{user}@", 1)
+        assert redact(normalize_url(f"wss://{user}@{rest}")) == bare
+
+
+@given(TEXTS)
+def test_redact_takes_any_text_and_only_shortens_it(url: str) -> None:
+    assert len(redact(url)) <= len(url)
+    if "@" not in url:
+        assert redact(url) == url
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "@", ":", "/", "ü", "ü.", "[", "?", "-"])
+def test_a_very_long_text_is_refused_or_accepted_at_once(piece: str) -> None:
+    url = "wss://" + piece * 20_000
+    started = time.process_time()
+    try:
+        normalize_url(url)
+    except RelayUrlError as error:
+        assert len(str(error)) < 500  # noqa: PT017 - "/" and "?" are accepted
+    redact(url)
+    assert time.process_time() - started < 1.0
