@@ -22,7 +22,6 @@ from typing import Any, Final
 
 from gennostr.client.dialler import Dial, Dialler, shut_down
 from gennostr.client.events import (
-    REMOVE_RELAY,
     Batch,
     Connected,
     ConnectionWatch,
@@ -444,6 +443,3 @@ class Connection(GenServer[Any]):
         self._out += encode_frame(PING, b"")
         self._schedule(Tick.KEEPALIVE, options.ping_timeout)
         return self._write()
-
-
-__all__ = ["REMOVE_RELAY", "Command", "Connection"]

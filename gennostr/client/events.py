@@ -7,7 +7,6 @@ from typing import Final, TypeAlias
 from gennostr.client.options import Relay
 from gennostr.exceptions import MessageError
 from gennostr.nostr.messages import RelayMessage
-from gennostr.otp.messages import WAKE
 from gennostr.otp.process import Process
 
 
@@ -18,6 +17,8 @@ class Removal(Enum):
 
     def __repr__(self) -> str:
         return self.name
+
+    __str__ = __repr__
 
 
 REMOVE_RELAY: Final = Removal.REMOVE_RELAY
@@ -137,9 +138,3 @@ class ConnectionWatch:
     def down(self, process: Process, reason: object) -> None:
         """See `gennostr.otp.process.Watcher`."""
         self._client.deliver(ConnectionDown(process, self._relay, reason))
-
-
-__all__ = [
-    "REMOVE_RELAY", "RESUME", "WAKE", "Batch", "Connected", "ConnectionDown", "ConnectionEvent", "ConnectionWatch",
-    "Credit", "Ended", "ReconnectDue", "Removal", "Removed",
-]  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from gennostr.client.connection import Command, Connection
 from gennostr.client.events import ReconnectDue, Removed
-from gennostr.client.options import Options, Relay
+from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.exceptions import (
     AlreadyRegistered,
@@ -155,7 +155,7 @@ class Tree:
                 supervisor = self._supervisor
                 if self.client.dead or supervisor is None or self.primary is None:
                     raise NoProcess(self.client.pid)
-                spec = ChildSpec(relay.url, partial(self._start, relay), restart="transient")
+                spec = ChildSpec(_Key(relay.url), partial(self._start, relay), restart="transient")
                 return supervisor.start_child(spec)  # type: ignore[no-any-return]
             except (AlreadyStarted, AlreadyRegistered) as there:
                 return there.pid  # type: ignore[no-any-return]
@@ -182,6 +182,8 @@ class Tree:
 
     def schedule(self, relay: Relay, delay: float | None = None) -> None:
         """Start the delay before the next attempt, unless one is pending."""
+        if self.primary is None or self.primary.process.dead:
+            return  # a client that traps exits has outlived its tree: there is nobody to make an attempt
         delays = relay.options.reconnect
         if delay is None:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
@@ -325,6 +327,3 @@ class RelayFunctions:
 
 def _url(relay: str | Relay) -> str:
     return relay.url if isinstance(relay, Relay) else normalize_url(relay)
-
-
-__all__ = ["Options", "RelayFunctions", "Tree"]

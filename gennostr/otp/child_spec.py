@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -84,6 +84,3 @@ def to_child_spec(child: object) -> ChildSpec:
     if not isinstance(spec, ChildSpec):
         raise TypeError(f"a child must be a ChildSpec, a server class or (class, argument), not {child!r}")
     return spec
-
-
-__all__ = ["ChildSpec", "check_choice", "check_number", "replace", "to_child_spec"]

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
-from queue import Empty
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -181,15 +180,3 @@ def install(new: Clock) -> Clock:
     global _installed
     before, _installed = _installed, new
     return before
-
-
-__all__ = [
-    "Clock",
-    "Empty",
-    "ScheduledCall",
-    "SystemClock",
-    "TimedLock",
-    "TimedMailbox",
-    "clock",
-    "install",
-]

@@ -22,7 +22,8 @@ import logging
 from _thread import allocate_lock
 from collections import deque
 from functools import partial
-from typing import Any, ClassVar, Generic, Self, cast
+from queue import Empty
+from typing import Any, ClassVar, Generic, cast
 
 import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
@@ -31,7 +32,7 @@ from gennostr.exceptions import AlreadyRegistered, AlreadyStarted, BadReturnValu
 from gennostr.otp import mailbox, system
 from gennostr.otp.calls import Failure, Request
 from gennostr.otp.child_spec import ChildSpec
-from gennostr.otp.clock import Empty, clock
+from gennostr.otp.clock import clock
 from gennostr.otp.messages import WAKE, Cast, Down, Exit, StopRequest
 from gennostr.otp.names import Name, check_name, register_name
 from gennostr.otp.outcomes import (
@@ -521,5 +522,3 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
 
 
 _SYSTEM_ENVELOPES = frozenset({Request, StopRequest, Exit})
-
-__all__ = ["GenServer", "Self"]

@@ -42,6 +42,8 @@ class Ignore(Enum):
     def __repr__(self) -> str:
         return self.name
 
+    __str__ = __repr__
+
 
 IGNORE: Final = Ignore.IGNORE
 """Returned by init: there is nothing to run; start returns it too."""

@@ -23,6 +23,8 @@ class Reason(Enum):
     def __repr__(self) -> str:
         return self.name
 
+    __str__ = __repr__
+
 
 NORMAL: Final = Reason.NORMAL
 SHUTDOWN: Final = Reason.SHUTDOWN

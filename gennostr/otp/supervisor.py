@@ -532,8 +532,3 @@ class Supervisor(GenServer[Any]):
                 return children
             case _:
                 return children[children.index(child) :]
-
-
-__all__ = [
-    "ChildCounts", "ChildInfo", "Flags", "Supervisor", "SupervisorPid", "begin_child", "count_children", "end_children",
-]  # fmt: skip
