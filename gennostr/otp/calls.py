@@ -159,6 +159,7 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
     except TimeoutError:
         if timeout is not None and pending.claim():
             raise CallTimeout(target, message, timeout) from None
+        await done.wait()  # the reply won the race: it is being delivered
     finally:
         pending.process.unwatch(pending)
     value = pending.result(target)

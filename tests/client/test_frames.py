@@ -142,6 +142,17 @@ def test_what_is_delivered_and_held_outlives_the_buffer_it_was_read_into() -> No
     assert received + reader.receive(b"ond") == [b"first", b"second"]
 
 
+@pytest.mark.parametrize("first_read", range(1, 12))
+@pytest.mark.parametrize("size", [10, 126, 65536])
+def test_a_message_is_delivered_by_the_read_of_its_last_byte(size: int, first_read: int) -> None:
+    message = b"x" * size
+    stream = frame(TEXT, message)
+    reader = FrameReader()
+    assert reader.receive(stream[:first_read]) == []
+    assert reader.receive(stream[first_read:-1]) == []
+    assert reader.receive(stream[-1:]) == [message]
+
+
 def test_an_empty_read_changes_nothing() -> None:
     stream = frame(TEXT, b"text")
     assert read(b"", stream[:3], b"", stream[3:], b"") == [b"text"]
@@ -244,6 +255,11 @@ def test_reserved_bits_on_a_continuation_are_1002() -> None:
 @pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
 def test_reserved_opcodes_are_1002(*, opcode: int, fin: bool) -> None:
     assert violation(frame(opcode, b"", fin=fin)) == 1002
+
+
+@pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
+def test_reserved_opcodes_inside_a_message_are_1002(opcode: int) -> None:
+    assert violation(frame(TEXT, b"beg", fin=False) + frame(opcode, b"")) == 1002
 
 
 @pytest.mark.parametrize("opcode", CONTROL)
