@@ -28,7 +28,7 @@ import pykka
 
 from gennostr.exceptions import CallExit
 from gennostr.otp import mailbox as mailboxes
-from gennostr.otp.clock import clock
+from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.messages import WAKE, Down, Exit
 from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL
@@ -86,7 +86,11 @@ class MonitorRef:
 
 
 class Process:
-    """One actor's control block. `lock` protects `dead`, `reason`, `links`, `watchers`, `monitors`, `keys`."""
+    """One actor's control block.
+
+    `lock` protects `dead`, `reason`, `interrupt`, `links`, `watchers`, `monitors`, `keys` and `thread`; what is read
+    without it is looked at again by whoever must be sure.
+    """
 
     __slots__ = (
         "actor", "dead", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
@@ -211,21 +215,21 @@ class Process:
     def kill(self) -> None:
         """Die of KILLED, from any thread; see `abandoned` for what becomes of the thread."""
         actor = self.actor
-        thread = self.thread
-        if thread is not None and thread != threading.get_ident():
-            _abandoned[self] = None
         if not self.die(KILLED):
-            _abandoned.pop(self, None)
             return
         self.mailbox.put(WAKE)
-        if self in _abandoned:
-            if self.thread is None:  # it left between the look above and the entry
-                _abandoned.pop(self, None)
-            else:
-                try:
-                    clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
-                except RuntimeError:
-                    self._report_abandoned()
+        if self.thread is not None and self.thread != threading.get_ident():
+            report: ScheduledCall | None = None
+            try:
+                report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
+            except RuntimeError as error:  # the system refused the timer thread: the kill has happened all the same
+                logger.warning("%r was killed; whether its thread ends is not watched: %s", self.pid, error)
+            with self.lock:  # `leave` holds it too: the thread is either counted here or has left
+                left = self.thread is None
+                if not left:
+                    _abandoned[self] = report
+            if left and report is not None:
+                report.cancel()
         if actor is not None:
             try:
                 actor.on_cancel()
@@ -272,8 +276,11 @@ class Process:
     def leave(self) -> None:
         """End what `enter` began."""
         _local.process = None
-        self.thread = None
-        _abandoned.pop(self, None)
+        with self.lock:
+            self.thread = None
+            report = _abandoned.pop(self, None)
+        if report is not None:
+            report.cancel()
 
 
 class _Local(threading.local):
@@ -281,7 +288,7 @@ class _Local(threading.local):
 
 
 _local = _Local()
-_abandoned: dict[Process, None] = {}
+_abandoned: dict[Process, ScheduledCall | None] = {}
 
 
 def current() -> Process | None:
