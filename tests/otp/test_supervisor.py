@@ -110,7 +110,7 @@ def test_a_child_that_fails_at_start_stops_those_before_it_and_the_rest_never_st
         Supervisor.start([member(0, story), member(1, story), member(2, story, [Stop("no")]), member(3, story)])
     reason = caught.value.reason
     assert isinstance(reason, Shutdown)
-    failed = reason.reason if hasattr(reason, "reason") else reason.args[0]
+    failed = reason.reason
     assert isinstance(failed, g.FailedToStartChild)
     assert (failed.id, failed.reason) == (2, "no")
     assert story.now() == [(0, "start"), (1, "start"), (2, "start"), (1, SHUTDOWN), (0, SHUTDOWN)]
