@@ -174,6 +174,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         if not clock().acquire(done, timeout):
             if starting.claim():
                 process.unwatch(starting)
+                if parent is not None:  # the StartError says it all: no exit comes besides
+                    parent.unlink(process)
                 process.kill()
                 raise StartError(TIMEOUT)
             done.acquire()
@@ -291,7 +293,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                     item = self._ahead.popleft()
                 elif self._work and not self._suspended and inbox.empty():
                     item = WAKE
-                elif self._deadline is None:
+                elif self._deadline is None or self._suspended:
                     if self._hibernate and inbox.empty():
                         gc.collect()
                     item = get()
@@ -323,6 +325,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         if self._suspended:
             self._postponed.append(item)
             return
+        if kind is Down and cast("Down", item).ref.flushed:
+            return
         self._deadline = None
         self._hibernate = False
         self._last = item
@@ -330,8 +334,6 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             self._follow(self._run(self.handle_cast, cast("Cast", item).message, self._state))
         elif kind is Request:
             self._receive_call(cast("Request", item))
-        elif kind is Down and cast("Down", item).ref.flushed:
-            return
         elif kind in _PROXY:
             self._run(self._proxy, item)
         else:

@@ -14,7 +14,7 @@ from gennostr.otp.messages import Cast, StopRequest
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process
-from gennostr.otp.reasons import NORMAL
+from gennostr.otp.reasons import NOPROC, NORMAL
 from gennostr.otp.system import (
     GetState,
     GetStatus,
@@ -112,7 +112,8 @@ class Pid(pykka.ActorRef[Any]):
             return True
         future = pykka.ThreadingFuture[bool]()
         alive = self.is_alive()
-        self.process.deliver(StopRequest(reason))
+        if not fenced():
+            self.process.deliver(StopRequest(reason))
         future.set_get_hook(lambda wait: alive and wait_down(self.process, wait) is not None)
         return future
 
@@ -235,8 +236,9 @@ def link(target: Target) -> None:
     if me.actor is None or not me.actor.trap_exit:
         raise NoProcess(target)
     if process is None:
-        raise NoProcess(target)
-    me.link(process)
+        me.signal(None, NOPROC)
+    else:
+        me.link(process)
 
 
 def unlink(target: Target) -> None:

@@ -31,6 +31,7 @@ def _fire(dest: object, message: object) -> None:
 
 def cancel_timer(timer: ScheduledCall) -> float | None:
     """Cancel; return the seconds that were left, or None if the timer has fired or was cancelled."""
+    check_fence()
     if not timer.cancel():
         return None
     return max(0.0, timer.when - clock().monotonic())

@@ -21,7 +21,7 @@ from gennostr import (
     Stop,
     Supervisor,
 )
-from tests.otp.actors import DEADLINE, Driven, Log, Trapping, watching, within
+from tests.otp.actors import DEADLINE, Driven, Log, Trapping, log_of, watching, within
 
 
 class Member(Driven):
@@ -50,10 +50,15 @@ def pid_of(supervisor: Any, id_: Any) -> Any:
 
 
 def crash(pid: g.Pid, reason: Any = "crash") -> None:
-    """End `pid` for `reason`, and wait until it has ended."""
-    with watching(pid) as ended:
-        pid.cast(lambda self, state: Stop(reason))
-        ended()
+    """End `pid` for `reason`, and wait until its supervisor has been told: links are told in turn."""
+    with Trapping.start() as linked:
+        log = log_of(linked)
+        within(linked, lambda self: g.link(pid))
+        if reason is KILL:
+            pid.exit(KILL)
+        else:
+            pid.cast(lambda self, state: Stop(reason))
+        assert isinstance(log.next(), g.Exit)
 
 
 def started(story: Log) -> list[Any]:
@@ -567,8 +572,6 @@ def test_a_supervisor_may_be_a_child() -> None:
     inner = ChildSpec("inner", partial(Supervisor.start_link, [member(0, story)]), type="supervisor")
     with Supervisor.start([inner]) as outer:
         first = pid_of(outer, "inner")
-        with watching(first) as reason:
-            first.exit(KILL)
-            assert reason() is KILLED
+        crash(first, KILL)
         assert pid_of(outer, "inner") is not first
     assert story.now()[-1] == (0, SHUTDOWN)
