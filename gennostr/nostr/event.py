@@ -58,6 +58,8 @@ def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[s
         data = _encode([0, pubkey, created_at, kind, tags, content])
     except UnicodeEncodeError as error:
         raise MessageError(f"an event's text must be valid Unicode: {error}") from None
+    except ValueError as error:  # a number of more digits than int writes
+        raise MessageError(f"an event cannot be written as JSON: {error}") from None
     if b"\\u00" not in data:
         return data
     # msgspec writes the other control characters as \u00xx. A plain "u00" after an escaped backslash looks alike, so

@@ -77,10 +77,14 @@ def _host(url: str, host: str) -> str:
     if not host:
         raise _error(url, "has no host")
     if host.startswith("["):
+        if "%" in host:  # a zone means something on one machine only
+            raise _error(url, "has an IPv6 address with a zone")
         try:
             return f"[{ipaddress.IPv6Address(host[1:-1])}]"
         except ValueError:
             raise _error(url, "has an illegal IPv6 address") from None
+    if len(host) > _MAX_HOST:  # before IDNA, which takes seconds for a name of many thousand characters
+        raise _error(url, "has an illegal host name")
     try:
         host = host.encode("idna").decode("ascii").lower()
     except UnicodeError:

@@ -33,6 +33,15 @@ class Text(str):
     __slots__ = ()
 
 
+@given(st.text().filter(str.strip))
+def test_any_text_passes_as_its_utf_8(text: str) -> None:
+    assert encode(text) == text.encode()
+
+
+def test_a_kind_of_str_is_json_text_too() -> None:
+    assert encode(Text('["CLOSE","s"]')) == b'["CLOSE","s"]'
+
+
 @pytest.mark.parametrize("text", ['["CLOSE","s"]', ' [ "CLOSE" , "s" ]\n', '["🦜"]', "not even JSON"])
 def test_text_passes_as_it_is(text: str) -> None:
     assert encode(text) == text.encode()
@@ -85,6 +94,65 @@ def test_pythons_own_collections_and_kin_are_written_as_their_json(value: object
     assert json.loads(encode(["X", value])) == ["X", expected]
 
 
+@pytest.mark.parametrize("label", ["EVENT", "AUTH"])
+def test_an_event_may_be_a_mapping_of_any_kind(label: str) -> None:
+    assert json.loads(encode([label, MappingProxyType(FIELDS)])) == [label, FIELDS]
+
+
+def test_what_is_inside_an_event_or_a_filter_is_for_the_relay_to_judge() -> None:
+    assert encode(["EVENT", {}]) == b'["EVENT",{}]'
+    assert encode(["REQ", "s", {"kinds": "no list"}]) == b'["REQ","s",{"kinds":"no list"}]'
+
+
+@pytest.mark.parametrize("character", ["s", "é", "🦜"])
+def test_the_64_of_a_subscription_id_are_characters_not_bytes(character: str) -> None:
+    assert encode(["CLOSE", character * 64]) == f'["CLOSE","{character * 64}"]'.encode()
+    with pytest.raises(MessageError, match="1 to 64 characters"):
+        encode(["CLOSE", character * 65])
+
+
+@pytest.mark.parametrize("label", ["req", "Event", "", "NEG-ERR", " REQ"])
+def test_the_shape_of_an_unknown_label_is_not_checked(label: str) -> None:
+    assert json.loads(encode([label, 1, None])) == [label, 1, None]
+
+
+@pytest.mark.parametrize("label", ["REQ", "COUNT", "CLOSE", "NEG-OPEN", "NEG-MSG", "NEG-CLOSE"])
+@pytest.mark.parametrize("wrong", ["", "s" * 65, None, 7, ["s"]], ids=lambda value: ascii(value)[:10])
+def test_every_label_that_takes_a_subscription_id_checks_it(label: str, wrong: object) -> None:
+    arguments: dict[str, list[Any]] = {"REQ": [{}], "COUNT": [{}], "NEG-OPEN": [{}, "61"], "NEG-MSG": ["61"]}
+    with pytest.raises(MessageError, match=f"{label} takes a subscription id of 1 to 64 characters, not "):
+        encode([label, wrong, *arguments.get(label, [])])
+
+
+@pytest.mark.parametrize(
+    ("label", "most"),
+    [("EVENT", 1), ("AUTH", 1), ("CLOSE", 1), ("NEG-OPEN", 3), ("NEG-MSG", 2), ("NEG-CLOSE", 1)],
+)
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_one_argument_too_few_or_too_many_is_an_error(label: str, most: int, difference: int) -> None:
+    count = most + difference
+    with pytest.raises(MessageError, match=rf"{label} takes {most} argument\(s\), not {count}"):
+        encode([label, *["s"] * count])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [["EVENT", {"content": "\ud800"}], ["REQ", "\ud800", {}], ["REQ", "s", {"search": "\udfff"}], ["\ud800"]],
+    ids=ascii,
+)
+def test_a_lone_surrogate_anywhere_is_an_error(message: list[object]) -> None:
+    with pytest.raises(MessageError, match="surrogates not allowed"):
+        encode(message)
+
+
+def test_encoding_does_not_change_the_message() -> None:
+    filter_ = {"kinds": (1,), "#t": {"x"}}
+    message = ["REQ", "s", filter_]
+    encode(message)
+    assert message == ["REQ", "s", {"kinds": (1,), "#t": {"x"}}]
+    assert message[2] is filter_
+
+
 def test_a_mapping_of_any_kind_is_a_filter() -> None:
     assert encode(["REQ", "s", MappingProxyType({"kinds": (1,)})]) == b'["REQ","s",{"kinds":[1]}]'
 
@@ -124,6 +192,9 @@ def test_another_type_is_a_type_error_that_names_it(message: Any) -> None:
         (["NEG-OPEN", "s", "x", "61"], "NEG-OPEN takes filters that are mappings, not 'x'"),
         (["NEG-OPEN", "s", {}, "6"], "NEG-OPEN takes a hex text, not '6'"),
         (["NEG-MSG", "s", "61 61"], "NEG-MSG takes a hex text, not '61 61'"),
+        (["NEG-MSG", "s", "61\n"], r"NEG-MSG takes a hex text, not '61\\n'"),
+        (["NEG-MSG", "s", "٦١"], "NEG-MSG takes a hex text"),
+        (["REQ", "s", EVENT], "REQ takes filters that are mappings, not Event"),
         (["NEG-MSG", "s", ""], "NEG-MSG takes a hex text, not ''"),
         (["NEG-MSG", "s", b"a"], "NEG-MSG takes a hex text, not b'a'"),
         (["NEG-CLOSE", ""], "NEG-CLOSE takes a subscription id"),
@@ -190,7 +261,7 @@ JSON = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
+    max_leaves=6,
 )
 
 

@@ -264,6 +264,27 @@ def test_a_forged_event_is_an_error_that_names_what_is_wrong(changes: dict[str, 
         verify(event(**changes))
 
 
+@pytest.mark.parametrize("bit", range(0, 512, 37))
+def test_a_signature_with_one_bit_changed_is_refused(bit: int) -> None:
+    signed = event()
+    flipped = f"{int(signed.sig, 16) ^ 1 << bit:0128x}"
+    with pytest.raises(MessageError, match="the signature is not that of"):
+        verify(msgspec.structs.replace(signed, sig=flipped))
+
+
+def test_a_changed_event_with_its_new_id_is_refused_for_its_old_signature() -> None:
+    changed = event(content="y")
+    with pytest.raises(MessageError, match="the signature is not that of"):
+        verify(msgspec.structs.replace(changed, id=changed.compute_id()))
+
+
+def test_a_secret_key_as_bytes_and_as_hex_of_either_case_signs_as_the_same_author() -> None:
+    for secret in (SECRET, SECRET.upper(), bytes.fromhex(SECRET)):
+        signed = sign(secret, created_at=1, kind=1, content="")
+        assert signed.pubkey == AUTHOR
+        verify(signed)
+
+
 def test_a_public_key_that_is_no_point_of_the_curve_signs_nothing() -> None:
     nobody = INVALID["public key not on the curve"][0]
     forged = event(pubkey=nobody)
@@ -351,6 +372,46 @@ AGREED = st.characters(codec="utf-8", exclude_characters=[chr(c) for c in range(
 @given(st.text(AGREED))
 def test_nostr_sdk_and_we_accept_each_others_events_whatever_the_text(text: str) -> None:
     check_both_ways(text)
+
+
+@settings(max_examples=50)
+@given(
+    st.integers(0, 2**40),
+    st.integers(0, 65535),
+    st.lists(st.lists(st.text(AGREED, max_size=10), min_size=1, max_size=4), max_size=4),
+)
+def test_nostr_sdk_accepts_our_events_whatever_the_time_the_kind_and_the_tags(
+    created_at: int, kind: int, tags: list[list[str]]
+) -> None:
+    ours = sign(SECRET, created_at=created_at, kind=kind, content="", tags=tags)
+    theirs = nostr_sdk.Event.from_json(as_json(ours))
+    assert theirs.verify()
+    assert theirs.id().to_hex() == ours.id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content": "y"},
+        {"created_at": 2},
+        {"kind": 2},
+        {"tags": [["t"]]},
+        {"pubkey": REAL.pubkey},
+        {"id": REAL.id},
+        {"sig": REAL.sig},
+    ],
+    ids="".join,
+)
+def test_nostr_sdk_and_we_refuse_the_same_forged_events(changes: dict[str, Any]) -> None:
+    forged = event(**changes)
+    assert not nostr_sdk.Event.from_json(as_json(forged)).verify()
+    with pytest.raises(MessageError):
+        verify(forged)
+
+
+def test_nostr_sdk_has_the_same_public_key_for_a_secret_key() -> None:
+    keys = nostr_sdk.Keys.generate()
+    assert public_key(keys.secret_key().to_hex()) == keys.public_key().to_hex()
 
 
 # The extra

@@ -118,6 +118,57 @@ def test_white_space_and_escapes_make_no_difference(data: bytes) -> None:
     assert decode(data) == NoticeMessage("hi")
 
 
+LEGAL: dict[str, list[Any]] = {
+    "EVENT": ["EVENT", "s", FIELDS],
+    "EOSE": ["EOSE", "s"],
+    "OK": ["OK", "a1", True, "x"],
+    "CLOSED": ["CLOSED", "s", "x"],
+    "NOTICE": ["NOTICE", "x"],
+    "AUTH": ["AUTH", "x"],
+    "COUNT": ["COUNT", "s", {"count": 1}],
+}
+TYPED_ELEMENTS = [(label, at) for label, message in LEGAL.items() for at in range(1, len(message))]
+
+
+@pytest.mark.parametrize(("label", "at"), TYPED_ELEMENTS)
+def test_an_element_of_the_wrong_type_is_an_error_that_says_where(label: str, at: int) -> None:
+    message = [*LEGAL[label][:at], 7, *LEGAL[label][at + 1 :]]
+    with pytest.raises(MessageError, match=rf"got `int` - at `\$\[{at}\]`"):
+        decode(wire(*message))
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_an_event_without_one_of_its_fields_is_an_error_that_names_it(field: str) -> None:
+    rest = {name: value for name, value in FIELDS.items() if name != field}
+    with pytest.raises(MessageError, match=f"missing required field `{field}`"):
+        decode(wire("EVENT", "s", rest))
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_of_the_wrong_type_is_an_error_that_names_it(field: str) -> None:
+    with pytest.raises(MessageError, match=rf"- at `\$\[2\]\.{field}`"):
+        decode(with_field(field, b"true"))
+
+
+@pytest.mark.parametrize("message", [*LEGAL.values(), ["NEG-MSG", "s", "61"]], ids=lambda message: message[0])
+def test_a_message_cut_off_anywhere_is_an_error(message: list[object]) -> None:
+    data = wire(*message)
+    for end in range(len(data)):
+        with pytest.raises(MessageError):
+            decode(data[:end])
+
+
+@pytest.mark.parametrize("label", LEGAL)
+def test_a_label_in_other_letters_is_unknown(label: str) -> None:
+    assert decode(wire(label.lower(), "s")) == UnknownMessage(label.lower(), ("s",))
+
+
+def test_an_unknown_message_may_be_nested_within_reason() -> None:
+    message = decode(b'["X",' + b"[" * 100 + b"]" * 100 + b"]")
+    assert isinstance(message, UnknownMessage)
+    assert len(message.arguments) == 1
+
+
 def test_messages_are_frozen() -> None:
     message: Any = decode(wire("NOTICE", "hi"))
     with pytest.raises(AttributeError, match="immutable"):
@@ -149,6 +200,32 @@ def test_the_prefix_is_the_single_word_before_the_colon(text: str, prefix: str |
 
 
 @pytest.mark.parametrize(
+    "word",
+    [
+        "duplicate",
+        "pow",
+        "blocked",
+        "rate-limited",
+        "invalid",
+        "restricted",
+        "mute",
+        "error",
+        "auth-required",
+        "unsupported",
+    ],
+)
+def test_every_prefix_of_nip_01_and_nip_42_is_read(word: str) -> None:
+    message = decode(wire("OK", "a1", False, f"{word}: because"))  # noqa: FBT003
+    assert isinstance(message, OkMessage)
+    assert message.prefix == word
+
+
+def test_a_message_that_was_not_given_has_no_prefix() -> None:
+    assert OkMessage("a1", accepted=True).prefix is None
+    assert ClosedMessage("s").prefix is None
+
+
+@pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "truncated"),
@@ -172,6 +249,9 @@ def test_the_prefix_is_the_single_word_before_the_colon(text: str, prefix: str |
         (b'["OK","a1",1]', "Expected `bool`, got `int`"),
         (b'["COUNT","s",{}]', "missing required field `count`"),
         (b'["COUNT","s",{"count":"3"}]', r"Expected `int`, got `str` - at `\$\[2\].count`"),
+        (b'["COUNT","s",{"count":1.0}]', "Expected `int`, got `float`"),
+        (b'["COUNT","s",{"count":1,"approximate":"yes"}]', r"Expected `bool`, got `str` - at `\$\[2\].approximate`"),
+        (b'["COUNT","s",{"count":1,"hll":[]}]', r"got `array` - at `\$\[2\].hll`"),
         (b'["EVENT","s"]', "at least length 3, got 2"),
         (b'["EVENT","s",{}]', "missing required field `id`"),
         (b'["EVENT","s",[]]', "Expected `object`, got `array`"),
@@ -251,7 +331,7 @@ def test_any_bytes_are_a_message_or_a_message_error(data: bytes) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
+    max_leaves=6,
 )
 LABELS = st.sampled_from(["EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT", "NEG-ERR"])
 

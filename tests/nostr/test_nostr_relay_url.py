@@ -46,6 +46,11 @@ from gennostr.nostr import normalize_url, redact
         ("ws://[::1]:8080", "ws://[::1]:8080/"),
         ("ws://[2001:DB8:0:0::0:1]:80/", "ws://[2001:db8::1]/"),
         ("ws://my_relay", "ws://my_relay/"),
+        ("ws://[::FFFF:127.0.0.1]", "ws://[::ffff:7f00:1]/"),
+        ("wss://h/a/../b/./c", "wss://h/a/../b/./c"),
+        ("wss://h?", "wss://h/?"),
+        ("wss://h//?a#b", "wss://h/?a"),
+        ("wss://u%40:p%3A@h", "wss://u%40:p%3A@h/"),
     ],
 )
 def test_a_relay_has_one_spelling(url: str, normalized: str) -> None:
@@ -190,14 +195,48 @@ def test_what_is_accepted_is_its_own_spelling_and_nothing_raises_but_a_url_error
 
 
 @given(st.sampled_from(["a", "a:b", "a@b", "ü:%40", ":", "x:y:z"]), TEXTS)
+@example("a", "@h")
 def test_a_url_is_accepted_with_and_without_its_user_info_alike(user: str, rest: str) -> None:
     try:
         bare = normalize_url(f"wss://{rest}")
     except RelayUrlError:
         return
-    if redact(bare) == bare:
+    if redact(f"wss://{rest}") == f"wss://{rest}":  # not even an empty one, which `bare` has lost
         assert normalize_url(f"wss://{user}@{rest}") == bare.replace("wss://", f"wss://{user}@", 1)
         assert redact(normalize_url(f"wss://{user}@{rest}")) == bare
+
+
+@given(
+    st.sampled_from(["ws://", "wss://", "WSS://", "http://", "", "//", "wss:/"]),
+    st.text(),
+    st.text(st.characters(exclude_characters="@")),
+)
+def test_no_password_is_in_an_error_whatever_surrounds_it(before: str, inside: str, after: str) -> None:
+    try:
+        normalize_url(f"{before}user:{inside}hunter2@{after}")
+    except RelayUrlError as error:
+        assert "hunter2" not in str(error)  # noqa: PT017 - many of them are accepted
+
+
+@given(
+    st.sampled_from(["ws", "WS", "wss", "Wss"]),
+    st.from_regex(r"[A-Za-z0-9]{1,10}(\.[A-Za-z0-9]{1,10}){0,2}", fullmatch=True),
+    st.none() | st.integers(1, 65535),
+    st.lists(st.sampled_from(["/", "//", "a", "B", "%2F", ":", "."])).map("".join),
+    st.none() | st.sampled_from(["", "a=1&a=1", "b//c/", "x=?", "@", "X=Y"]),
+    st.none() | st.sampled_from(["", "f", "/?#"]),
+)
+@example("wss", "h", 443, "", None, None)
+@example("ws", "h", 80, "//", "", "")
+def test_every_rule_holds_whatever_the_parts(
+    scheme: str, host: str, port: int | None, path: str, query: str | None, fragment: str | None
+) -> None:
+    tail = ("" if query is None else f"?{query}") + ("" if fragment is None else f"#{fragment}")
+    normalized = normalize_url(f"{scheme}://{host}{'' if port is None else f':{port}'}/{path}{tail}")
+    shown_port = "" if port in (None, {"ws": 80, "wss": 443}[scheme.lower()]) else f":{port}"
+    segments = [segment for segment in path.split("/") if segment]
+    shown_query = "" if query is None else f"?{query}"
+    assert normalized == f"{scheme.lower()}://{host.lower()}{shown_port}/{'/'.join(segments)}{shown_query}"
 
 
 @given(TEXTS)
