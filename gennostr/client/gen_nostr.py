@@ -47,7 +47,7 @@ from gennostr.otp.messages import Cast
 from gennostr.otp.names import Name
 from gennostr.otp.outcomes import NoReply, Ok, S, Stop
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process, current
+from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN
 
 RelayOutcome = Ok[S] | NoReply[S] | Stop[S] | None
@@ -57,9 +57,6 @@ _EVENTS = frozenset({Batch, Connected, ConnectionDown, Ended, Removed})
 
 class GenNostrPid(RelayFunctions, Pid):
     """The handle of a client: a pid with the client's functions."""
-
-    def _connecting(self) -> Process | None:
-        return self._tree.connecting if current() is self.process else None
 
 
 class GenNostr(RelayFunctions, GenServer[S]):
@@ -147,9 +144,6 @@ class GenNostr(RelayFunctions, GenServer[S]):
 
     def _children(self) -> tuple[object, ...]:
         return (self._tree.primary,)
-
-    def _connecting(self) -> Process | None:
-        return self._tree.connecting if current() is self._process else None
 
     def _terminate(self, reason: object) -> None:
         try:

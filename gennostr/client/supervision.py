@@ -36,7 +36,7 @@ from gennostr.otp.messages import Cast
 from gennostr.otp.names import via
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process, check_fence
+from gennostr.otp.process import Process, check_fence, current
 from gennostr.otp.registry import Registry, RegistryPid
 from gennostr.otp.supervisor import Child, Intensity, Supervisor, SupervisorPid
 from gennostr.otp.timers import send_after
@@ -322,7 +322,7 @@ class RelayFunctions:
 
     def _connecting(self) -> Process | None:
         """Return the connection whose handle_connect is the caller."""
-        return None
+        return self._tree.connecting if current() is self._tree.client else None
 
 
 def _url(relay: str | Relay) -> str:

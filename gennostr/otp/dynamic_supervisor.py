@@ -20,8 +20,8 @@ from gennostr.otp.reasons import SHUTDOWN, is_clean
 from gennostr.otp.supervisor import (
     Child,
     ChildAction,
-    ChildCounts,
     ChildInfo,
+    ChildrenPid,
     CountChildren,
     Intensity,
     StartChild,
@@ -35,7 +35,7 @@ from gennostr.otp.supervisor import (
 logger = logging.getLogger(__name__)
 
 
-class DynamicSupervisorPid(Pid):
+class DynamicSupervisorPid(ChildrenPid):
     """The handle of a dynamic supervisor. Its methods wait as long as it takes."""
 
     def start_child(self, child: Any) -> Any:
@@ -57,14 +57,6 @@ class DynamicSupervisorPid(Pid):
 
         """
         self.call(ChildAction("terminate", pid), None)
-
-    def which_children(self) -> list[ChildInfo]:
-        """Return the children; their ids are None."""
-        return self.call(WhichChildren(), None)  # type: ignore[no-any-return]
-
-    def count_children(self) -> ChildCounts:
-        """Return how many children there are."""
-        return self.call(CountChildren(), None)  # type: ignore[no-any-return]
 
 
 class DynamicSupervisor(GenServer[Any]):

@@ -20,7 +20,6 @@ thread does through this library has no effect, because every effect asks `curre
 
 import logging
 import threading
-from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
@@ -321,15 +320,6 @@ def this_process() -> Process:
     if process is None:
         raise RuntimeError("only a process can do that, and this is a plain thread")
     return process
-
-
-def acting(process: Process, function: Callable[[], object]) -> object:
-    """Call `function` as `process` in this thread: how a process without a thread acts."""
-    before, _local.process = _local.process, process
-    try:
-        return function()
-    finally:
-        _local.process = before
 
 
 def abandoned() -> int:

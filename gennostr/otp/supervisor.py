@@ -231,7 +231,19 @@ class _TryAgain:
     id: object
 
 
-class SupervisorPid(Pid):
+class ChildrenPid(Pid):
+    """The handle of what has children: what both kinds of supervisors are asked."""
+
+    def which_children(self) -> list[ChildInfo]:
+        """Return the children, newest first; those of a dynamic supervisor have None for an id."""
+        return self.call(WhichChildren(), None)  # type: ignore[no-any-return]
+
+    def count_children(self) -> ChildCounts:
+        """Return how many children there are."""
+        return self.call(CountChildren(), None)  # type: ignore[no-any-return]
+
+
+class SupervisorPid(ChildrenPid):
     """The handle of a supervisor. Its methods wait for the supervisor as long as that takes."""
 
     def start_child(self, child: Any) -> Any:
@@ -272,14 +284,6 @@ class SupervisorPid(Pid):
 
         """
         self.call(ChildAction("delete", id), None)
-
-    def which_children(self) -> list[ChildInfo]:
-        """Return the children, newest first."""
-        return self.call(WhichChildren(), None)  # type: ignore[no-any-return]
-
-    def count_children(self) -> ChildCounts:
-        """Return how many children there are."""
-        return self.call(CountChildren(), None)  # type: ignore[no-any-return]
 
 
 class Supervisor(GenServer[Any]):
