@@ -118,7 +118,7 @@ class Connection(GenServer[Any]):
         """Have the client told of the end, whatever comes; then dial."""
         self._client, self._registry, self._relay, self._outbox = init_arg
         self._options = self._relay.options
-        self._status_text = "dialling"
+        self._phase = "dialling"
         self._told = False
         self._out = b""
         self._reader = FrameReader(self._options.max_message_size)
@@ -144,7 +144,7 @@ class Connection(GenServer[Any]):
 
     def _status(self) -> Any:
         status = super()._status()
-        return replace(status, state=f"{self._status_text} {redact(self._relay.url)}")
+        return replace(status, state=f"{self._phase} {redact(self._relay.url)}")
 
     def on_cancel(self) -> None:
         """Wake the thread: whatever it is blocked in ends with the socket."""
@@ -181,7 +181,7 @@ class Connection(GenServer[Any]):
             case Flush():
                 return self._write()
             case Resume():
-                if self._status_text == "open":
+                if self._phase == "open":
                     self._credit.paused = False
                     self._watch()
                 return None
@@ -212,7 +212,7 @@ class Connection(GenServer[Any]):
         if sock is None:
             return self._fail(dial.error or ConnectionLost("the dial was cancelled"))
         self._sock = sock
-        self._status_text = "open"
+        self._phase = "open"
         now = clock().monotonic()
         self._opened_at = self._last_read = now
         self._relay = replace(self._relay, connected_at=clock().time())
@@ -226,7 +226,7 @@ class Connection(GenServer[Any]):
     # The socket.
 
     def _watch(self) -> None:
-        read = not self._credit.paused or self._status_text == "closing"
+        read = not self._credit.paused or self._phase == "closing"
         self._inbox().watch(self._sock, read=read, write=bool(self._out))
 
     def _socket_ready(self, *, readable: bool, writable: bool) -> Outcome[Any]:
@@ -255,7 +255,7 @@ class Connection(GenServer[Any]):
         return self._received(data)
 
     def _lost(self, error: Exception) -> Outcome[Any]:
-        if self._status_text == "closing":
+        if self._phase == "closing":
             return Stop(NORMAL)
         return self._fail(error)
 
@@ -275,7 +275,7 @@ class Connection(GenServer[Any]):
             elif not isinstance(item, Pong):
                 assert isinstance(item, Close | ProtocolError)  # noqa: S101
                 end = item
-        if self._status_text == "closing":
+        if self._phase == "closing":
             return None if end is None else Stop(NORMAL)
         if messages:
             size = len(data)
@@ -311,7 +311,7 @@ class Connection(GenServer[Any]):
             return None
         try:
             while True:
-                if len(self._out) < WRITE_SIZE and self._status_text == "open":
+                if len(self._out) < WRITE_SIZE and self._phase == "open":
                     payloads = self._outbox.take(WRITE_SIZE)
                     self._out += b"".join([encode_frame(TEXT, payload) for payload in payloads])
                 if not self._out:
@@ -340,12 +340,12 @@ class Connection(GenServer[Any]):
 
     def _fail(self, error: BaseException) -> Outcome[Any]:
         self._tell(error, error=error)
-        self._status_text = "ended"
+        self._phase = "ended"
         return Stop(NORMAL)
 
     def _begin_closing(self, close_frame: bytes) -> Outcome[Any]:
         """Send the close frame and wait for the relay's, or for the end."""
-        self._status_text = "closing"
+        self._phase = "closing"
         self._cancel(Tick.KEEPALIVE)
         self._out += close_frame
         self._schedule(Tick.CLOSE, self._options.close_timeout)
@@ -365,9 +365,9 @@ class Connection(GenServer[Any]):
         """Close in good order where there is still somebody to close to."""
         del state
         self._cancel_timers()
-        if self._status_text == "open":
+        if self._phase == "open":
             self._out += encode_close(1000)
-            self._status_text = "closing"
+            self._phase = "closing"
             if self._write() is None and is_clean(reason):
                 self._await_end()
         self._close_socket()
