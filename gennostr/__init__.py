@@ -33,11 +33,13 @@ from gennostr.exceptions import (
     StartError,
     SupervisorError,
 )
-from gennostr.otp.calls import reply
+from gennostr.otp import telemetry
+from gennostr.otp.calls import PendingReply, as_completed, reply, send_request
 from gennostr.otp.child_spec import ChildSpec
+from gennostr.otp.crash_report import CrashReport
 from gennostr.otp.dynamic_supervisor import DynamicSupervisor
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.introspection import tree
+from gennostr.otp.introspection import Node, tree
 from gennostr.otp.messages import Down, Exit, Registered, Unregistered
 from gennostr.otp.names import via, whereis
 from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
@@ -56,6 +58,7 @@ from gennostr.otp.reasons import (
 )
 from gennostr.otp.registry import Registry
 from gennostr.otp.supervisor import Supervisor
+from gennostr.otp.system import get_state, get_status, replace_state, resume, statistics, suspend
 from gennostr.otp.timers import cancel_timer, send_after
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "ConnectTimeout",
     "ConnectionFault",
     "ConnectionLost",
+    "CrashReport",
     "Down",
     "DynamicSupervisor",
     "Exit",
@@ -95,9 +99,11 @@ __all__ = [
     "MessageError",
     "NoProcess",
     "NoReply",
+    "Node",
     "Ok",
     "Options",
     "Overflow",
+    "PendingReply",
     "Pid",
     "PingTimeout",
     "ProtocolError",
@@ -114,18 +120,27 @@ __all__ = [
     "SupervisorError",
     "Unregistered",
     "abandoned",
+    "as_completed",
     "call",
     "cancel_timer",
     "cast",
     "demonitor",
+    "get_state",
+    "get_status",
     "is_clean",
     "link",
     "monitor",
+    "replace_state",
     "reply",
+    "resume",
     "run",
     "send",
     "send_after",
+    "send_request",
+    "statistics",
     "stop",
+    "suspend",
+    "telemetry",
     "tree",
     "unlink",
     "via",

@@ -33,7 +33,7 @@
 Wrong types raise TypeError and wrong values ValueError, as everywhere in Python.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pykka
 
@@ -99,12 +99,15 @@ class CallTimeout(CallError, TimeoutError, pykka.Timeout):
 class NoProcess(CallError, LookupError, pykka.ActorDeadError):
     """There is no such process: it is dead, or the name is not registered."""
 
+    hint: ClassVar[str] = ""
+    """Why there is none, where that concerns all: set in a child that was forked while actors ran."""
+
     def __init__(self, target: object) -> None:
         super().__init__(target)
         self.target = target
 
     def __str__(self) -> str:
-        return f"no process: {self.target!r}"
+        return f"no process: {self.target!r}{self.hint}"
 
 
 class CallingSelf(CallError):

@@ -28,9 +28,10 @@ PINNED = """
 """.split()  # noqa: SIM905 - reads better
 
 BESIDE = """
-    CallError Close ConnectTimeout ConnectionFault ConnectionLost GenNostrError HandshakeError
-    MessageError Pid PingTimeout ProtocolError Registered RelayUrlError SupervisorError Unregistered
-    abandoned tree
+    CallError Close ConnectTimeout ConnectionFault ConnectionLost CrashReport GenNostrError HandshakeError
+    MessageError Node PendingReply Pid PingTimeout ProtocolError Registered RelayUrlError SupervisorError
+    Unregistered abandoned as_completed get_state get_status replace_state resume send_request statistics
+    suspend telemetry tree
 """.split()  # noqa: SIM905 - reads better
 
 

@@ -110,6 +110,7 @@ class Connection(GenServer[Any]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._phase = "starting"
         self._sock: socket.socket | None = None
         self._dial: Dial | None = None
         self._timers: dict[Tick, ScheduledCall] = {}
@@ -142,9 +143,8 @@ class Connection(GenServer[Any]):
         self._dialler = Dialler.start_link(self._dial)
         return None
 
-    def _status(self) -> Any:
-        status = super()._status()
-        return replace(status, state=f"{self._phase} {redact(self._relay.url)}")
+    def _activity(self) -> str:
+        return self._phase
 
     def on_cancel(self) -> None:
         """Wake the thread: whatever it is blocked in ends with the socket."""

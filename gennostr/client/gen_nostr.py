@@ -142,9 +142,6 @@ class GenNostr(RelayFunctions, GenServer[S]):
         self._tree.start()
         return self.init(init_arg)
 
-    def _children(self) -> tuple[object, ...]:
-        return (self._tree.primary,)
-
     def _terminate(self, reason: object) -> None:
         try:
             super()._terminate(reason)

@@ -36,7 +36,7 @@ from gennostr.otp.messages import Cast
 from gennostr.otp.names import via
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process, check_fence, current
+from gennostr.otp.process import Process, acting, current
 from gennostr.otp.registry import Registry, RegistryPid
 from gennostr.otp.supervisor import Child, Intensity, Supervisor, SupervisorPid
 from gennostr.otp.timers import send_after
@@ -225,7 +225,7 @@ class RelayFunctions:
             NoProcess: the client is dead.
 
         """
-        check_fence()
+        acting()
         if isinstance(relay, Relay):
             wanted = Relay.new(relay.url, relay.options, **options)
         else:
@@ -243,7 +243,7 @@ class RelayFunctions:
             TypeError, ValueError: `relay` is no relay.
 
         """
-        check_fence()
+        acting()
         url = _url(relay)
         tree = self._tree
         pending = tree.take(url)
@@ -270,13 +270,14 @@ class RelayFunctions:
             TypeError, ValueError: `relay` or `delay` is no such thing.
 
         """
-        check_fence()
+        acting()
         if delay is not None:
             check_seconds("delay", delay)
         self._tree.schedule(relay if isinstance(relay, Relay) else Relay.new(relay), delay)
 
     def list_relays(self) -> list[str]:
         """Return the urls of all connections, also of those still connecting; none in backoff."""
+        acting()
         return [url for url, _, _ in self._tree.connections()]
 
     def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
@@ -290,7 +291,7 @@ class RelayFunctions:
             TypeError, ValueError: it is no message (`MessageError`), or `relay` no relay.
 
         """
-        check_fence()
+        acting()
         payload = encode(message)
         url = _url(relay)
         found = self._tree.find(url)
@@ -308,7 +309,7 @@ class RelayFunctions:
             TypeError, ValueError: it is no message.
 
         """
-        check_fence()
+        acting()
         payload = encode(message)
         queued: list[str] = []
         for url, process, outbox in self._tree.connections():

@@ -4,16 +4,25 @@ A call is: watch the server, send the request, wait for the reply, for the serve
 whichever comes first. The `Request` itself is the watcher, and ends once: whoever `claim`s it decides the outcome,
 and what comes later (a second reply, the reply to a call that timed out) reaches nobody. So no call can wait
 on a dead process, whatever happened to its mailbox.
+
+Three ways to wait for the same thing: `call` blocks, `call_async` awaits, `send_request` gives a `PendingReply` to
+wait for when it suits.
 """
 
+import time
 from _thread import allocate_lock
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from gennostr.exceptions import CallExit, CallingSelf, CallTimeout, NoProcess
-from gennostr.otp.clock import clock
+from gennostr.otp import telemetry
+from gennostr.otp.clock import TimedLock, clock
 from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import UNSET, check_seconds
-from gennostr.otp.process import Process, check_fence, fenced
+from gennostr.otp.process import Process, check_fence, current
+from gennostr.otp.reasons import NORMAL
 
 
 class Request:
@@ -46,9 +55,13 @@ class Request:
     def reply(self, value: object) -> None:
         """End it with `value`."""
         if self.claim():
-            self.process.unwatch(self)
-            self.value = value
-            self._on_done()
+            self.fulfil(value)
+
+    def fulfil(self, value: object) -> None:
+        """End it with `value`, having claimed it."""
+        self.process.unwatch(self)
+        self.value = value
+        self._on_done()
 
     def down(self, process: Process, reason: object) -> None:
         """End it with the server's exit."""
@@ -57,10 +70,21 @@ class Request:
             self.exit = (reason,)
             self._on_done()
 
+    def abandon(self, reason: object) -> bool:
+        """End it with an exit that is not the server's: nobody waits any more, and a reply reaches nobody."""
+        if not self.claim():
+            return False
+        self.process.unwatch(self)
+        self.exit = (reason,)
+        self._on_done()
+        return True
+
     def result(self, target: object) -> object:
-        """Return the reply, or raise CallExit, once it has ended."""
+        """Return the reply, or raise what it ended with."""
         if self.exit is not None:
             raise CallExit(self.exit[0], target)
+        if type(self.value) is Failure:
+            raise self.value.exception
         return self.value
 
 
@@ -77,17 +101,14 @@ def reply(from_: Request, value: object) -> None:
     """Answer a call, from any actor or thread. The first reply wins; later ones go nowhere."""
     if not isinstance(from_, Request):
         raise TypeError(f"reply needs the from_ of handle_call, not {from_!r}")
-    if not fenced():
-        from_.reply(value)
-
-
-def _open(target: object, me: Process | None) -> Process:
-    process = resolve(target)
-    if process is None:
-        raise NoProcess(target)
-    if process is me:
-        raise CallingSelf(target)
-    return process
+    me = current()
+    if me is None:
+        won = from_.claim()
+    else:
+        with me.lock:  # one step with the look at `dead`, as in Process.put_from
+            won = not me.dead and from_.claim()
+    if won:
+        from_.fulfil(value)
 
 
 def request(target: object, message: object, on_done: Callable[[], object], envelope: object = None) -> Request:
@@ -98,13 +119,47 @@ def request(target: object, message: object, on_done: Callable[[], object], enve
 
     """
     me = check_fence()
-    process = _open(target, me)
+    process = resolve(target)
+    if process is None:
+        raise NoProcess(target)
+    if process is me:
+        raise CallingSelf(target)
     pending = Request(message, process, me, on_done)
     # Watched before it is sent: from here on the server's death ends it, wherever the message is then.
-    if not process.watch(pending):
+    if not process.watch(pending, waits=True):
         raise NoProcess(target)
-    process.mailbox.put(pending if envelope is None else envelope)
+    if not process.put_from(me, pending if envelope is None else envelope):
+        process.unwatch(pending)
+        check_fence()
     return pending
+
+
+def wait(pending: Request, done: TimedLock, timeout: float | None) -> bool:
+    """Wait until `pending` has ended, which releases `done`; False if it was given up after `timeout` seconds.
+
+    Raises:
+        CallExit: the process that waits was killed meanwhile.
+
+    """
+    me = current()
+    if me is not None:
+        # Set before the look at `dead`, as a killer sets `dead` before it looks here: one sees the other.
+        me.waiting = pending
+        if me.is_dead():
+            pending.abandon(me.reason)
+    try:
+        ended = clock().acquire(done, timeout)
+        if not ended and not pending.abandon(NORMAL):
+            done.acquire()  # something won the race against the timeout, and is being delivered
+            ended = True
+    except BaseException:  # Ctrl-C
+        pending.abandon(NORMAL)
+        raise
+    finally:
+        if me is not None:
+            me.waiting = None
+    check_fence()
+    return ended
 
 
 def call(target: object, message: object, timeout: float | None = 5.0, *, envelope: object = None) -> object:
@@ -119,18 +174,26 @@ def call(target: object, message: object, timeout: float | None = 5.0, *, envelo
     """
     if timeout is not None:
         check_seconds("timeout", timeout)
+    began = time.perf_counter() if telemetry.handlers else None
     done = allocate_lock()
     done.acquire()
     pending = request(target, message, done.release, envelope)
-    if not clock().acquire(done, timeout):
-        if timeout is not None and pending.claim():
-            pending.process.unwatch(pending)
-            raise CallTimeout(target, message, timeout)
-        done.acquire()  # the reply won the race: it is being delivered
-    value = pending.result(target)
-    if type(value) is Failure:
-        raise value.exception
-    return value
+    ended = wait(pending, done, timeout)
+    if began is not None and envelope is None:
+        _measure(pending, target, began, ended=ended)
+    if not ended:
+        assert timeout is not None  # noqa: S101
+        raise CallTimeout(target, message, timeout)
+    return pending.result(target)
+
+
+def _measure(pending: Request, target: object, began: float, *, ended: bool) -> None:
+    outcome = "timeout" if not ended else "reply" if pending.exit is None else "exit"
+    telemetry.emit(
+        "call",
+        {"duration": time.perf_counter() - began},
+        {"target": target, "request": pending.message, "outcome": outcome},
+    )
 
 
 async def call_async(  # the timeout is a call's own, and decides who may still reply
@@ -152,20 +215,148 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
         except RuntimeError:  # the loop was closed meanwhile: nobody waits any more
             pass
 
+    began = time.perf_counter() if telemetry.handlers else None
     pending = request(target, message, wake)
+    ended = True
     try:
         async with asyncio.timeout(timeout):
             await done.wait()
     except TimeoutError:
-        if timeout is not None and pending.claim():
-            raise CallTimeout(target, message, timeout) from None
-        await done.wait()  # the reply won the race: it is being delivered
+        ended = not pending.abandon(NORMAL)
+        if ended:
+            await done.wait()  # something won the race against the timeout, and is being delivered
+    except BaseException:  # the task was cancelled
+        pending.abandon(NORMAL)
+        raise
+    if began is not None:
+        _measure(pending, target, began, ended=ended)
+    if not ended:
+        assert timeout is not None  # noqa: S101
+        raise CallTimeout(target, message, timeout)
+    return pending.result(target)
+
+
+class PendingReply:
+    """The reply to come of a request that `send_request` has sent.
+
+    It may be waited for in any thread, several times, and by several threads. It compares by identity, so that a dict
+    can say what each of many is for.
+    """
+
+    def __init__(self, target: object, message: object) -> None:
+        self.target = target
+        self.message = message
+        self._request: Request | None = None
+        # Protects `_ended` and `_listeners`.
+        self._lock = allocate_lock()
+        self._ended = False
+        self._listeners: list[Callable[[], object]] = []
+
+    def __repr__(self) -> str:
+        return f"<PendingReply of {self.target!r} to {self.message!r}: {'ended' if self._ended else 'pending'}>"
+
+    def done(self) -> bool:
+        """Whether it has ended: `wait` returns, or raises the exit, at once."""
+        return self._ended
+
+    def wait(self, timeout: float | None = 5.0) -> Any:
+        """Return the reply; wait at most `timeout` seconds (None: for ever).
+
+        Raises:
+            NoProcess: there was nobody to send it to.
+            CallExit: the server ended before it replied.
+            CallTimeout: no reply yet; it is still pending, and may be waited for again.
+            CallingSelf: it was sent to the process that would wait here, which could not answer meanwhile.
+
+        """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        me = check_fence()
+        if self._request is not None and self._request.process is me and not self._ended:
+            raise CallingSelf(self.target)
+        done = allocate_lock()
+        done.acquire()
+        self._listen(done.release)
+        if not clock().acquire(done, timeout) and self._unlisten(done.release):
+            assert timeout is not None  # noqa: S101
+            raise CallTimeout(self.target, self.message, timeout)
+        if self._request is None:
+            raise NoProcess(self.target)
+        return self._request.result(self.target)
+
+    def _end(self) -> None:
+        """Note the end and tell the listeners; called once, in whatever thread ends the request."""
+        with self._lock:
+            self._ended = True
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener()
+
+    def _listen(self, function: Callable[[], object]) -> None:
+        """Call `function` once, when it has ended: in this thread if it has already."""
+        with self._lock:
+            if not self._ended:
+                self._listeners.append(function)
+                return
+        function()
+
+    def _unlisten(self, function: Callable[[], object]) -> bool:
+        """Take `_listen` back; False if it was called, or is about to be."""
+        with self._lock:
+            if function not in self._listeners:
+                return False
+            self._listeners.remove(function)
+            return True
+
+
+def send_request(target: object, message: object) -> PendingReply:
+    """Send `message` to ``handle_call`` of `target` (a pid, name or via) and return at once.
+
+    As with OTP's send_request, a target that is dead or unknown is told by `PendingReply.wait`.
+
+    Raises:
+        CallingSelf: the target is the caller.
+
+    """
+    pending = PendingReply(target, message)
+    try:
+        # Its end may come before this returns; nobody looks at `_request` before then.
+        pending._request = request(target, message, pending._end)
+    except NoProcess:
+        pending._end()
+    return pending
+
+
+def as_completed(pendings: Iterable[PendingReply], timeout: float | None = None) -> Iterator[PendingReply]:
+    """Return an iterator over pending replies as they end, the first to end first, each once.
+
+    `timeout` is for all together, in seconds (None: for ever).
+
+    Raises:
+        TimeoutError: from the iterator: some have not ended in time, and are still pending.
+
+    """
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+    deadline = None if timeout is None else clock().monotonic() + timeout
+    return _arrivals(list(dict.fromkeys(pendings)), deadline)
+
+
+def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[PendingReply]:
+    arrived: SimpleQueue[Any] = SimpleQueue()
+    listeners = {pending: partial(arrived.put, pending) for pending in pendings}
+    for pending, listener in listeners.items():
+        pending._listen(listener)
+    try:
+        for left in range(len(pendings), 0, -1):
+            try:
+                ended: Any = arrived.get() if deadline is None else clock().take(arrived, deadline)
+            except Empty:
+                raise TimeoutError(f"{left} of {len(pendings)} replies did not come in time") from None
+            yield ended
     finally:
-        pending.process.unwatch(pending)
-    value = pending.result(target)
-    if type(value) is Failure:
-        raise value.exception
-    return value
+        for pending, listener in listeners.items():
+            pending._unlisten(listener)
 
 
 def wait_down(process: Process, timeout: float | None) -> tuple[object] | None:
@@ -173,9 +364,6 @@ def wait_down(process: Process, timeout: float | None) -> tuple[object] | None:
     done = allocate_lock()
     done.acquire()
     watch = Request(None, process, None, done.release)
-    if not process.watch(watch):
+    if not process.watch(watch, waits=True):
         return (process.reason,)
-    if clock().acquire(done, timeout):
-        return watch.exit
-    process.unwatch(watch)
-    return None
+    return watch.exit if wait(watch, done, timeout) else None

@@ -1,7 +1,7 @@
 """Child specifications: how a supervisor starts, stops and restarts one child."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -46,7 +46,7 @@ class ChildSpec:
         if self.significant and self.restart == "permanent":
             raise ValueError("significant must be False for a permanent child: it never ends for good")
 
-    def begin(self, extra_arguments: tuple[object, ...] = ()) -> Any:
+    def begin(self, extra_arguments: Sequence[object] = ()) -> Any:
         """Call ``start``; extra arguments go before a partial's own."""
         if not extra_arguments:
             return self.start()
@@ -67,6 +67,13 @@ def check_number(field: str, value: object) -> None:
         raise TypeError(f"{field} must be a number, not {value!r}")
     if not value >= 0:
         raise ValueError(f"{field} must be zero or more, not {value!r}")
+
+
+def check_count(field: str, value: object) -> None:
+    """Raise TypeError or ValueError naming `field` and `value` unless it is a whole number, zero or more."""
+    if not isinstance(value, int):
+        raise TypeError(f"{field} must be a whole number, not {value!r}")
+    check_number(field, value)
 
 
 def to_child_spec(child: object) -> ChildSpec:

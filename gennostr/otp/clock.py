@@ -9,6 +9,7 @@ The system clock calls from one thread, ``gennostr-timers``, which lives as long
 
 import heapq
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -80,6 +81,9 @@ class SystemClock:
     """The machine's clock."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         # Protects everything below; notified when the next due call or the end of all may have changed.
         self._changed = threading.Condition(threading.Lock())
         self._heap: list[tuple[float, int, _ScheduledCall]] = []
@@ -167,7 +171,10 @@ class SystemClock:
         return None
 
 
-_installed: Clock = SystemClock()
+_system = SystemClock()
+_installed: Clock = _system
+# A forked child has neither the timer thread nor, perhaps, the lock free: its clock starts anew, with no calls.
+os.register_at_fork(after_in_child=_system._begin)
 
 
 def clock() -> Clock:

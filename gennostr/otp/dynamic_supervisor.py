@@ -4,19 +4,20 @@ Children have no ids and no order: they are named by their pids, all are stopped
 is not restarted disappears. The restart policy is `gennostr.otp.supervisor`'s, with strategy one_for_one.
 """
 
-import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from gennostr.exceptions import AlreadyStarted, ChildNotFound, MaxChildren, StartError
+from gennostr.exceptions import ChildNotFound, MaxChildren
 from gennostr.otp.calls import Failure, Request
-from gennostr.otp.child_spec import ChildSpec, check_number, to_child_spec
+from gennostr.otp.child_spec import ChildSpec, check_count, to_child_spec
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import Cast, Exit
 from gennostr.otp.names import Name
 from gennostr.otp.outcomes import IGNORE, CallOutcome, Ok, Outcome, Reply, Stop
 from gennostr.otp.pid import Pid
-from gennostr.otp.reasons import SHUTDOWN, is_clean
+from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.supervisor import (
     Child,
     ChildAction,
@@ -26,13 +27,31 @@ from gennostr.otp.supervisor import (
     Intensity,
     StartChild,
     WhichChildren,
-    begin_child,
+    check_intensity,
     count_children,
     end_children,
-    failure,
+    log_exit,
+    log_request,
+    log_restart,
+    started,
 )
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    max_children: int | None
+    extra_arguments: Sequence[object]
+    max_restarts: int
+    max_seconds: float
+
+    def __post_init__(self) -> None:
+        if self.max_children is not None:
+            check_count("max_children", self.max_children)
+        check_intensity(self.max_restarts, self.max_seconds)
+        given: object = self.extra_arguments
+        if not isinstance(given, tuple | list):
+            raise TypeError(f"extra_arguments must be a tuple or list, not {given!r}")
+        object.__setattr__(self, "extra_arguments", tuple(given))
 
 
 class DynamicSupervisorPid(ChildrenPid):
@@ -67,7 +86,13 @@ class DynamicSupervisor(GenServer[Any]):
 
     @classmethod
     def start(  # type: ignore[override]
-        cls, name: Name | None = None, timeout: float | None = None, **flags: Any
+        cls,
+        max_children: int | None = None,
+        extra_arguments: Sequence[object] = (),
+        max_restarts: int = 3,
+        max_seconds: float = 5.0,
+        name: Name | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Start a dynamic supervisor without children; see `GenServer.start`.
 
@@ -78,14 +103,22 @@ class DynamicSupervisor(GenServer[Any]):
             TypeError, ValueError: a value that cannot be; the message names it.
 
         """
-        return super().start(_checked(**flags), name, timeout)
+        flags = _Flags(max_children, extra_arguments, max_restarts, max_seconds)
+        return super().start(flags, name, timeout)
 
     @classmethod
     def start_link(  # type: ignore[override]
-        cls, name: Name | None = None, timeout: float | None = None, **flags: Any
+        cls,
+        max_children: int | None = None,
+        extra_arguments: Sequence[object] = (),
+        max_restarts: int = 3,
+        max_seconds: float = 5.0,
+        name: Name | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Start a dynamic supervisor linked to the calling process; see `start`."""
-        return super().start_link(_checked(**flags), name, timeout)
+        flags = _Flags(max_children, extra_arguments, max_restarts, max_seconds)
+        return super().start_link(flags, name, timeout)
 
     @classmethod
     def child_spec(cls, init_arg: Any = None, **overrides: Any) -> ChildSpec:
@@ -97,28 +130,26 @@ class DynamicSupervisor(GenServer[Any]):
         }
         return ChildSpec(**(fields | overrides))
 
-    def _init(self, init_arg: object) -> object:
-        assert isinstance(init_arg, dict)  # noqa: S101
-        self._max_children: int | None = init_arg["max_children"]
-        self._extra_arguments: tuple[object, ...] = init_arg["extra_arguments"]
-        self._intensity = Intensity(init_arg["max_restarts"], init_arg["max_seconds"])
+    def __init__(self) -> None:
+        super().__init__()
         self._running: dict[Pid, Child] = {}
         # Children whose restart failed, and who are tried again: they still count.
         self._restarting: dict[Child, None] = {}
-        self._expected: set[Pid] = set()
+
+    def _init(self, init_arg: object) -> object:
+        assert isinstance(init_arg, _Flags)  # noqa: S101
+        self._flags = init_arg
+        self._intensity = Intensity(init_arg.max_restarts, init_arg.max_seconds)
         return Ok(None)
 
     def _all(self) -> list[Child]:
         return [*self._running.values(), *self._restarting]
 
-    def _children(self) -> tuple[object, ...]:
-        return tuple(
-            ChildInfo(None, info.pid, info.type, info.start)
-            for info in (child.info() for child in reversed(self._all()))
-        )
+    def _children(self) -> tuple[ChildInfo, ...]:
+        return tuple(replace(child.info(), id=None) for child in reversed(self._all()))
 
     def _terminate(self, reason: object) -> None:
-        end_children(self._process, list(self._running.values()), self._expected)
+        end_children(self._process, list(self._running.values()))
         super()._terminate(reason)
 
     def handle_call(self, request: Any, from_: Request, state: None) -> CallOutcome[Any]:
@@ -137,51 +168,46 @@ class DynamicSupervisor(GenServer[Any]):
                     return Reply(count_children(self._all()))
         except Exception as error:
             return Reply(Failure(error))
-        logger.warning("%r got a call that it does not handle: %r", self.pid, request)
+        log_request(self._process, "call", request)
         return Reply(Failure(TypeError(f"not a dynamic supervisor's request: {request!r}")))
 
     def _add(self, spec: ChildSpec) -> object:
-        if self._max_children is not None and len(self._all()) >= self._max_children:
-            raise MaxChildren(self._max_children)
-        child = Child(spec, None)
-        try:
-            self._begin(child)
-        except (StartError, AlreadyStarted):
-            raise
-        except BaseException as error:
-            raise StartError(error) from error
-        return IGNORE if child.pid is None else child.pid
+        most = self._flags.max_children
+        if most is not None and len(self._running) + len(self._restarting) >= most:
+            raise MaxChildren(most)
+        return started(self._begin, Child(spec))
 
-    def _begin(self, child: Child) -> None:
-        child.pid = begin_child(self._process, child.spec, self._extra_arguments)
-        if child.pid is not None:
-            self._running[child.pid] = child
+    def _begin(self, child: Child) -> object:
+        child.begin(self._process, self._flags.extra_arguments)
+        if child.pid is None:
+            return IGNORE
+        self._running[child.pid] = child
+        return child.pid
 
     def _terminate_child(self, pid: object) -> None:
         child = self._running.pop(pid, None) if isinstance(pid, Pid) else None
         if child is None:
             raise ChildNotFound(pid)
-        end_children(self._process, [child], self._expected)
+        end_children(self._process, [child])
 
     def handle_info(self, message: Any, state: None) -> Outcome[Any]:
         """Meet the end of a child."""
         if not isinstance(message, Exit):
             return super().handle_info(message, state)
-        child = self._running.pop(message.pid, None) if message.pid is not None else None
+        child = None if message.pid is None else self._running.pop(message.pid, None)
         if child is None:
-            self._expected.discard(message.pid)
+            log_exit(self._process, message)
             return None
-        spec = child.spec
-        if spec.restart == "permanent" or (spec.restart == "transient" and not is_clean(message.reason)):
-            return self._restart(child, message.reason)
-        return None
+        child.reason = message.reason
+        return self._restart(child) if child.must_restart() else None
 
     def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
         """Try a failed restart again."""
         del state
         if isinstance(request, Child) and request in self._restarting:
             del self._restarting[request]
-            return self._restart(request, None)
+            return self._restart(request)
+        log_request(self._process, "cast", request)
         return None
 
     def _may_restart(self, child: Child) -> bool | None:
@@ -189,41 +215,15 @@ class DynamicSupervisor(GenServer[Any]):
         del child
         return self._intensity.add()
 
-    def _restart(self, child: Child, reason: object) -> Outcome[Any]:
-        ended, child.pid = child.pid, None
+    def _restart(self, child: Child) -> Outcome[Any]:
         may = self._may_restart(child)
         if may is None:
             return None
-        if not may:
-            logger.error("%r gives up: too many restarts, last of %r", self.pid, ended)
+        if not log_restart(self._process, child, may=may, intensity=self._intensity):
             return Stop(SHUTDOWN)
-        logger.info("%r restarts %r, which ended: %r", self.pid, ended, reason)
-        child.restarting = False
-        try:
-            self._begin(child)
-        except BaseException as error:
-            logger.info("%r could not restart %r: %r", self.pid, ended, failure(error))
-            child.restarting = True
+        if not child.begin_again(self._process, self._flags.extra_arguments):
             self._restarting[child] = None
             self._process.mailbox.put(Cast(child))
-        else:
-            child.restarts += 1
+        elif child.pid is not None:
+            self._running[child.pid] = child
         return None
-
-
-def _checked(
-    max_children: int | None = None,
-    extra_arguments: tuple[object, ...] = (),
-    max_restarts: int = 3,
-    max_seconds: float = 5.0,
-) -> dict[str, Any]:
-    if max_children is not None:
-        check_number("max_children", max_children)
-    check_number("max_restarts", max_restarts)
-    check_number("max_seconds", max_seconds)
-    return {
-        "max_children": max_children,
-        "extra_arguments": tuple(extra_arguments),
-        "max_restarts": max_restarts,
-        "max_seconds": max_seconds,
-    }

@@ -23,17 +23,17 @@ from _thread import allocate_lock
 from collections import deque
 from functools import partial
 from queue import Empty
-from typing import Any, ClassVar, Generic, cast
+from typing import Any, ClassVar, Generic, cast, get_args
 
 import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
-from gennostr.exceptions import AlreadyRegistered, AlreadyStarted, BadReturnValue, StartError
-from gennostr.otp import mailbox, system
-from gennostr.otp.calls import Failure, Request
+from gennostr.exceptions import AlreadyRegistered, AlreadyStarted, BadReturnValue, CallExit, StartError
+from gennostr.otp import crash_report, mailbox, system, telemetry
+from gennostr.otp.calls import Failure, Request, wait
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import clock
-from gennostr.otp.messages import WAKE, Cast, Down, Exit, StopRequest
+from gennostr.otp.messages import WAKE, Cast, Continue, Down, Exit, StopRequest
 from gennostr.otp.names import Name, check_name, register_name
 from gennostr.otp.outcomes import (
     IGNORE,
@@ -49,22 +49,29 @@ from gennostr.otp.outcomes import (
     check_seconds,
 )
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process, check_fence
+from gennostr.otp.process import Process, acting, check_fence
 from gennostr.otp.reasons import NORMAL, TIMEOUT, is_clean
 
 logger = logging.getLogger(__name__)
 
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
-_SYSTEM = frozenset({system.GetState, system.ReplaceState, system.Suspend, system.Resume, system.GetStatus})
+_SYSTEM = frozenset(get_args(system.SystemMessage))
+_CALLBACKS = {Request: "handle_call", Cast: "handle_cast", Continue: "handle_continue"}
 
 
 class _End(Exception):
-    """Unwinds the loop: the process ends with `reason`, after terminate."""
+    """Unwinds the loop: the process ends with `reason`, after terminate.
 
-    def __init__(self, reason: object, answer: tuple[Request, object] | None = None) -> None:
+    `answer` is the reply that goes out between the two; `callback` the name of what raised, for the report.
+    """
+
+    def __init__(
+        self, reason: object, answer: tuple[Request, object] | None = None, callback: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.answer = answer
+        self.callback = callback
 
 
 class GenServer(pykka.ThreadingActor, Generic[S]):
@@ -111,7 +118,11 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         """Clean up. Not run after an exit signal that is not trapped, a kill, or a failed init."""
 
     def format_status(self, status: system.Status) -> system.Status:
-        """Change what get_status and a crash report show, to hide secrets in the state."""
+        """Change what get_status and a crash report show, to hide secrets in the state.
+
+        Return ``dataclasses.replace(status, state=...)``; where it is for a crash report, `status` also has its
+        `message` and `reason`.
+        """
         return status
 
     def on_cancel(self) -> None:
@@ -126,7 +137,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         Raises:
             StartError: init stopped, raised, returned something else, or took longer than `timeout` seconds.
             AlreadyStarted: the name is taken; init did not run.
+            NoProcess: the name is a via of a registry that is dead.
             TypeError, ValueError: `name` or `timeout` is no such thing.
+            RuntimeError: the system refused a thread, or this is a child forked while actors ran.
 
         """
         return cls._spawn(init_arg, name, timeout, None)
@@ -144,7 +157,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
 
     @classmethod
     def _spawn(cls, init_arg: object, name: Name | None, timeout: float | None, parent: Process | None) -> Any:
-        check_fence()
+        acting()
         check_name(name)
         if timeout is not None:
             check_seconds("timeout", timeout)
@@ -160,31 +173,32 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 raise AlreadyStarted(taken.pid) from None
         done = allocate_lock()
         done.acquire()
-        starting = Request(init_arg, process, parent, done.release)
-        process.watch(starting)
-        if parent is not None:
-            parent.link(process)
-        actor._starting = starting
-        pykka.ActorRegistry.register(process.pid)
+        starting = actor._starting = Request(init_arg, process, parent, done.release)
+        process.watch(starting, waits=True)
+        if parent is not None and not parent.link(process):  # the starter itself was killed
+            process.die(parent.reason)
+            check_fence()
+        process.announce()
         try:
             actor._start_actor_loop()
-        except RuntimeError as error:  # the system refused a thread
+        except BaseException as error:  # the system refused a thread
             process.die(error)
             raise
-        if not clock().acquire(done, timeout):
-            if starting.claim():
-                process.unwatch(starting)
-                if parent is not None:  # the StartError says it all: no exit comes besides
-                    parent.unlink(process)
-                process.kill()
-                raise StartError(TIMEOUT)
-            done.acquire()
+        try:
+            started = wait(starting, done, timeout)
+        except CallExit:  # the starter was killed: who is linked to it has been told
+            raise
+        except BaseException:  # Ctrl-C: nobody will have the pid
+            process.kill()
+            raise
+        if not started:
+            if parent is not None:  # the StartError says it all: no exit comes besides
+                parent.unlink(process)
+            process.kill()
+            raise StartError(TIMEOUT)
         if starting.exit is not None:
             raise StartError(starting.exit[0])
-        outcome = starting.value
-        if isinstance(outcome, Failure):
-            raise outcome.exception
-        return outcome
+        return starting.result(process.pid)
 
     # Inside.
 
@@ -192,7 +206,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         super().__init__()
         pid = self._pid_class(self)
         self._actor_ref = pid
-        self._process = pid.process = Process(pid, self, cast("mailbox.Mailbox", self.actor_inbox))
+        self._process = pid.process = Process(pid, self, self._inbox())
         self._state: Any = None
         self._starting: Request | None = None
         self._last: object = None
@@ -200,6 +214,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         self._timeout = 0.0
         self._hibernate = False
         self._suspended = False
+        self._handled = 0
+        self._high_water = telemetry.HIGH_WATER
+        # What an outcome's continue_ asked for: goes before everything else.
+        self._continuing: Continue | None = None
         self._postponed: deque[object] = deque()
         # Handled before the mailbox's next: what was postponed, once resumed.
         self._ahead: deque[object] = deque()
@@ -215,6 +233,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
     def _create_actor_inbox() -> Any:
         return mailbox.create()
 
+    def _inbox(self) -> mailbox.Mailbox:
+        """Return its mailbox, which its process gives up when it dies."""
+        return cast("mailbox.Mailbox", self.actor_inbox)
+
     def stop(self) -> None:
         """Stop with reason NORMAL after what is queued already; inside a callback prefer `Stop`."""
         self._process.deliver(StopRequest(NORMAL))
@@ -226,6 +248,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             # Killed before its thread came to life (its start timed out): init must not run any more.
             if not process.is_dead() and self._start_up():
                 self._main()
+        except BaseException as error:
+            # Whatever it is (no memory for the next step, say), a thread that ends is a process that dies.
+            logger.exception("%r ended in the middle of its work", process.pid)
+            process.die(error)
         finally:
             process.leave()
             # The thread's frames may outlive this in a traceback; the state must not.
@@ -236,31 +262,27 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         process = self._process
         starting = self._starting
         assert starting is not None  # noqa: S101
-        self._starting = None
         try:
             outcome = self._init(starting.message)
         except BaseException as error:
             return self._fail_start(starting, error)
+        self._starting = None
         kind = type(outcome)
         if kind is Ok or outcome is None:
             if process.interrupt is not None:
                 process.die(process.interrupt[0])  # the starter sees the exit
                 return False
-            if isinstance(outcome, Ok):
-                self._state = None if outcome.state is UNSET else outcome.state
+            if telemetry.handlers:
+                parent = None if process.parent is None else process.parent.pid
+                duration = clock().monotonic() - process.started
+                telemetry.emit("actor.start", {"duration": duration}, {"pid": process.pid, "parent": parent})
+            self._follow(outcome, ok=True)
             starting.reply(process.pid)
-            if outcome is not None:
-                try:
-                    self._follow(outcome)
-                except _End as end:
-                    self._finish(end.reason, end.answer)
-                    return False
             return True
         if outcome is IGNORE:
             if starting.claim():
                 process.die(NORMAL)
-                starting.value = IGNORE
-                starting._on_done()
+                starting.fulfil(IGNORE)
             return False
         if isinstance(outcome, Stop):
             return self._fail_start(starting, outcome.reason)
@@ -275,8 +297,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             error = StartError(reason)
             if isinstance(reason, BaseException):
                 error.__cause__ = reason
-            starting.value = Failure(error)
-            starting._on_done()
+            starting.fulfil(Failure(error))
         return False
 
     def _init(self, init_arg: object) -> object:
@@ -285,11 +306,14 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
 
     def _main(self) -> None:
         process = self._process
-        inbox = process.mailbox
+        inbox = self._inbox()
         get = inbox.get
+        item: object
         try:
             while True:
-                if self._ahead and not self._suspended:
+                if self._continuing is not None:
+                    item, self._continuing = self._continuing, None
+                elif self._ahead and not self._suspended:
                     item = self._ahead.popleft()
                 elif self._work and not self._suspended and inbox.empty():
                     item = WAKE
@@ -309,10 +333,12 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                     return
                 if item is not WAKE:
                     self._receive(item)
-                if self._work and not self._suspended:
+                if self._work and not self._suspended and self._continuing is None:
                     self._step()
-        except _End as end:
-            self._finish(end.reason, end.answer)
+        except _End as unwound:
+            end = unwound.with_traceback(None)
+        # Outside of the except clause, so that what terminate raises is not shown as a consequence of this.
+        self._finish(end)
 
     def _step(self) -> None:
         """Do one step of `_work`; a hook for servers that fill it."""
@@ -330,10 +356,15 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         self._deadline = None
         self._hibernate = False
         self._last = item
+        self._handled += 1
+        if telemetry.handlers:
+            self._look_at_mailbox()
         if kind is Cast:
             self._follow(self._run(self.handle_cast, cast("Cast", item).message, self._state))
         elif kind is Request:
             self._receive_call(cast("Request", item))
+        elif kind is Continue:
+            self._follow(self._run(self.handle_continue, cast("Continue", item).argument, self._state))
         elif kind in _PROXY:
             self._run(self._proxy, item)
         else:
@@ -373,12 +404,12 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
     def _receive_system(self, item: object) -> bool:
         """Handle what is handled even while suspended; False if `item` is not such a thing."""
         if isinstance(item, StopRequest):
-            raise _End(item.reason)
+            raise _End(item.reason, callback="stop")
         if isinstance(item, Exit):
             parent = self._process.parent
             if parent is None or item.pid is not parent.pid:
                 return False
-            raise _End(item.reason)
+            raise _End(item.reason, callback="stop")
         assert isinstance(item, Request)  # noqa: S101
         message = item.message
         if type(message) not in _SYSTEM:
@@ -401,29 +432,61 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 self._ahead.extend(self._postponed)
                 self._postponed.clear()
                 item.reply(None)
+            case system.GetStatistics():
+                item.reply(self._statistics())
             case _:
                 item.reply(self._status())
         if self._deadline is not None:  # looked at, not cancelled: it starts over
             self._deadline = clock().monotonic() + self._timeout
         return True
 
-    def _children(self) -> tuple[object, ...]:
-        """Return what get_status shows as children; a hook for supervisors."""
-        return ()
+    # What it tells about itself; `_activity` and `_children` may be asked from any thread.
 
-    def _status(self) -> system.Status:
+    def _activity(self) -> str:
+        """Say in a word what it is doing; a hook for servers that know better."""
+        if self._starting is not None:
+            return "starting"
+        return "suspended" if self._suspended else "running"
+
+    def _children(self) -> tuple[object, ...]:
+        """Return its children, newest first: who was started linked to it; a hook for supervisors."""
+        process = self._process
+        with process.lock:
+            links = list(process.links)
+        return tuple(each.pid for each in reversed(links) if each.parent is process)
+
+    def _mailbox_length(self) -> int:
+        return self._inbox().qsize() + len(self._ahead) + len(self._postponed)
+
+    def _status(self, message: object = None, reason: object = None) -> system.Status:
         status = system.Status(
             name=self._process.name,
-            status="suspended" if self._suspended else "running",
+            status=self._activity(),
             state=self._state,
-            messages=self._process.mailbox.qsize() + len(self._ahead) + len(self._postponed),
+            messages=self._mailbox_length(),
             children=self._children(),
+            message=message,
+            reason=reason,
         )
         try:
-            return self.format_status(status)
-        except Exception:
+            formatted: object = self.format_status(status)
+            if isinstance(formatted, system.Status):
+                return formatted
+            logger.error("format_status of %r returned no Status: %r", self.pid, type(formatted))
+        except BaseException:
             logger.exception("format_status of %r failed", self.pid)
-            return status
+        return status
+
+    def _statistics(self) -> system.Statistics:
+        uptime = clock().monotonic() - self._process.started
+        return system.Statistics(clock().time() - uptime, uptime, self._handled, self._mailbox_length())
+
+    def _look_at_mailbox(self) -> None:
+        """Tell telemetry of a mailbox that has grown."""
+        length = self._mailbox_length()
+        if length >= self._high_water:
+            self._high_water = 2 * length
+            telemetry.emit("mailbox.high_water", {"length": length}, {"pid": self.pid})
 
     def _proxy(self, message: Any) -> Any:
         """Do what a pykka proxy asks."""
@@ -444,14 +507,14 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         try:
             return callback(*arguments)
         except BaseException as error:
-            raise _End(error) from error
+            raise _End(error, callback=callback.__name__) from error
 
     def _follow(self, outcome: Any, *, ok: bool = False) -> None:
-        """Do what a callback's outcome says: `Ok` is one where `ok` is true, and from init."""
+        """Do what a callback's outcome says; `Ok` is one where `ok` is true."""
         if outcome is None:
             return
         kind = type(outcome)
-        if kind is NoReply or (kind is Ok and (ok or self._last is None)):
+        if kind is NoReply or (ok and kind is Ok):
             if outcome.state is not UNSET:
                 self._state = outcome.state
             if not outcome.plain:
@@ -466,61 +529,74 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
     def _next(self, outcome: Any) -> None:
         """Arrange what comes after this callback."""
         if outcome.continue_ is not UNSET:
-            if self._process.dead or self._process.interrupt is not None:
-                return
-            self._last = ("continue", outcome.continue_)
-            self._follow(self._run(self.handle_continue, outcome.continue_, self._state))
+            self._continuing = Continue(outcome.continue_)
         elif outcome.timeout is not None:
             self._timeout = outcome.timeout
             self._deadline = clock().monotonic() + outcome.timeout
         else:
             self._hibernate = outcome.hibernate
 
-    def _finish(self, reason: object, answer: tuple[Request, object] | None) -> None:
+    # The end.
+
+    def _finish(self, end: _End) -> None:
         """Terminate, report, answer, exit: in this order."""
         process = self._process
+        reason, callback = end.reason, end.callback
         if process.dead or process.interrupt is not None:
             self._leave_early(reason)
             return
         try:
             self._terminate(reason)
         except BaseException as error:
-            reason = error
+            reason, callback = error, "terminate"
         if not is_clean(reason):
-            self._report(reason)
-        if answer is not None and not process.dead:
-            answer[0].reply(answer[1])
+            self._report(reason, callback)
+        if end.answer is not None and not process.dead:
+            end.answer[0].reply(end.answer[1])
         process.die(reason)
 
     def _terminate(self, reason: object) -> None:
-        """Run terminate; a hook for servers that have work of their own after it."""
+        """Run terminate; a hook for servers that have work of their own around it."""
         self.terminate(reason, self._state)
 
     def _leave_early(self, reason: object) -> None:
         """End by an exit signal or a kill: no terminate. What a callback raised meanwhile is not lost."""
         process = self._process
         interrupt = process.interrupt
-        if interrupt is None:
-            return  # killed: all is done but for leaving
+        if interrupt is None:  # killed: all is done but for leaving
+            if isinstance(reason, BaseException) and not isinstance(reason, CallExit):
+                logger.info("the thread of %r, which was killed, ended by %r", self.pid, reason)
+            return
         if isinstance(reason, BaseException) and getattr(reason, "reason", reason) is not interrupt[0]:
-            self._report(reason)
+            self._report(reason, None)
         process.die(interrupt[0])
 
-    def _report(self, reason: object) -> None:
-        """Log the one crash report."""
-        status = self._status()
-        last = self._last
-        caller = last.caller if isinstance(last, Request) else None
-        message = last.message if isinstance(last, Request | Cast) else last
-        logger.error(
-            "%r crashed\n  reason: %r\n  last message: %r\n  from: %r\n  state: %r",
-            self.pid,
-            reason,
-            message,
-            caller,
-            status.state,
-            exc_info=reason if isinstance(reason, BaseException) else None,
-        )
+    def _callback_of(self, item: object) -> str:
+        """Return the name of the callback that handles `item`; a hook for servers with more callbacks."""
+        return _CALLBACKS.get(type(item), "handle_info")
+
+    def _report(self, reason: object, callback: str | None) -> None:
+        """Log the one crash report. Nothing that goes wrong here may keep the process from dying."""
+        try:
+            last = self._last
+            message = last.argument if isinstance(last, Continue) else last
+            if isinstance(last, Request | Cast):
+                message = last.message
+            status = self._status(message, reason)
+            caller = last.caller if isinstance(last, Request) else None
+            crash_report.log(
+                crash_report.CrashReport(
+                    pid=self.pid,
+                    callback=callback or self._callback_of(last),
+                    message=status.message,
+                    caller=None if caller is None else caller.pid,
+                    state=status.state,
+                    reason=status.reason,
+                    ancestors=crash_report.ancestors(self._process),
+                )
+            )
+        except BaseException:
+            logger.exception("%r crashed, and so did the report of it", self.pid)
 
 
 _SYSTEM_ENVELOPES = frozenset({Request, StopRequest, Exit})

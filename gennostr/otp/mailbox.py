@@ -3,13 +3,13 @@
 The standard mailbox is ``queue.SimpleQueue``: written in C, unbounded, safe for any number of threads. A class of
 actors may bring its own (a connection's waits on its socket too); this is what the receive loop needs of it.
 
-A mailbox is never closed. A message for the dead is dropped by its sender when it can see the death, and by
-nobody reading it when it cannot; what must not be lost that way, a call, does not rely on the mailbox: it
-watches the process, and hears of the death from there.
+A mailbox closes in one step with its process's death: CLOSED takes its place (see `gennostr.otp.process`). A sender
+that still holds the old one puts its message where nobody reads. What must not be lost that way, a call, does not
+rely on the mailbox: it watches the process, and hears of the death from there.
 """
 
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Mailbox(Protocol):
@@ -26,6 +26,28 @@ class Mailbox(Protocol):
 
     def qsize(self) -> int:
         """How many items wait."""
+
+
+class Closed:
+    """The mailbox of the dead: always empty."""
+
+    def put(self, item: object, /) -> None:
+        """Drop `item`."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: ARG002, FBT001, FBT002
+        """Raise ``queue.Empty``."""
+        raise Empty
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return True
+
+    def qsize(self) -> int:
+        """How many items wait."""
+        return 0
+
+
+CLOSED: Final = Closed()
 
 
 def create() -> Mailbox:

@@ -60,6 +60,18 @@ class Cast:
         return f"Cast({self.message!r})"
 
 
+class Continue:
+    """The envelope of a continue; it waits in no mailbox."""
+
+    __slots__ = ("argument",)
+
+    def __init__(self, argument: object) -> None:
+        self.argument = argument
+
+    def __repr__(self) -> str:
+        return f"Continue({self.argument!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class StopRequest:
     """Terminate with `reason`, when what was queued before has been handled."""

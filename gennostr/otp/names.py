@@ -7,9 +7,9 @@ before anyone is told of it.
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gennostr.exceptions import AlreadyRegistered
+from gennostr.exceptions import AlreadyRegistered, NoProcess
 from gennostr.otp.process import Process
 
 if TYPE_CHECKING:
@@ -21,16 +21,42 @@ if TYPE_CHECKING:
 class Via:
     """The name `key` in `registry`."""
 
-    registry: "RegistryPid"
+    registry: "RegistryPid | str"
     key: object
     value: object = None
+
+    def find(self) -> "RegistryPid":
+        """Return the registry, dead or alive.
+
+        Raises:
+            NoProcess: nobody has its name.
+            TypeError: who has its name is no registry.
+
+        """
+        if not isinstance(self.registry, str):
+            return self.registry
+        pid: Any = whereis(self.registry)
+        if pid is None:
+            raise NoProcess(self.registry)
+        if not isinstance(getattr(pid, "table", None), NameTable):
+            raise TypeError(f"{self.registry!r} is no registry but {pid!r}")
+        return pid  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"via({self.registry!r}, {self.key!r})"
 
 
-def via(registry: "RegistryPid", key: object, value: object = None) -> Via:
-    """Name a process by `key` in `registry`; `value` is kept with it where the name is registered."""
+def via(registry: "RegistryPid | str", key: object, value: object = None) -> Via:
+    """Name a process by `key` in `registry`; `value` is kept with it where the name is registered.
+
+    A registry given by its own name is looked up at each use: so the via outlives the registry's restart.
+
+    Raises:
+        TypeError: `registry` is neither a registry's pid nor a string, or `key` cannot be hashed.
+
+    """
+    if not isinstance(registry, str) and not isinstance(getattr(registry, "table", None), NameTable):
+        raise TypeError(f"via needs a registry's pid or name, not {registry!r}")
     hash(key)
     return Via(registry, key, value)
 
@@ -110,7 +136,7 @@ def check_name(name: object) -> None:
 def register_name(name: Name, process: Process) -> None:
     """Give `name` to `process`; raises AlreadyRegistered, and NoProcess if the via's registry is dead."""
     if isinstance(name, Via):
-        name.registry.register_process(name.key, process, name.value)
+        name.find().register_process(name.key, process, name.value)
     else:
         NAMES.register(name, process)
 
@@ -128,7 +154,10 @@ def resolve(target: object) -> Process | None:
     if isinstance(target, str):
         entry = NAMES.lookup(target)
     elif isinstance(target, Via):
-        entry = target.registry.table.lookup(target.key)
+        try:
+            entry = target.find().table.lookup(target.key)
+        except NoProcess:  # without its registry, nobody has the name
+            entry = None
     else:
         raise TypeError(f"a target must be a pid, a name or via(registry, key), not {target!r}")
     return None if entry is None else entry[0]

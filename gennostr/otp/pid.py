@@ -1,29 +1,21 @@
 """The handle of an actor, and the same operations as functions of any target."""
 
 from _thread import allocate_lock
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import pykka
 
 from gennostr.exceptions import CallExit, CallingSelf, NoProcess
-from gennostr.otp import calls
+from gennostr.otp import calls, system
+from gennostr.otp.calls import PendingReply, wait_down
 from gennostr.otp.calls import call as _call
-from gennostr.otp.calls import wait_down
 from gennostr.otp.messages import Cast, StopRequest
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process
 from gennostr.otp.reasons import NOPROC, NORMAL
-from gennostr.otp.system import (
-    GetState,
-    GetStatus,
-    ReplaceState,
-    Resume,
-    Status,
-    Suspend,
-    SystemMessage,
-)
 
 
 class Pid(pykka.ActorRef[Any]):
@@ -49,27 +41,28 @@ class Pid(pykka.ActorRef[Any]):
         """See `call`."""
         return _call(self, request, timeout)
 
+    def send_request(self, request: object) -> PendingReply:
+        """See `send_request`."""
+        return calls.send_request(self, request)
+
     async def call_async(self, request: object, timeout: float | None = 5.0) -> Any:  # noqa: ASYNC109
         """Like `call`, but for coroutines: the event loop goes on meanwhile."""
         return await calls.call_async(self, request, timeout)
 
     def cast(self, request: object) -> None:
         """See `cast`."""
-        if not fenced():
-            self.process.deliver(Cast(request))
+        self.process.put_from(current(), Cast(request))
 
     def send(self, message: object) -> None:
         """See `send`."""
-        if not fenced():
-            self.process.deliver(message)
+        self.process.put_from(current(), message)
 
     tell = send
 
     def exit(self, reason: object) -> None:
         """Send an exit signal: NORMAL is ignored, KILL cannot be, any other ends who does not trap exits."""
-        me = current()
-        if me is None or not me.dead:
-            self.process.signal(me, reason)
+        if not fenced():
+            self.process.signal(current(), reason)
 
     def ask(self, message: object, *, block: bool = True, timeout: float | None = None) -> Any:
         """Call as pykka does: no timeout unless given, and a future with ``block=False``."""
@@ -80,13 +73,10 @@ class Pid(pykka.ActorRef[Any]):
         def done() -> None:
             try:
                 value = pending[0].result(self)
-            except CallExit as error:
-                future.set_exception((CallExit, error, None))
+            except BaseException as error:
+                future.set_exception((type(error), error, None))
             else:
-                if isinstance(value, calls.Failure):
-                    future.set_exception((type(value.exception), value.exception, None))
-                else:
-                    future.set(value)
+                future.set(value)
 
         # The reply may come before request() has returned, so `done` waits for the name it reads.
         pending: list[calls.Request] = []
@@ -112,35 +102,33 @@ class Pid(pykka.ActorRef[Any]):
             return True
         future = pykka.ThreadingFuture[bool]()
         alive = self.is_alive()
-        if not fenced():
-            self.process.deliver(StopRequest(reason))
+        self.process.put_from(current(), StopRequest(reason))
         future.set_get_hook(lambda wait: alive and wait_down(self.process, wait) is not None)
         return future
 
     def get_state(self, timeout: float | None = 5.0) -> Any:
-        """Return the server's state; works while it is suspended too."""
-        return self._system(GetState(), timeout)
+        """See `gennostr.get_state`; works while it is suspended too, as all of these."""
+        return system.get_state(self, timeout)
 
-    def replace_state(self, function: Any, timeout: float | None = 5.0) -> Any:
-        """Set the state to ``function(state)`` and return it; what that raises, is raised here alone."""
-        return self._system(ReplaceState(function), timeout)
+    def replace_state(self, function: Callable[[Any], object], timeout: float | None = 5.0) -> Any:
+        """See `gennostr.replace_state`."""
+        return system.replace_state(self, function, timeout)
 
     def suspend(self, timeout: float | None = 5.0) -> None:
-        """Let messages wait until `resume`; only system messages and stop are handled meanwhile."""
-        self._system(Suspend(), timeout)
+        """See `gennostr.suspend`."""
+        system.suspend(self, timeout)
 
     def resume(self, timeout: float | None = 5.0) -> None:
-        """End `suspend`."""
-        self._system(Resume(), timeout)
+        """See `gennostr.resume`."""
+        system.resume(self, timeout)
 
-    def get_status(self, timeout: float | None = 5.0) -> Status:
-        """Return what the server is doing."""
-        status = self._system(GetStatus(), timeout)
-        assert isinstance(status, Status)  # noqa: S101
-        return status
+    def get_status(self, timeout: float | None = 5.0) -> system.Status:
+        """See `gennostr.get_status`."""
+        return system.get_status(self, timeout)
 
-    def _system(self, message: SystemMessage, timeout: float | None) -> Any:
-        return _call(self, message, timeout)
+    def statistics(self, timeout: float | None = 5.0) -> system.Statistics:
+        """See `gennostr.statistics`."""
+        return system.statistics(self, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +157,8 @@ class _Deferred:
 def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
     """Send `request` to ``handle_call`` of `target` and return the reply.
 
-    Waits `timeout` seconds; None waits for ever. `target` is a pid, a name or a via.
+    Waits `timeout` seconds; None waits for ever. `target` is a pid, a name or a via. The calling thread waits: in a
+    coroutine, or a callback of an event loop, that would stop the loop; there, await `Pid.call_async`.
 
     Raises:
         NoProcess: it is dead or unknown (at once).
@@ -184,15 +173,15 @@ def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
 def cast(target: Target, request: object) -> None:
     """Send `request` to ``handle_cast`` of `target`; to the dead or unknown, silently nothing."""
     process = resolve(target)
-    if process is not None and not fenced():
-        process.deliver(Cast(request))
+    if process is not None:
+        process.put_from(current(), Cast(request))
 
 
 def send(target: Target, message: object) -> None:
     """Send `message` to ``handle_info`` of `target`; to the dead or unknown, silently nothing."""
     process = resolve(target)
-    if process is not None and not fenced():
-        process.deliver(message)
+    if process is not None:
+        process.put_from(current(), message)
 
 
 def stop(target: Target, reason: object = NORMAL, timeout: float | None = None) -> None:

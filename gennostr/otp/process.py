@@ -8,34 +8,48 @@ The rules of order, on which everything else rests:
 * A process dies once. `die` marks it dead under its lock, and whoever comes later finds it dead: nobody can
   link to it, watch it or name it any more, so nobody can be forgotten by its death.
 * Names are released before anyone is told: who has seen an Exit or a Down finds the name free.
-* Watchers (monitors, waiting calls) are told before links. What a process sent before it died is in the
-  receiver's mailbox before its Exit or Down, because `die` runs after it in the same thread, or, where it is
-  killed, because nothing that it sends afterwards is delivered.
+* Monitors are told first, then links, and whoever waits (a call, a stop) last: when a waiting thread goes on, every
+  Exit and Down of that death is in its mailbox, so what it asks a supervisor next is answered after the restart.
+* What a process sent before it died is in the receiver's mailbox before its Exit or Down. A process that ends by
+  itself sends and dies in one thread; for one that is killed, `put_from` holds its lock while it sends, and so
+  sends either before `die` marks it dead or not at all.
 * No two process locks are ever held at once: a link is written first on the own side, then on the other, and
-  taken back if the other is found dead.
+  taken back if the other is found dead. The locks are reentrant, because a finalizer may run between any two
+  lines here and may itself send.
+* A mailbox closes with the death: `die` puts CLOSED in its place, and what a sender that has looked before still puts
+  into the old one goes with it.
 
 A thread cannot be killed. Kill is a fence: `die` runs in the killer's thread, and from then on what the abandoned
-thread does through this library has no effect, because every effect asks `current` first whether it is dead.
+thread does through this library has no effect, because every effect asks `current` first whether it is dead. If
+the thread waits in a call, the kill wakes it.
+
+Only the thread that forked goes on in a forked child. So there every process is dead, and the locks, which lost threads
+may have held, are new: see `_forget_after_fork`.
 """
 
 import logging
+import os
 import threading
+from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import pykka
 
-from gennostr.exceptions import CallExit
+from gennostr.exceptions import CallExit, NoProcess
 from gennostr.otp import mailbox as mailboxes
+from gennostr.otp import telemetry
 from gennostr.otp.clock import ScheduledCall, clock
-from gennostr.otp.mailbox import Mailbox
+from gennostr.otp.mailbox import CLOSED, Mailbox
 from gennostr.otp.messages import WAKE, Down, Exit
-from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL
+from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL, is_clean
 
 if TYPE_CHECKING:
     from gennostr.otp.pid import Pid
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 ABANDONED_AFTER = 0.2
 """Seconds after which the thread of a killed process is reported if it still runs."""
@@ -46,6 +60,17 @@ class Watcher(Protocol):
 
     def down(self, process: "Process", reason: object) -> None:
         """`process` died of `reason`. Runs in the dying (or killing) thread; must not block."""
+
+
+class Waiter(Protocol):
+    """What a process waits for: it can be given up from another thread."""
+
+    @property
+    def process(self) -> "Process":
+        """Whom it waits for."""
+
+    def abandon(self, reason: object) -> bool:
+        """End the wait with `reason`; False if it has ended already."""
 
 
 class Table(Protocol):
@@ -62,6 +87,15 @@ class Actor(Protocol):
 
     def on_cancel(self) -> None:
         """Unblock the callback under way: the process was killed. Runs in the killer's thread."""
+
+    def _activity(self) -> str:
+        """Say in a word what it is doing."""
+
+    def _mailbox_length(self) -> int:
+        """Return how many messages wait, those included that it has put aside."""
+
+    def _children(self) -> tuple[object, ...]:
+        """Return its children, newest first: pids, or ``ChildInfo`` for a supervisor's."""
 
 
 class MonitorRef:
@@ -88,12 +122,12 @@ class Process:
     """One actor's control block.
 
     `lock` protects `dead`, `reason`, `interrupt`, `links`, `watchers`, `monitors`, `keys` and `thread`; what is read
-    without it is looked at again by whoever must be sure.
+    without it is looked at again by whoever must be sure. `waiting` is written by the process's own thread alone.
     """
 
     __slots__ = (
         "actor", "dead", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
-        "parent", "pid", "reason", "thread", "watchers",
+        "parent", "pid", "reason", "restarts", "started", "thread", "waiting", "watchers",
     )  # fmt: skip
 
     _numbers = count(1)
@@ -105,16 +139,23 @@ class Process:
         self.number = next(self._numbers)
         self.name: object = None
         self.parent: Process | None = None
-        self.lock = threading.Lock()
+        # How many restarts of its child specification led to this process.
+        self.restarts = 0
+        # Seconds, on the clock's monotonic scale.
+        self.started = clock().monotonic()
+        self.lock = threading.RLock()
         self.dead = False
         self.reason: object = None
         # The exit signal that ends a process which does not trap exits, before its next message.
         self.interrupt: tuple[object] | None = None
         self.links: dict[Process, None] = {}
-        self.watchers: dict[Watcher, None] = {}
+        # Who is told of the death; True for those who wait, and are told last.
+        self.watchers: dict[Watcher, bool] = {}
         self.monitors: dict[MonitorRef, None] = {}
         self.keys: dict[tuple[Table, object], None] = {}
         self.thread: int | None = None
+        # What its thread waits for in a call.
+        self.waiting: Waiter | None = None
 
     def __repr__(self) -> str:
         return repr(self.pid)
@@ -126,18 +167,36 @@ class Process:
     # Messages.
 
     def deliver(self, message: object) -> None:
-        """Put `message` in the mailbox; dropped if the process is dead."""
-        if not self.dead:
+        """Put `message` in the mailbox; a dead process's drops it."""
+        self.mailbox.put(message)
+
+    def put_from(self, sender: "Process | None", message: object) -> bool:
+        """Put `message` in the mailbox unless `sender`, whose thread this is, has been killed: then False.
+
+        One step as seen by a killer, so that nothing of the sender comes after the news of its death.
+        """
+        if sender is None:
             self.mailbox.put(message)
+            return True
+        with sender.lock:
+            if sender.dead:
+                return False
+            self.mailbox.put(message)
+        return True
 
     # Watchers and monitors.
 
-    def watch(self, watcher: Watcher) -> bool:
-        """Have `watcher` told of the death; False if the process is dead already."""
+    def watch(self, watcher: Watcher, *, waits: bool = False) -> bool:
+        """Have `watcher` told of the death; False if the process is dead already.
+
+        One that `waits` lets a thread go on, and is told when everybody else has been.
+        """
+        if self.is_dead():
+            return False
         with self.lock:
             if self.dead:
                 return False
-            self.watchers[watcher] = None
+            self.watchers[watcher] = waits
             return True
 
     def unwatch(self, watcher: Watcher) -> None:
@@ -152,8 +211,12 @@ class Process:
             if self.dead:
                 return ref
             self.monitors[ref] = None
-        if watched is not self and (watched is None or not watched.watch(ref)):
+        if watched is self:
+            return ref
+        if watched is None or not watched.watch(ref):
             ref.down(self, NOPROC)
+        elif self.is_dead():  # killed meanwhile: its death may have missed the watch
+            watched.unwatch(ref)
         return ref
 
     def demonitor(self, ref: MonitorRef, *, flush: bool = False) -> bool:
@@ -167,13 +230,13 @@ class Process:
 
     # Links and exit signals.
 
-    def link(self, other: "Process") -> None:
-        """Link the two; a dead `other` is an exit signal NOPROC to this one."""
+    def link(self, other: "Process") -> bool:
+        """Link the two; a dead `other` is an exit signal NOPROC to this one. False if this one is dead."""
         if other is self:
-            return
+            return True
         with self.lock:
             if self.dead:
-                return
+                return False
             self.links[other] = None
         with other.lock:
             alive = not other.dead
@@ -183,6 +246,8 @@ class Process:
             self.signal(other, NOPROC, linked=True)
         elif self.is_dead():  # killed meanwhile: its death may have missed the other side
             other.unlink(self)
+            return False
+        return True
 
     def unlink(self, other: "Process") -> bool:
         """Take the link back on both sides; afterwards no exit signal comes through it."""
@@ -213,31 +278,45 @@ class Process:
 
     def kill(self) -> None:
         """Die of KILLED, from any thread; see `abandoned` for what becomes of the thread."""
-        actor = self.actor
+        actor, inbox = self.actor, self.mailbox
         if not self.die(KILLED):
             return
-        self.mailbox.put(WAKE)
+        inbox.put(WAKE)
         if self.thread is not None and self.thread != threading.get_ident():
-            report: ScheduledCall | None = None
-            try:
-                report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
-            except RuntimeError as error:  # the system refused the timer thread: the kill has happened all the same
-                logger.warning("%r was killed; whether its thread ends is not watched: %s", self.pid, error)
-            with self.lock:  # `leave` holds it too: the thread is either counted here or has left
-                left = self.thread is None
-                if not left:
-                    _abandoned[self] = report
-            if left and report is not None:
-                report.cancel()
+            self._count_abandoned()
+        # Read after `dead` was set, as the waiting thread sets it before it looks at `dead`: one sees the other.
+        waiting = self.waiting
+        if waiting is not None:
+            waiting.abandon(KILLED)
         if actor is not None:
             try:
                 actor.on_cancel()
-            except Exception:
+            except BaseException:  # whatever it is, it must not end the killer
                 logger.exception("on_cancel of %r failed", self.pid)
+
+    def _count_abandoned(self) -> None:
+        report: ScheduledCall | None = None
+        try:
+            report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
+        except RuntimeError as error:  # the system refused the timer thread: the kill has happened all the same
+            logger.warning("%r was killed; whether its thread ends is not watched: %s", self.pid, error)
+        with self.lock:  # `leave` holds it too: the thread is either counted here or has left
+            left = self.thread is None
+            if not left:
+                _abandoned[self] = report
+        if left and report is not None:
+            report.cancel()
 
     def _report_abandoned(self) -> None:
         if self in _abandoned:
             logger.warning("%r was killed, but its thread is still in a callback", self.pid)
+
+    # Life and death.
+
+    def announce(self) -> None:
+        """List the process as alive, here and in pykka's registry; `die` takes it from both."""
+        _alive[self] = None
+        pykka.ActorRegistry.register(self.pid)
 
     def die(self, reason: object) -> bool:
         """End the process: free its names, tell watchers and links. False if it is dead already."""
@@ -247,22 +326,32 @@ class Process:
             self.dead = True
             self.reason = reason
             self.interrupt = None
+            inbox, self.mailbox = self.mailbox, CLOSED
             links, self.links = self.links, {}
             watchers, self.watchers = self.watchers, {}
             monitors, self.monitors = self.monitors, {}
             keys, self.keys = self.keys, {}
             self.actor = None
+        _alive.pop(self, None)
         pykka.ActorRegistry.unregister(self.pid)
         for table, key in keys:
             table.release(key, self)
         for ref in monitors:
             if ref.watched is not None:
                 ref.watched.unwatch(ref)
-        for watcher in watchers:
-            watcher.down(self, reason)
+        for watcher, waits in watchers.items():
+            if not waits:
+                _tell(watcher.down, self, reason)
         for other in links:
-            other.signal(self, reason, linked=True)
-        mailboxes.drop(self.mailbox)
+            _tell(other.signal, self, reason, linked=True)
+        if telemetry.handlers:
+            lifetime = clock().monotonic() - self.started
+            name = "actor.stop" if is_clean(reason) else "actor.crash"
+            telemetry.emit(name, {"lifetime": lifetime}, {"pid": self.pid, "reason": reason})
+        for watcher, waits in watchers.items():
+            if waits:
+                _tell(watcher.down, self, reason)
+        mailboxes.drop(inbox)
         return True
 
     # The thread.
@@ -288,6 +377,16 @@ class _Local(threading.local):
 
 _local = _Local()
 _abandoned: dict[Process, ScheduledCall | None] = {}
+# Every living process, in starting order. No lock: each use is one dict operation, or works on a copy.
+_alive: dict[Process, None] = {}
+
+
+def _tell(tell: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Tell one of those who hear of a death; that it fails (no memory) must not keep the news from the others."""
+    try:
+        tell(*args, **kwargs)
+    except BaseException:
+        logger.exception("somebody could not be told of a death: %r", args)
 
 
 def current() -> Process | None:
@@ -309,6 +408,18 @@ def check_fence() -> Process | None:
     return process
 
 
+def acting() -> Process | None:
+    """Return `check_fence`'s answer, where actors can be started and timers set: in a forked child they cannot.
+
+    Raises:
+        RuntimeError: this is a child that was forked while actors ran.
+
+    """
+    if _forked:
+        raise RuntimeError(_forked)
+    return check_fence()
+
+
 def this_process() -> Process:
     """Return the process that acts here.
 
@@ -316,7 +427,7 @@ def this_process() -> Process:
         RuntimeError: a plain thread has none, so there is nobody to link, to name, or to tell.
 
     """
-    process = check_fence()
+    process = acting()
     if process is None:
         raise RuntimeError("only a process can do that, and this is a plain thread")
     return process
@@ -325,3 +436,42 @@ def this_process() -> Process:
 def abandoned() -> int:
     """Return how many threads of killed processes have not ended yet."""
     return len(_abandoned)
+
+
+def alive() -> list[Process]:
+    """Return every living process, in starting order."""
+    return list(_alive)
+
+
+# Fork.
+
+_forked = ""
+
+
+def _forget_after_fork() -> None:
+    """In a forked child: declare every process dead, for its thread is not here. Without actors, nothing happens.
+
+    Nothing here may take a lock that a thread of the parent could have held.
+    """
+    global _forked  # noqa: PLW0603
+    if not _alive:
+        return
+    _forked = (
+        f"gennostr's actors run in the parent of this process ({os.getppid()}), which forked while they ran: "
+        "none can be reached or started here. Fork before the first actor starts, or spawn"
+    )
+    NoProcess.hint = f" ({_forked})"
+    me = _local.process
+    if me is not None:  # an actor forked: in the child it ends when its callback returns
+        me.mailbox.put(WAKE)
+    for process in alive():
+        process.lock = threading.RLock()
+        process.mailbox = CLOSED
+        process.dead = True
+        process.reason = NOPROC
+        process.actor = None
+    _alive.clear()
+    _abandoned.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -48,7 +48,7 @@ class RegistryPid(Pid):
         if self.table.release(key, process):
             self._tell(Unregistered(self._named(), key, process.pid))
             if not self.keys(process.pid):
-                process.unlink(self.process)
+                self._unlink(process)
 
     def lookup(self, key: object) -> tuple[Pid, Any] | None:
         """Return the holder of `key` and its value."""
@@ -93,6 +93,11 @@ class RegistryPid(Pid):
         entry = self.lookup(key)
         if entry is not None:
             function([entry])
+
+    def _unlink(self, process: Process) -> None:
+        """Undo the link that registering made; one between parent and child was there before."""
+        if process.parent is not self.process and self.process.parent is not process:
+            process.unlink(self.process)
 
     def _check(self) -> None:
         if self.process.dead:

@@ -21,7 +21,7 @@ tries the supervisor answers its other requests.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -35,9 +35,11 @@ from gennostr.exceptions import (
     FailedToStartChild,
     StartError,
 )
+from gennostr.otp import telemetry
 from gennostr.otp.calls import Failure, Request, wait_down
-from gennostr.otp.child_spec import ChildSpec, check_choice, check_number, to_child_spec
+from gennostr.otp.child_spec import ChildSpec, check_choice, check_count, check_number, to_child_spec
 from gennostr.otp.clock import clock
+from gennostr.otp.crash_report import shown
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import Cast, Exit
 from gennostr.otp.names import Name
@@ -65,8 +67,7 @@ class Flags:
     def __post_init__(self) -> None:
         check_choice("strategy", self.strategy, ("one_for_one", "one_for_all", "rest_for_one"))
         check_choice("auto_shutdown", self.auto_shutdown, ("never", "any_significant", "all_significant"))
-        check_number("max_restarts", self.max_restarts)
-        check_number("max_seconds", self.max_seconds)
+        check_intensity(self.max_restarts, self.max_seconds)
         ids: set[object] = set()
         for spec in self.children:
             if spec.id in ids:
@@ -100,6 +101,12 @@ class ChildCounts:
     workers: int
 
 
+def check_intensity(max_restarts: object, max_seconds: object) -> None:
+    """Raise TypeError or ValueError naming the field and its value if it is no restart intensity."""
+    check_count("max_restarts", max_restarts)
+    check_number("max_seconds", max_seconds)
+
+
 class Intensity:
     """Counts restarts: `add` is False when more than `most` fell within `seconds`."""
 
@@ -107,6 +114,9 @@ class Intensity:
         self._most = most
         self._seconds = seconds
         self._times: deque[float] = deque()
+
+    def __str__(self) -> str:
+        return f"more than {self._most} restarts in {self._seconds:g} s"
 
     def add(self) -> bool:
         """Count one now."""
@@ -121,11 +131,13 @@ class Intensity:
 class Child:
     """A child and its present process."""
 
-    __slots__ = ("budget", "pid", "restarting", "restarts", "spec")
+    __slots__ = ("budget", "pid", "reason", "restarting", "restarts", "spec")
 
-    def __init__(self, spec: ChildSpec, pid: Pid | None) -> None:
+    def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
-        self.pid = pid
+        self.pid: Pid | None = None
+        # Why the last process ended, or did not start.
+        self.reason: object = None
         self.restarting = False
         self.restarts = 0
         self.budget: Intensity | None = None
@@ -135,23 +147,50 @@ class Child:
         pid = "restarting" if self.restarting else self.pid
         return ChildInfo(self.spec.id, pid, self.spec.type, self.spec.start)  # type: ignore[arg-type]
 
+    def must_restart(self) -> bool:
+        """Whether its end, of `reason`, is to be followed by a restart."""
+        restart = self.spec.restart
+        return restart == "permanent" or (restart == "transient" and not is_clean(self.reason))
 
-def begin_child(supervisor: Process, spec: ChildSpec, extra_arguments: tuple[object, ...] = ()) -> Pid | None:
-    """Start a child in the supervisor's process: its pid, None if it ignores, or what start raises."""
-    pid = spec.begin(extra_arguments)
-    if pid is IGNORE:
-        return None
-    if not isinstance(pid, Pid):
-        raise StartError(BadReturnValue(pid))
-    process = pid.process
-    # A start that did not link is linked here: a death that nobody hears of would be a child lost.
-    if process.parent is None:
-        process.parent = supervisor
-    with supervisor.lock:
-        linked = process in supervisor.links
-    if not linked:
-        supervisor.link(process)
-    return pid
+    def begin(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> None:
+        """Start it in the supervisor's process; its pid is None if it ignores. Raises what start raises."""
+        pid = self.spec.begin(extra_arguments)
+        if pid is IGNORE:
+            self.pid = None
+            return
+        if not isinstance(pid, Pid):
+            raise StartError(BadReturnValue(pid))
+        process = pid.process
+        # A start that did not link is linked here: a death that nobody hears of would be a child lost.
+        if process.parent is None:
+            process.parent = supervisor
+        with supervisor.lock:
+            linked = process in supervisor.links
+        if not linked:
+            supervisor.link(process)
+        self.pid = pid
+
+    def begin_again(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> bool:
+        """Restart it; False, with the failure in `reason`, if it does not start."""
+        self.restarting = False
+        try:
+            self.begin(supervisor, extra_arguments)
+        except BaseException as error:
+            self.pid = None
+            self.reason = failure(error)
+            self.restarting = True
+            logger.warning("%r could not restart %s: %s", supervisor.pid, self, shown(self.reason))
+            return False
+        self.restarts += 1
+        if self.pid is not None:
+            self.pid.process.restarts = self.restarts
+        if telemetry.handlers:
+            metadata = {"supervisor": supervisor.pid, "id": self.spec.id, "pid": self.pid, "reason": self.reason}
+            telemetry.emit("supervisor.restart", {"restarts": self.restarts}, metadata)
+        return True
+
+    def __str__(self) -> str:
+        return f"child {self.spec.id!r}"
 
 
 def count_children(children: Iterable[Child]) -> ChildCounts:
@@ -162,18 +201,16 @@ def count_children(children: Iterable[Child]) -> ChildCounts:
     return ChildCounts(len(infos), active, supervisors, len(infos) - supervisors)
 
 
-def end_children(supervisor: Process, children: Iterable[Child], expected: set[Pid]) -> None:
-    """Stop `children` at the same time: SHUTDOWN, each its shutdown time, then kill.
-
-    An Exit that is in the supervisor's mailbox already is noted in `expected`, to be dropped there.
-    """
+def end_children(supervisor: Process, children: Iterable[Child]) -> None:
+    """Stop `children` at the same time: SHUTDOWN, each its shutdown time, then kill."""
     waiting: list[tuple[Process, float | None]] = []
     for child in children:
-        if child.pid is None:
+        pid, child.pid = child.pid, None
+        if pid is None:
             continue
-        process = child.pid.process
-        if not supervisor.unlink(process):
-            expected.add(child.pid)
+        process = pid.process
+        # Unlinked, for its exit is waited for here. One that is in the supervisor's mailbox already is nobody's there.
+        supervisor.unlink(process)
         if child.spec.shutdown == "brutal_kill":
             process.kill()
         else:
@@ -187,13 +224,43 @@ def end_children(supervisor: Process, children: Iterable[Child], expected: set[P
         if wait_down(process, left) is None:
             logger.warning("%r did not stop in its shutdown time and is killed", process.pid)
             process.kill()
-    for child in children:
-        child.pid = None
+
+
+def log_exit(supervisor: Process, message: Exit) -> None:
+    """Log the exit of a stranger; that of an own child that was stopped, or never started, is no news."""
+    if message.pid is None or message.pid.process.parent is not supervisor:
+        logger.warning("%r got the exit of a stranger: %r", supervisor.pid, message)
+
+
+def log_request(supervisor: Process, kind: str, request: object) -> None:
+    """Log a call or cast that is none of the handle's."""
+    logger.warning("%r got a %s that it does not handle: %s", supervisor.pid, kind, shown(request))
 
 
 def failure(error: BaseException) -> object:
     """Return the reason for which a start failed."""
     return error.reason if isinstance(error, StartError) else error
+
+
+def started(start: Callable[[Child], object], child: Child) -> object:
+    """Return what ``start(child)`` returns; for the caller, every failure is a StartError or says who is there."""
+    try:
+        return start(child)
+    except (StartError, AlreadyStarted):
+        raise
+    except BaseException as error:
+        raise StartError(error) from error
+
+
+def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: Intensity) -> bool:
+    """Log that `child` is restarted, or, where it may not be, that the supervisor gives up; return `may`."""
+    if may:
+        logger.warning("%r restarts %s, which ended: %s", supervisor.pid, child, shown(child.reason))
+    else:
+        logger.error(
+            "%r gives up: %s, the last of %s, which ended: %s", supervisor.pid, intensity, child, shown(child.reason)
+        )
+    return may
 
 
 # Requests, from the handle to the supervisor.
@@ -353,27 +420,27 @@ class Supervisor(GenServer[Any]):
         """Return ``self.children(...)``, or IGNORE; the default takes it from start."""
         return init_arg
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_id: dict[object, Child] = {}
+        self._by_pid: dict[Pid, Child] = {}
+
     def _init(self, init_arg: object) -> object:
         flags = self.init(init_arg)
         if not isinstance(flags, Flags):
             return flags if flags is IGNORE or isinstance(flags, Stop) else Stop(BadReturnValue(flags))
         self._flags = flags
         self._intensity = Intensity(flags.max_restarts, flags.max_seconds)
-        self._by_id: dict[object, Child] = {}
-        self._expected: set[Pid] = set()
         for spec in flags.children:
-            child = Child(spec, None)
             try:
-                child.pid = self._begin(child)
+                self._keep(Child(spec))
             except BaseException as error:
                 self._end_in_reverse(self._by_id.values())
                 return Stop(Shutdown(FailedToStartChild(spec.id, failure(error))))
-            if child.pid is not None or spec.restart != "temporary":
-                self._by_id[spec.id] = child
         return Ok(None)
 
-    def _children(self) -> tuple[object, ...]:
-        return tuple(child.info() for child in reversed(self._by_id.values()))
+    def _children(self) -> tuple[ChildInfo, ...]:
+        return tuple(child.info() for child in reversed(list(self._by_id.values())))
 
     def _terminate(self, reason: object) -> None:
         self._end_in_reverse(self._by_id.values())
@@ -381,12 +448,26 @@ class Supervisor(GenServer[Any]):
 
     # Starting and stopping children.
 
-    def _begin(self, child: Child) -> Pid | None:
-        return begin_child(self._process, child.spec)
+    def _begin(self, child: Child) -> object:
+        """Start `child`; return its pid, or IGNORE."""
+        child.begin(self._process)
+        if child.pid is None:
+            return IGNORE
+        self._by_pid[child.pid] = child
+        return child.pid
+
+    def _keep(self, child: Child) -> object:
+        """Start a new child and keep it, unless it is temporary and ignores."""
+        pid = self._begin(child)
+        if pid is not IGNORE or child.spec.restart != "temporary":
+            self._by_id[child.spec.id] = child
+        return pid
 
     def _end_in_reverse(self, children: Iterable[Child]) -> None:
         for child in reversed(list(children)):
-            end_children(self._process, [child], self._expected)
+            if child.pid is not None:
+                self._by_pid.pop(child.pid, None)
+            end_children(self._process, [child])
 
     # Requests.
 
@@ -401,7 +482,7 @@ class Supervisor(GenServer[Any]):
                     self._terminate_child(self._find(id_))
                     return Reply(None)
                 case ChildAction("restart", id_):
-                    return Reply(self._restart_child(self._idle(id_)))
+                    return Reply(started(self._begin, self._idle(id_)))
                 case ChildAction("delete", id_):
                     del self._by_id[self._idle(id_).spec.id]
                     return Reply(None)
@@ -411,14 +492,14 @@ class Supervisor(GenServer[Any]):
                     return Reply(count_children(self._by_id.values()))
         except Exception as error:
             return Reply(Failure(error))
-        logger.warning("%r got a call that it does not handle: %r", self.pid, request)
+        log_request(self._process, "call", request)
         return Reply(Failure(TypeError(f"not a supervisor's request: {request!r}")))
 
     def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
         """Try a failed restart again."""
         del state
         if not isinstance(request, _TryAgain):
-            logger.warning("%r got a cast that it does not handle: %r", self.pid, request)
+            log_request(self._process, "cast", request)
             return None
         child = self._by_id.get(request.id)
         if child is None or not child.restarting:
@@ -444,19 +525,7 @@ class Supervisor(GenServer[Any]):
         known = self._by_id.get(spec.id)
         if known is not None:
             raise AlreadyPresent(spec.id) if known.pid is None else AlreadyStarted(known.pid)
-        child = Child(spec, None)
-        child.pid = self._begin_or_raise(child)
-        if child.pid is not None or spec.restart != "temporary":
-            self._by_id[spec.id] = child
-        return IGNORE if child.pid is None else child.pid
-
-    def _begin_or_raise(self, child: Child) -> Pid | None:
-        try:
-            return self._begin(child)
-        except (StartError, AlreadyStarted):
-            raise
-        except BaseException as error:
-            raise StartError(error) from error
+        return started(self._keep, Child(spec))
 
     def _terminate_child(self, child: Child) -> None:
         child.restarting = False
@@ -464,34 +533,24 @@ class Supervisor(GenServer[Any]):
         if child.spec.restart == "temporary":
             del self._by_id[child.spec.id]
 
-    def _restart_child(self, child: Child) -> object:
-        child.pid = self._begin_or_raise(child)
-        return IGNORE if child.pid is None else child.pid
-
     # Ends and restarts.
 
     def handle_info(self, message: Any, state: None) -> Outcome[Any]:
         """Meet the end of a child."""
         if not isinstance(message, Exit):
             return super().handle_info(message, state)
-        for child in self._by_id.values():
-            if child.pid is not None and child.pid is message.pid:
-                return self._ended(child, message.reason)
-        if message.pid in self._expected:
-            self._expected.discard(message.pid)
-        else:
-            logger.debug("%r got the exit of a stranger: %r", self.pid, message)
-        return None
-
-    def _ended(self, child: Child, reason: object) -> Outcome[Any]:
+        child = None if message.pid is None else self._by_pid.pop(message.pid, None)
+        if child is None:
+            log_exit(self._process, message)
+            return None
         child.pid = None
-        spec = child.spec
-        if spec.restart == "permanent" or (spec.restart == "transient" and not is_clean(reason)):
-            logger.info("%r restarts child %r, which ended: %r", self.pid, spec.id, reason)
+        child.reason = message.reason
+        if child.must_restart():
             return self._restart(child)
-        if spec.restart == "temporary":
-            del self._by_id[spec.id]
-        if spec.significant and self._must_shut_down():
+        if child.spec.restart == "temporary":
+            del self._by_id[child.spec.id]
+        if child.spec.significant and self._must_shut_down():
+            logger.info("%r shuts down: %s, which is significant, ended: %s", self.pid, child, shown(child.reason))
             return Stop(SHUTDOWN)
         return None
 
@@ -503,36 +562,27 @@ class Supervisor(GenServer[Any]):
         )
 
     def _restart(self, child: Child) -> Outcome[Any]:
-        if not self._intensity.add():
-            logger.error("%r gives up: too many restarts, last of %r", self.pid, child.spec.id)
+        if not log_restart(self._process, child, may=self._intensity.add(), intensity=self._intensity):
             return Stop(SHUTDOWN)
-        child.restarting = True
         victims = self._victims(child)
         self._end_in_reverse(victims)
         for victim in victims:
+            victim.restarting = False
             if victim.spec.restart == "temporary":
                 del self._by_id[victim.spec.id]
         for each in victims:
             if each.spec.id not in self._by_id:
                 continue
-            each.restarting = False
-            try:
-                each.pid = self._begin(each)
-            except BaseException as error:
-                logger.info("%r could not restart child %r: %r", self.pid, each.spec.id, failure(error))
-                each.restarting = True
+            if not each.begin_again(self._process):
                 self.pid.process.mailbox.put(Cast(_TryAgain(each.spec.id)))
                 return None
-            each.restarts += 1
+            if each.pid is not None:
+                self._by_pid[each.pid] = each
         return None
 
     def _victims(self, child: Child) -> list[Child]:
         """Return who is stopped and started with `child`, in starting order."""
+        if self._flags.strategy == "one_for_one":
+            return [child]
         children = list(self._by_id.values())
-        match self._flags.strategy:
-            case "one_for_one":
-                return [child]
-            case "one_for_all":
-                return children
-            case _:
-                return children[children.index(child) :]
+        return children if self._flags.strategy == "one_for_all" else children[children.index(child) :]

@@ -5,7 +5,7 @@ from functools import partial
 from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import check_seconds
-from gennostr.otp.process import check_fence
+from gennostr.otp.process import acting
 
 
 def send_after(delay: float, dest: object, message: object) -> ScheduledCall:
@@ -15,9 +15,10 @@ def send_after(delay: float, dest: object, message: object) -> ScheduledCall:
 
     Raises:
         TypeError, ValueError: `delay` is no number of seconds, zero or more; `dest` is no target.
+        RuntimeError: this is a child that was forked while actors ran.
 
     """
-    check_fence()
+    acting()
     check_seconds("delay", delay)
     resolve(dest)
     return clock().call_at(clock().monotonic() + delay, partial(_fire, dest, message))
@@ -31,7 +32,7 @@ def _fire(dest: object, message: object) -> None:
 
 def cancel_timer(timer: ScheduledCall) -> float | None:
     """Cancel; return the seconds that were left, or None if the timer has fired or was cancelled."""
-    check_fence()
+    acting()
     if not timer.cancel():
         return None
     return max(0.0, timer.when - clock().monotonic())

@@ -19,6 +19,7 @@ def actors(pid: Pid) -> dict[str, Pid]:
     todo = [node]
     while todo:
         each = todo.pop()
+        assert each.pid is not None
         found[each.pid.actor_class.__name__] = each.pid
         todo += each.children
     return found
@@ -42,11 +43,9 @@ def test_the_tree_is_as_drawn() -> None:
         client.expect("connect")
         top = tree(client.feed)
         (primary,) = top.children
-        assert [each.pid.actor_class.__name__ for each in primary.children] == [
-            "ConnectionRegistry",
-            "ConnectionSupervisor",
-        ]
-        assert [each.pid.actor_class.__name__ for each in primary.children[1].children] == ["Connection"]
+        assert [each.name for each in primary.children] == ["ConnectionRegistry", "ConnectionSupervisor"]
+        (connection,) = primary.children[1].children
+        assert (connection.name, connection.status) == (relay.url, "open")
 
 
 def test_two_clients_of_one_class_and_two_of_others_live_side_by_side(local_relay: LocalRelay) -> None:
