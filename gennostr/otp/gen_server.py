@@ -216,10 +216,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         self._suspended = False
         self._handled = 0
         self._high_water = telemetry.HIGH_WATER
-        # What an outcome's continue_ asked for: goes before everything else.
-        self._continuing: Continue | None = None
         self._postponed: deque[object] = deque()
-        # Handled before the mailbox's next: what was postponed, once resumed.
+        # Handled before the mailbox's next: a continue, and what was postponed, once resumed.
         self._ahead: deque[object] = deque()
         # What a subclass took apart: one step is done after each message, so that neither waits for the other.
         self._work: deque[Any] = deque()
@@ -311,9 +309,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         item: object
         try:
             while True:
-                if self._continuing is not None:
-                    item, self._continuing = self._continuing, None
-                elif self._ahead and not self._suspended:
+                if self._ahead and not self._suspended:
                     item = self._ahead.popleft()
                 elif self._work and not self._suspended and inbox.empty():
                     item = WAKE
@@ -333,7 +329,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                     return
                 if item is not WAKE:
                     self._receive(item)
-                if self._work and not self._suspended and self._continuing is None:
+                if self._work and not self._suspended and not self._ahead:
                     self._step()
         except _End as unwound:
             end = unwound.with_traceback(None)
@@ -529,7 +525,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
     def _next(self, outcome: Any) -> None:
         """Arrange what comes after this callback."""
         if outcome.continue_ is not UNSET:
-            self._continuing = Continue(outcome.continue_)
+            self._ahead.appendleft(Continue(outcome.continue_))
         elif outcome.timeout is not None:
             self._timeout = outcome.timeout
             self._deadline = clock().monotonic() + outcome.timeout
