@@ -198,8 +198,7 @@ class DynamicSupervisor(GenServer[Any]):
         if child is None:
             log_exit(self._process, message)
             return None
-        child.reason = message.reason
-        return self._restart(child) if child.must_restart() else None
+        return self._restart(child) if child.ended(message.reason) else None
 
     def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
         """Try a failed restart again."""

@@ -10,7 +10,7 @@ from gennostr.exceptions import NoProcess
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
-from gennostr.otp.supervisor import ChildInfo
+from gennostr.otp.supervisor import ChildInfo, shown_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +93,4 @@ def _child(child: object) -> Node:
     assert isinstance(child, ChildInfo)  # noqa: S101
     if isinstance(child.pid, Pid):
         return _node(child.pid.process)
-    name = child.id.__name__ if isinstance(child.id, type) else str(child.id)
-    return Node(name, None, "restarting" if child.pid == "restarting" else "not running")
+    return Node(shown_id(child.id), None, "restarting" if child.pid == "restarting" else "not running")

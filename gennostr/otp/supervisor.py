@@ -131,12 +131,13 @@ class Intensity:
 class Child:
     """A child and its present process."""
 
-    __slots__ = ("budget", "pid", "reason", "restarting", "restarts", "spec")
+    __slots__ = ("budget", "last", "pid", "reason", "restarting", "restarts", "spec")
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
         self.pid: Pid | None = None
-        # Why the last process ended, or did not start.
+        # The last process that ended, and why it did, or the next did not start.
+        self.last: Pid | None = None
         self.reason: object = None
         self.restarting = False
         self.restarts = 0
@@ -147,10 +148,14 @@ class Child:
         pid = "restarting" if self.restarting else self.pid
         return ChildInfo(self.spec.id, pid, self.spec.type, self.spec.start)  # type: ignore[arg-type]
 
-    def must_restart(self) -> bool:
-        """Whether its end, of `reason`, is to be followed by a restart."""
+    def ended(self, reason: object) -> bool:
+        """Note its end, and return whether a restart is to follow."""
         restart = self.spec.restart
-        return restart == "permanent" or (restart == "transient" and not is_clean(self.reason))
+        # In this order for who looks from outside: a child to be restarted never looks like one that is not.
+        self.restarting = restart == "permanent" or (restart == "transient" and not is_clean(reason))
+        self.last, self.pid = self.pid, None
+        self.reason = reason
+        return self.restarting
 
     def begin(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> None:
         """Start it in the supervisor's process; its pid is None if it ignores. Raises what start raises."""
@@ -172,15 +177,15 @@ class Child:
 
     def begin_again(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> bool:
         """Restart it; False, with the failure in `reason`, if it does not start."""
-        self.restarting = False
+        self.restarting = True
         try:
             self.begin(supervisor, extra_arguments)
         except BaseException as error:
             self.pid = None
             self.reason = failure(error)
-            self.restarting = True
             logger.warning("%r could not restart %s: %s", supervisor.pid, self, shown(self.reason))
             return False
+        self.restarting = False
         self.restarts += 1
         if self.pid is not None:
             self.pid.process.restarts = self.restarts
@@ -190,7 +195,7 @@ class Child:
         return True
 
     def __str__(self) -> str:
-        return f"child {self.spec.id!r}"
+        return f"child {shown_id(self.spec.id)}"
 
 
 def count_children(children: Iterable[Child]) -> ChildCounts:
@@ -242,6 +247,11 @@ def failure(error: BaseException) -> object:
     return error.reason if isinstance(error, StartError) else error
 
 
+def shown_id(id_: object) -> str:
+    """Return a child's id as text: by default that is a class, and its name says enough."""
+    return id_.__name__ if isinstance(id_, type) else repr(id_)
+
+
 def started(start: Callable[[Child], object], child: Child) -> object:
     """Return what ``start(child)`` returns; for the caller, every failure is a StartError or says who is there."""
     try:
@@ -255,11 +265,10 @@ def started(start: Callable[[Child], object], child: Child) -> object:
 def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: Intensity) -> bool:
     """Log that `child` is restarted, or, where it may not be, that the supervisor gives up; return `may`."""
     if may:
-        logger.warning("%r restarts %s, which ended: %s", supervisor.pid, child, shown(child.reason))
+        logger.warning("%r restarts %s; %r ended: %s", supervisor.pid, child, child.last, shown(child.reason))
     else:
-        logger.error(
-            "%r gives up: %s, the last of %s, which ended: %s", supervisor.pid, intensity, child, shown(child.reason)
-        )
+        text = "%r gives up: %s, the last of %s; %r ended: %s"
+        logger.error(text, supervisor.pid, intensity, child, child.last, shown(child.reason))
     return may
 
 
@@ -543,9 +552,7 @@ class Supervisor(GenServer[Any]):
         if child is None:
             log_exit(self._process, message)
             return None
-        child.pid = None
-        child.reason = message.reason
-        if child.must_restart():
+        if child.ended(message.reason):
             return self._restart(child)
         if child.spec.restart == "temporary":
             del self._by_id[child.spec.id]
@@ -567,13 +574,14 @@ class Supervisor(GenServer[Any]):
         victims = self._victims(child)
         self._end_in_reverse(victims)
         for victim in victims:
-            victim.restarting = False
             if victim.spec.restart == "temporary":
                 del self._by_id[victim.spec.id]
         for each in victims:
             if each.spec.id not in self._by_id:
                 continue
             if not each.begin_again(self._process):
+                for victim in victims:  # this one alone is tried again; the others come after it
+                    victim.restarting = victim is each
                 self.pid.process.mailbox.put(Cast(_TryAgain(each.spec.id)))
                 return None
             if each.pid is not None:
