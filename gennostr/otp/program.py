@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 EXIT_TIMEOUT: Final = 5.0
 """Seconds that all root actors together have to stop when the interpreter exits; then they are killed."""
+LEAST_TIME: Final = 0.1
+"""Seconds that each of them has all the same, so that one that is stuck does not cost the others their terminate."""
 
 
 class _Wait:
@@ -86,13 +88,13 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
 
 @atexit.register
 def stop_roots() -> None:
-    """Stop every root actor in order, reason SHUTDOWN; kill what has not stopped after EXIT_TIMEOUT."""
+    """Stop every root actor in order, reason SHUTDOWN; kill what has not stopped in time."""
     deadline = clock().monotonic() + EXIT_TIMEOUT
     for process in reversed(alive()):
         if process.parent is not None:
             continue
         try:
-            process.pid.stop(SHUTDOWN, max(0.0, deadline - clock().monotonic()))
+            process.pid.stop(SHUTDOWN, max(LEAST_TIME, deadline - clock().monotonic()))
         except CallTimeout:
             logger.warning("%r did not stop before the interpreter exits, and is killed", process.pid)
             process.kill()
