@@ -53,6 +53,7 @@ from gennostr.exceptions import (
 from gennostr.nostr.event import verify
 from gennostr.nostr.messages import EventMessage, RelayMessage, decode
 from gennostr.nostr.relay_url import redact
+from gennostr.otp import telemetry
 from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import Exit
@@ -140,6 +141,9 @@ class Connection(GenServer[Any]):
         del argument, state
         self._dial = Dial(self._relay, self._process)
         self._schedule(Tick.CONNECT, self._options.connect_timeout)
+        if telemetry.handlers:
+            counter = {"reconnect_counter": self._relay.reconnect_counter}
+            telemetry.emit("connection.attempt", counter, {"relay": self._relay})
         self._dialler = Dialler.start_link(self._dial)
         return None
 
@@ -216,6 +220,8 @@ class Connection(GenServer[Any]):
         now = clock().monotonic()
         self._opened_at = self._last_read = now
         self._relay = replace(self._relay, connected_at=clock().time())
+        if telemetry.handlers:
+            telemetry.emit("connection.up", {"duration": now - self._process.started}, {"relay": self._relay})
         self._outbox.relay = self._relay
         self._client.deliver(Connected(self._process, self._relay))
         self._outbox.open(lambda: self._process.deliver(FLUSH))

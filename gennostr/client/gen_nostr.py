@@ -41,7 +41,9 @@ from gennostr.nostr.messages import (
     OkMessage,
     UnknownMessage,
 )
+from gennostr.otp import telemetry
 from gennostr.otp.calls import wait_down
+from gennostr.otp.clock import clock
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import Cast
 from gennostr.otp.names import Name
@@ -179,10 +181,7 @@ class GenNostr(RelayFunctions, GenServer[S]):
             message = batch.messages[self._at]
             self._at += 1
             self._last = message
-            handler = self._handlers[type(message)]
-            outcome = self._run(handler, message, batch.relay, self._state)
-            if outcome is not None:
-                self._follow(outcome, ok=True)
+            self._handle(self._handlers[type(message)], message, batch.relay, ok=True)
         if self._at >= len(batch.messages):
             self._at = 0
             self._work.popleft()
@@ -208,16 +207,18 @@ class GenNostr(RelayFunctions, GenServer[S]):
     def _connected(self, process: Process, relay: Relay) -> None:
         self._tree.connecting = process
         try:
-            outcome = self._run(self.handle_connect, relay, self._state)
+            self._handle(self.handle_connect, relay, ok=True)
         finally:
             self._tree.connecting = None
-        self._follow(outcome, ok=True)
         process.deliver(Cast(Command.READY))
 
     def _disconnected(self, relay: Relay, reason: object, error: object) -> None:
+        if telemetry.handlers:
+            uptime = 0.0 if relay.connected_at is None else max(0.0, clock().time() - relay.connected_at)
+            telemetry.emit("connection.down", {"uptime": uptime}, {"relay": relay, "reason": reason, "error": error})
         if error is not None:
-            self._follow(self._run(self.handle_error, error, relay, self._state), ok=True)
-        self._follow(self._run(self.handle_disconnect, reason, relay, self._state), ok=True)
+            self._handle(self.handle_error, error, relay, ok=True)
+        self._handle(self.handle_disconnect, reason, relay, ok=True)
 
     def _removed(self, process: Process | None, relay: Relay) -> None:
         if process is not None and process in self._ended:

@@ -56,22 +56,19 @@ logger = logging.getLogger(__name__)
 
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 _SYSTEM = frozenset(get_args(system.SystemMessage))
-_CALLBACKS = {Request: "handle_call", Cast: "handle_cast", Continue: "handle_continue"}
 
 
 class _End(Exception):
     """Unwinds the loop: the process ends with `reason`, after terminate.
 
-    `answer` is the reply that goes out between the two; `callback` the name of what raised, for the report.
+    `callback` is whose doing it is, for the report; `answer` is the reply that goes out before the exit.
     """
 
-    def __init__(
-        self, reason: object, answer: tuple[Request, object] | None = None, callback: str | None = None
-    ) -> None:
+    def __init__(self, reason: object, callback: object, answer: tuple[Request, object] | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.callback = getattr(callback, "__name__", str(callback))
         self.answer = answer
-        self.callback = callback
 
 
 class GenServer(pykka.ThreadingActor, Generic[S]):
@@ -274,7 +271,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 parent = None if process.parent is None else process.parent.pid
                 duration = clock().monotonic() - process.started
                 telemetry.emit("actor.start", {"duration": duration}, {"pid": process.pid, "parent": parent})
-            self._follow(outcome, ok=True)
+            if outcome is not None:
+                self._follow(outcome, self.init, ok=True)
             starting.reply(process.pid)
             return True
         if outcome is IGNORE:
@@ -325,7 +323,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                         item = TIMEOUT
                 # Looked at after the wait: a signal that came meanwhile overtakes what was queued before it.
                 if process.interrupt is not None or process.dead:
-                    self._leave_early(None)
+                    self._leave_early()
                     return
                 if item is not WAKE:
                     self._receive(item)
@@ -356,11 +354,11 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         if telemetry.handlers:
             self._look_at_mailbox()
         if kind is Cast:
-            self._follow(self._run(self.handle_cast, cast("Cast", item).message, self._state))
+            self._handle(self.handle_cast, cast("Cast", item).message)
         elif kind is Request:
             self._receive_call(cast("Request", item))
         elif kind is Continue:
-            self._follow(self._run(self.handle_continue, cast("Continue", item).argument, self._state))
+            self._handle(self.handle_continue, cast("Continue", item).argument)
         elif kind in _PROXY:
             self._run(self._proxy, item)
         else:
@@ -368,7 +366,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
 
     def _receive_info(self, message: object) -> None:
         """Handle a message that is neither call nor cast; a hook for a server's own messages."""
-        self._follow(self._run(self.handle_info, message, self._state))
+        self._handle(self.handle_info, message)
 
     def _receive_call(self, request: Request) -> None:
         message = request.message
@@ -378,6 +376,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 request.reply(self._proxy(message))
             except Exception as error:
                 request.reply(Failure(error))
+            except BaseException as error:
+                raise _End(error, self._proxy) from error
             return
         outcome = self._run(self.handle_call, message, request, self._state)
         kind = type(outcome)
@@ -389,23 +389,24 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             if not outcome.plain:
                 self._next(outcome)
         elif kind is NoReply:
-            self._follow(outcome)
+            self._follow(outcome, self.handle_call)
         elif kind is Stop:
             if outcome.state is not UNSET:
                 self._state = outcome.state
-            raise _End(outcome.reason, None if outcome.reply is UNSET else (request, outcome.reply))
+            answer = None if outcome.reply is UNSET else (request, outcome.reply)
+            raise _End(outcome.reason, self.handle_call, answer)
         else:
-            raise _End(BadReturnValue(outcome))
+            raise _End(BadReturnValue(outcome), self.handle_call)
 
     def _receive_system(self, item: object) -> bool:
         """Handle what is handled even while suspended; False if `item` is not such a thing."""
         if isinstance(item, StopRequest):
-            raise _End(item.reason, callback="stop")
+            raise _End(item.reason, "stop")
         if isinstance(item, Exit):
             parent = self._process.parent
             if parent is None or item.pid is not parent.pid:
                 return False
-            raise _End(item.reason, callback="stop")
+            raise _End(item.reason, "stop")
         assert isinstance(item, Request)  # noqa: S101
         message = item.message
         if type(message) not in _SYSTEM:
@@ -503,12 +504,15 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         try:
             return callback(*arguments)
         except BaseException as error:
-            raise _End(error, callback=callback.__name__) from error
+            raise _End(error, callback) from error
 
-    def _follow(self, outcome: Any, *, ok: bool = False) -> None:
-        """Do what a callback's outcome says; `Ok` is one where `ok` is true."""
-        if outcome is None:
-            return
+    def _handle(self, callback: Any, *arguments: object, ok: bool = False) -> None:
+        """Call a callback, with the state last, and do what its outcome says; `Ok` is one where `ok` is true."""
+        outcome = self._run(callback, *arguments, self._state)
+        if outcome is not None:
+            self._follow(outcome, callback, ok=ok)
+
+    def _follow(self, outcome: Any, callback: Any, *, ok: bool = False) -> None:
         kind = type(outcome)
         if kind is NoReply or (ok and kind is Ok):
             if outcome.state is not UNSET:
@@ -518,9 +522,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         elif kind is Stop:
             if outcome.state is not UNSET:
                 self._state = outcome.state
-            raise _End(outcome.reason)
+            raise _End(outcome.reason, callback)
         else:
-            raise _End(BadReturnValue(outcome))
+            raise _End(BadReturnValue(outcome), callback)
 
     def _next(self, outcome: Any) -> None:
         """Arrange what comes after this callback."""
@@ -539,7 +543,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         process = self._process
         reason, callback = end.reason, end.callback
         if process.dead or process.interrupt is not None:
-            self._leave_early(reason)
+            self._leave_early(reason, callback)
             return
         try:
             self._terminate(reason)
@@ -555,7 +559,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         """Run terminate; a hook for servers that have work of their own around it."""
         self.terminate(reason, self._state)
 
-    def _leave_early(self, reason: object) -> None:
+    def _leave_early(self, reason: object = None, callback: str = "") -> None:
         """End by an exit signal or a kill: no terminate. What a callback raised meanwhile is not lost."""
         process = self._process
         interrupt = process.interrupt
@@ -564,14 +568,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 logger.info("the thread of %r, which was killed, ended by %r", self.pid, reason)
             return
         if isinstance(reason, BaseException) and getattr(reason, "reason", reason) is not interrupt[0]:
-            self._report(reason, None)
+            self._report(reason, callback)
         process.die(interrupt[0])
 
-    def _callback_of(self, item: object) -> str:
-        """Return the name of the callback that handles `item`; a hook for servers with more callbacks."""
-        return _CALLBACKS.get(type(item), "handle_info")
-
-    def _report(self, reason: object, callback: str | None) -> None:
+    def _report(self, reason: object, callback: str) -> None:
         """Log the one crash report. Nothing that goes wrong here may keep the process from dying."""
         try:
             last = self._last
@@ -583,7 +583,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             crash_report.log(
                 crash_report.CrashReport(
                     pid=self.pid,
-                    callback=callback or self._callback_of(last),
+                    callback=callback,
                     message=status.message,
                     caller=None if caller is None else caller.pid,
                     state=status.state,

@@ -16,8 +16,8 @@ event                      measurements                                metadata
 ``mailbox.high_water``     ``length``: messages that wait              ``pid``
 ``connection.attempt``     ``reconnect_counter``                       ``relay``
 ``connection.up``          ``duration``: seconds since the attempt     ``relay``
-``connection.error``                                                   ``relay``, ``reason``
-``connection.down``        ``uptime``: seconds, 0 if never up          ``relay``, ``reason``
+``connection.down``        ``uptime``: seconds, 0 if never up          ``relay``, ``reason`` (handle_disconnect's),
+                                                                       ``error`` (handle_error's, or None)
 =========================  ==========================================  ==============================================
 
 ``mailbox.high_water`` comes when an actor that takes a message finds at least HIGH_WATER others behind it, and

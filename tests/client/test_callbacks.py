@@ -1,14 +1,27 @@
 """Every callback and function of the client, against real relays and a scripted one."""
 
+import queue
 import time
 from typing import Any
 
 import pytest
 
-from gennostr import REMOVE_RELAY, CallExit, Close, MessageError, Ok, Relay, RelayNotFound, Stop
+from gennostr import (
+    REMOVE_RELAY,
+    BadReturnValue,
+    CallExit,
+    Close,
+    MessageError,
+    Ok,
+    Relay,
+    RelayNotFound,
+    Stop,
+    telemetry,
+)
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.nostr import sign
 from tests.client.recorder import FAST, Recorder, Recording, note
+from tests.otp.actors import watching
 from tests.relays import NostrRelay
 from tests.scripted_relay import TEXT, ScriptedRelay, encode_frame
 
@@ -228,3 +241,60 @@ def test_a_bad_option_is_an_exception_in_the_caller_that_names_it(options: Any) 
 def test_a_bad_message_is_an_exception_in_the_caller(wrong: Any) -> None:
     with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client, pytest.raises((ValueError, TypeError)):
         client.feed.send_message(wrong, relay.url)
+
+
+def test_telemetry_tells_of_each_attempt_and_its_end() -> None:
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def handler(name: str, measurements: Any, metadata: Any) -> None:
+        if name.startswith("connection."):
+            told.put((name, dict(measurements), dict(metadata)))
+
+    telemetry.attach(handler)
+    try:
+        with ScriptedRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
+            relay.accept().drop()
+            client.expect("connect", "error", "disconnect")
+            relay.accept()
+            client.expect("connect")
+            client.feed.remove_relay(relay.url)
+            removed = client.expect("disconnect")
+            events = [told.get(timeout=5) for _ in range(6)]
+    finally:
+        telemetry.detach(handler)
+    names = [name.removeprefix("connection.") for name, _, _ in events]
+    assert names == ["attempt", "up", "down"] * 2
+    assert [events[0][1], events[3][1]] == [{"reconnect_counter": 0}, {"reconnect_counter": 1}]
+    assert 0 < events[1][1]["duration"] < 5
+    lost, gone = events[2], events[5]
+    assert 0 <= lost[1]["uptime"] < 5
+    assert lost[2]["error"] is lost[2]["reason"]
+    assert isinstance(lost[2]["reason"], OSError)
+    assert gone[2] == {"relay": removed.relay, "reason": REMOVE_RELAY, "error": None}
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", "event", "error"])
+def test_a_crash_report_names_the_callback(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(client: Any, relay: Any) -> None:
+        raise ValueError("in the callback")
+
+    with ScriptedRelay() as relay:
+        script: dict[str, Any] = {name: fail}
+        client = Recording(urls=[relay.url], options=FAST, **script)
+        with watching(client.feed) as ended:
+            peer = relay.accept()
+            peer.send(["EVENT", "sub", note()])
+            peer.drop()
+            assert isinstance(ended(), ValueError)
+    (report,) = [record.__dict__["crash_report"] for record in caplog.records if "crash_report" in record.__dict__]
+    assert report.callback == f"handle_{name}"
+
+
+def test_a_bad_return_value_names_the_callback(caplog: pytest.LogCaptureFixture) -> None:
+    with ScriptedRelay() as relay:
+        client = Recording(urls=[relay.url], connect=lambda client, relay: "nonsense")
+        with watching(client.feed) as ended:
+            relay.accept()
+            assert isinstance(ended(), BadReturnValue)
+    (report,) = [record.__dict__["crash_report"] for record in caplog.records if "crash_report" in record.__dict__]
+    assert report.callback == "handle_connect"
