@@ -151,7 +151,7 @@ class SystemClock:
                     return
             try:
                 call.function()
-            except Exception:
+            except BaseException:  # whatever it is, the calls to come must not be lost
                 logger.exception("a timer's function failed: %r", call.function)
 
     def _next(self) -> _ScheduledCall | None:

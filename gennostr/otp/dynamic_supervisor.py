@@ -12,6 +12,7 @@ from typing import Any
 from gennostr.exceptions import ChildNotFound, MaxChildren
 from gennostr.otp.calls import Failure, Request
 from gennostr.otp.child_spec import ChildSpec, check_count, to_child_spec
+from gennostr.otp.crash_report import shown
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import Cast, Exit
 from gennostr.otp.names import Name
@@ -169,7 +170,7 @@ class DynamicSupervisor(GenServer[Any]):
         except Exception as error:
             return Reply(Failure(error))
         log_request(self._process, "call", request)
-        return Reply(Failure(TypeError(f"not a dynamic supervisor's request: {request!r}")))
+        return Reply(Failure(TypeError(f"not a dynamic supervisor's request: {shown(request)}")))
 
     def _add(self, spec: ChildSpec) -> object:
         most = self._flags.max_children

@@ -33,6 +33,7 @@ from gennostr.otp import crash_report, mailbox, system, telemetry
 from gennostr.otp.calls import Failure, Request, wait
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import clock
+from gennostr.otp.crash_report import shown
 from gennostr.otp.messages import WAKE, Cast, Continue, Down, Exit, StopRequest
 from gennostr.otp.names import Name, check_name, register_name
 from gennostr.otp.outcomes import (
@@ -93,23 +94,23 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
     def handle_call(self, request: Any, from_: Request, state: S) -> CallOutcome[S]:
         """Answer a call: `Reply`, `NoReply` (and later ``reply(from_, value)``) or `Stop`."""
         del from_, state
-        raise NotImplementedError(f"{type(self).__name__} has no handle_call: {request!r}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_call: {shown(request)}")
 
     def handle_cast(self, request: Any, state: S) -> Outcome[S]:
         """Handle a cast: `NoReply`, `Stop`, or nothing."""
         del state
-        raise NotImplementedError(f"{type(self).__name__} has no handle_cast: {request!r}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_cast: {shown(request)}")
 
     def handle_info(self, message: Any, state: S) -> Outcome[S]:
         """Handle any other message: `NoReply`, `Stop`, or nothing."""
         del state
-        logger.warning("%r got a message that it does not handle: %r", self.pid, message)
+        logger.warning("%r got a message that it does not handle: %s", self.pid, shown(message))
         return None
 
     def handle_continue(self, argument: Any, state: S) -> Outcome[S]:
         """Go on after a callback that asked for it: `NoReply`, `Stop`, or nothing."""
         del state
-        raise NotImplementedError(f"{type(self).__name__} has no handle_continue: {argument!r}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_continue: {shown(argument)}")
 
     def terminate(self, reason: Any, state: S) -> object:
         """Clean up. Not run after an exit signal that is not trapped, a kill, or a failed init."""
@@ -171,21 +172,21 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         done = allocate_lock()
         done.acquire()
         starting = actor._starting = Request(init_arg, process, parent, done.release)
-        process.watch(starting, waits=True)
+        if not process.watch(starting, waits=True):  # found by its name, and killed
+            raise StartError(process.reason)
         if parent is not None and not parent.link(process):  # the starter itself was killed
             process.die(parent.reason)
             check_fence()
-        process.announce()
         try:
+            process.announce()
             actor._start_actor_loop()
-        except BaseException as error:  # the system refused a thread
-            process.die(error)
-            raise
-        try:
             started = wait(starting, done, timeout)
         except CallExit:  # the starter was killed: who is linked to it has been told
             raise
-        except BaseException:  # Ctrl-C: nobody will have the pid
+        except RuntimeError as error:  # the system refused a thread
+            process.die(error)
+            raise
+        except BaseException:  # Ctrl-C: nobody will have the pid, and its thread may run already
             process.kill()
             raise
         if not started:
@@ -245,8 +246,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 self._main()
         except BaseException as error:
             # Whatever it is (no memory for the next step, say), a thread that ends is a process that dies.
-            logger.exception("%r ended in the middle of its work", process.pid)
             process.die(error)
+            logger.exception("%r ended in the middle of its work", process.pid)
         finally:
             process.leave()
             # The thread's frames may outlive this in a traceback; the state must not.
@@ -266,6 +267,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         if kind is Ok or outcome is None:
             if process.interrupt is not None:
                 process.die(process.interrupt[0])  # the starter sees the exit
+            if process.is_dead():
                 return False
             if telemetry.handlers:
                 parent = None if process.parent is None else process.parent.pid
@@ -549,11 +551,13 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             self._terminate(reason)
         except BaseException as error:
             reason, callback = error, "terminate"
-        if not is_clean(reason):
-            self._report(reason, callback)
-        if end.answer is not None and not process.dead:
-            end.answer[0].reply(end.answer[1])
-        process.die(reason)
+        try:
+            if not is_clean(reason):
+                self._report(reason, callback)
+            if end.answer is not None and not process.dead:
+                end.answer[0].reply(end.answer[1])
+        finally:  # a log handler may raise: the exit is told all the same
+            process.die(reason)
 
     def _terminate(self, reason: object) -> None:
         """Run terminate; a hook for servers that have work of their own around it."""
@@ -567,9 +571,11 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             if isinstance(reason, BaseException) and not isinstance(reason, CallExit):
                 logger.info("the thread of %r, which was killed, ended by %r", self.pid, reason)
             return
-        if isinstance(reason, BaseException) and getattr(reason, "reason", reason) is not interrupt[0]:
-            self._report(reason, callback)
-        process.die(interrupt[0])
+        try:
+            if isinstance(reason, BaseException) and getattr(reason, "reason", reason) is not interrupt[0]:
+                self._report(reason, callback)
+        finally:
+            process.die(interrupt[0])
 
     def _report(self, reason: object, callback: str) -> None:
         """Log the one crash report. Nothing that goes wrong here may keep the process from dying."""

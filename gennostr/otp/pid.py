@@ -11,6 +11,7 @@ from gennostr.exceptions import CallExit, CallingSelf, NoProcess
 from gennostr.otp import calls, system
 from gennostr.otp.calls import PendingReply, wait_down
 from gennostr.otp.calls import call as _call
+from gennostr.otp.crash_report import shown
 from gennostr.otp.messages import Cast, StopRequest
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
@@ -28,8 +29,8 @@ class Pid(pykka.ActorRef[Any]):
 
     def __repr__(self) -> str:
         name = self.process.name
-        shown = "" if name is None else f" {(name.key if isinstance(name, Via) else name)!r}"
-        return f"<Pid {self.actor_class.__name__}#{self.process.number}{shown}>"
+        named = "" if name is None else f" {shown(name.key if isinstance(name, Via) else name)}"
+        return f"<Pid {self.actor_class.__name__}#{self.process.number}{named}>"
 
     __str__ = __repr__
 

@@ -317,6 +317,12 @@ class Process:
         """List the process as alive, here and in pykka's registry; `die` takes it from both."""
         _alive[self] = None
         pykka.ActorRegistry.register(self.pid)
+        if self.is_dead():  # found by its name, and killed: its death came before
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        _alive.pop(self, None)
+        pykka.ActorRegistry.unregister(self.pid)
 
     def die(self, reason: object) -> bool:
         """End the process: free its names, tell watchers and links. False if it is dead already."""
@@ -332,8 +338,7 @@ class Process:
             monitors, self.monitors = self.monitors, {}
             keys, self.keys = self.keys, {}
             self.actor = None
-        _alive.pop(self, None)
-        pykka.ActorRegistry.unregister(self.pid)
+        self._withdraw()
         for table, key in keys:
             table.release(key, self)
         for ref in monitors:

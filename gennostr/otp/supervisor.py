@@ -502,7 +502,7 @@ class Supervisor(GenServer[Any]):
         except Exception as error:
             return Reply(Failure(error))
         log_request(self._process, "call", request)
-        return Reply(Failure(TypeError(f"not a supervisor's request: {request!r}")))
+        return Reply(Failure(TypeError(f"not a supervisor's request: {shown(request)}")))
 
     def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
         """Try a failed restart again."""

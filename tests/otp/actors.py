@@ -1,14 +1,26 @@
-"""Servers that the tests drive by functions, and how to wait for an end."""
+"""Servers that the tests drive by functions, how to wait for what they do, and children that tell their story."""
 
 import contextlib
+import logging
 import queue
+import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn, Self
+
+import pytest
 
 import gennostr as g
-from gennostr import Ok, Reply
+from gennostr import KILL, ChildSpec, NoReply, Ok, Reply, Stop
 
 DEADLINE = 5.0
+
+FATAL = (SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, RecursionError)
+"""What no ``except Exception`` catches, or what may come at any moment."""
+
+CALLBACKS = ("handle_call", "handle_cast", "handle_info", "handle_continue")
+"""The callbacks that `provoke` can make happen."""
 
 
 class Log(queue.SimpleQueue[Any]):
@@ -25,6 +37,13 @@ class Log(queue.SimpleQueue[Any]):
         return found
 
 
+class Do:
+    """A message that is a function: ``handle_info`` returns what it returns."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function = function
+
+
 class Driven(g.GenServer[Any]):
     """Calls, casts and continues are functions; messages and the end go to a log."""
 
@@ -39,7 +58,10 @@ class Driven(g.GenServer[Any]):
         return request(self, state)
 
     def handle_info(self, message: Any, state: Any) -> Any:
+        if isinstance(message, Do):
+            return message.function(self, state)
         self.log.put(message)
+        return None
 
     def handle_continue(self, argument: Any, state: Any) -> Any:
         return argument(self, state)
@@ -57,11 +79,25 @@ def within(server: g.Pid, function: Callable[[Any], Any]) -> Any:
     return server.call(lambda self, from_, state: Reply(function(self)))
 
 
+def provoke(server: g.Pid, callback: str, function: Callable[[Any], Any]) -> g.PendingReply | None:
+    """Have `callback` (one of CALLBACKS) return ``function(actor)``; return the pending reply if it is a call."""
+    match callback:
+        case "handle_call":
+            return server.send_request(lambda self, from_, state: function(self))
+        case "handle_cast":
+            server.cast(lambda self, state: function(self))
+        case "handle_info":
+            server.send(Do(lambda self, state: function(self)))
+        case _:
+            server.cast(lambda self, state: NoReply(continue_=lambda self, state: function(self)))
+    return None
+
+
 def log_of(server: g.Pid) -> Log:
     return within(server, lambda self: self.log)  # type: ignore[no-any-return]
 
 
-def fail(error: BaseException) -> Any:
+def fail(error: BaseException) -> NoReturn:
     """Raise, where only an expression may stand."""
     raise error
 
@@ -71,6 +107,26 @@ def settle(server: g.Pid) -> None:
     within(server, lambda self: None)
 
 
+def threads_left(server: g.Pid) -> int:
+    """Ask a server, for a moment, and return how many threads of killed processes have not ended."""
+    settle(server)
+    return g.abandoned()
+
+
+def dead() -> g.Pid:
+    server: g.Pid = Driven.start()
+    server.stop()
+    return server
+
+
+def link(server: g.Pid, other: Any) -> None:
+    within(server, lambda self: g.link(other))
+
+
+def monitor(server: g.Pid, target: Any) -> Any:
+    return within(server, lambda self: g.monitor(target))
+
+
 @contextlib.contextmanager
 def watching(pid: Any) -> Iterator[Callable[[], Any]]:
     """Give a function that waits for the end of `pid` and returns its reason."""
@@ -78,3 +134,163 @@ def watching(pid: Any) -> Iterator[Callable[[], Any]]:
         log = log_of(watcher)
         within(watcher, lambda self: g.monitor(pid))
         yield lambda: log.next().reason
+
+
+def outcome_of(function: Callable[[], Any]) -> Any:
+    """Return what `function` returns, or the exception that it raises."""
+    try:
+        return function()
+    except BaseException as error:
+        return error
+
+
+@contextlib.contextmanager
+def meanwhile(function: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
+    """Call `function` in a plain thread; give a function that waits for its outcome and returns that."""
+    log = Log()
+    thread = threading.Thread(target=lambda: log.put(outcome_of(function)))
+    thread.start()
+    try:
+        yield log.next
+    finally:
+        thread.join(DEADLINE)
+
+
+def until(ask: Callable[[], Any]) -> Any:
+    """Ask an actor again and again until its answer is true; return that."""
+    deadline = time.monotonic() + DEADLINE
+    while not (answer := ask()):
+        assert time.monotonic() < deadline
+    return answer
+
+
+def fits(reason: object, expected: object) -> bool:
+    """Whether a reason is the expected one, or of the expected type."""
+    return isinstance(reason, expected) if isinstance(expected, type) else reason == expected
+
+
+class Gate:
+    """Where a callback waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def wait(self, outcome: Any = None) -> Any:
+        """Wait, in a callback; return `outcome`."""
+        self._reached.set()
+        assert self._opened.wait(DEADLINE)
+        return outcome
+
+    def reached(self) -> None:
+        """Return when a callback waits here."""
+        assert self._reached.wait(DEADLINE)
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.open()
+
+
+class Busy:
+    """A named server that is in a callback; after `leave`, ``then(actor)`` runs there and its outcome is logged."""
+
+    def __init__(self, then: Callable[[Any], Any] = lambda actor: None, cls: type[Driven] = Trapping) -> None:
+        self.gate, self.outcome = Gate(), Log()
+
+        def busy(actor: Any, state: Any) -> Any:
+            self.gate.wait()
+            self.outcome.put(outcome_of(lambda: then(actor)))
+
+        self.pid: g.Pid = cls.start(name="busy")
+        self.pid.cast(busy)
+        self.gate.reached()
+
+    def kill(self) -> None:
+        self.pid.exit(KILL)
+
+    def leave(self) -> Any:
+        """Let the callback end; return the outcome of its last part."""
+        self.gate.open()
+        return self.outcome.next()
+
+
+class Unshowable:
+    """A value whose repr raises, until it is mended."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error: BaseException | None = error or ValueError("in repr")
+
+    def mend(self) -> None:
+        self.error = None
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            raise self.error
+        return "mended"
+
+
+def crash_reports(caplog: pytest.LogCaptureFixture) -> list[g.CrashReport]:
+    return [record.crash_report for record in caplog.records if hasattr(record, "crash_report")]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+# Children of supervisors.
+
+
+class Member(Driven):
+    """Logs (its id, what happened) in a log that all share."""
+
+    trap_exit = True
+
+    def init(self, init_arg: Any) -> Any:
+        self.log = Log()
+        self.id, self.story, outcomes = init_arg
+        self.story.put((self.id, "start"))
+        return outcomes.pop(0) if outcomes else Ok()
+
+    def terminate(self, reason: Any, state: Any) -> None:
+        self.story.put((self.id, reason))
+
+
+def member(id_: Any, story: Log, outcomes: Any = (), **fields: Any) -> ChildSpec:
+    """Describe a child whose init returns the `outcomes` in turn, and Ok after these."""
+    listed = outcomes if isinstance(outcomes, list) else list(outcomes)
+    return ChildSpec(id_, partial(Member.start_link, (id_, story, listed)), **fields)
+
+
+def pids_of(supervisor: Any) -> dict[Any, Any]:
+    """Return the pid (or what stands for it) of each child's id, in starting order."""
+    return {child.id: child.pid for child in reversed(supervisor.which_children())}
+
+
+def pid_of(supervisor: Any, id_: Any) -> Any:
+    return pids_of(supervisor)[id_]
+
+
+def crash(pid: g.Pid, reason: Any = "crash") -> None:
+    """End `pid` for `reason`, and wait until its supervisor has been told: links are told in turn."""
+    with Trapping.start() as linked:
+        log = log_of(linked)
+        within(linked, lambda self: g.link(pid))
+        if reason is KILL:
+            pid.exit(KILL)
+        else:
+            pid.cast(lambda self, state: Stop(reason))
+        assert isinstance(log.next(), g.Exit)
+
+
+def settled(supervisor: Any, id_: Any) -> Any:
+    """Return the child's pid once it is not restarting any more."""
+    until(lambda: pid_of(supervisor, id_) != "restarting")
+    return pid_of(supervisor, id_)
+
+
+def started(story: Log) -> list[Any]:
+    return [id_ for id_, what in story.now() if what == "start"]
