@@ -1,65 +1,73 @@
-"""Erlang-style actors for threaded Python, and a Nostr relay client that works like a GenServer."""
+"""Erlang-style actors for threaded Python, and a Nostr relay client that works like a GenServer.
 
-from gennostr.client.events import REMOVE_RELAY
-from gennostr.client.frames import Close
-from gennostr.client.gen_nostr import GenNostr
-from gennostr.client.options import Options, Relay
-from gennostr.exceptions import (
-    AlreadyPresent,
-    AlreadyRegistered,
-    AlreadyStarted,
-    BadReturnValue,
-    CallError,
-    CallExit,
-    CallingSelf,
-    CallTimeout,
-    ChildNotFound,
-    ChildRestarting,
-    ChildRunning,
-    ConnectionFault,
-    ConnectionLost,
-    ConnectTimeout,
-    FailedToStartChild,
-    GenNostrError,
-    HandshakeError,
-    MaxChildren,
-    MessageError,
-    NoProcess,
-    Overflow,
-    PingTimeout,
-    ProtocolError,
-    RelayNotFound,
-    RelayUrlError,
-    StartError,
-    SupervisorError,
-)
-from gennostr.otp import telemetry
-from gennostr.otp.calls import PendingReply, as_completed, reply, send_request
-from gennostr.otp.child_spec import ChildSpec
-from gennostr.otp.crash_report import CrashReport
-from gennostr.otp.dynamic_supervisor import DynamicSupervisor
-from gennostr.otp.gen_server import GenServer
-from gennostr.otp.introspection import Node, tree
-from gennostr.otp.messages import Down, Exit, Registered, Unregistered
-from gennostr.otp.names import via, whereis
-from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
-from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
-from gennostr.otp.process import abandoned
-from gennostr.otp.program import run
-from gennostr.otp.reasons import (
-    KILL,
-    KILLED,
-    NOPROC,
-    NORMAL,
-    SHUTDOWN,
-    TIMEOUT,
-    Shutdown,
-    is_clean,
-)
-from gennostr.otp.registry import Registry
-from gennostr.otp.supervisor import Supervisor
-from gennostr.otp.system import get_state, get_status, replace_state, resume, statistics, suspend
-from gennostr.otp.timers import cancel_timer, send_after
+Each name is imported when it is first asked for: who imports only the exceptions, or a plugin of pytest that is not
+used, does not pay for the rest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gennostr.client.events import REMOVE_RELAY
+    from gennostr.client.frames import Close
+    from gennostr.client.gen_nostr import GenNostr
+    from gennostr.client.options import Options, Relay
+    from gennostr.exceptions import (
+        AlreadyPresent,
+        AlreadyRegistered,
+        AlreadyStarted,
+        BadReturnValue,
+        CallError,
+        CallExit,
+        CallingSelf,
+        CallTimeout,
+        ChildNotFound,
+        ChildRestarting,
+        ChildRunning,
+        ConnectionFault,
+        ConnectionLost,
+        ConnectTimeout,
+        FailedToStartChild,
+        GenNostrError,
+        HandshakeError,
+        MaxChildren,
+        MessageError,
+        NoProcess,
+        Overflow,
+        PingTimeout,
+        ProtocolError,
+        RelayNotFound,
+        RelayUrlError,
+        StartError,
+        SupervisorError,
+    )
+    from gennostr.otp import telemetry
+    from gennostr.otp.calls import PendingReply, as_completed, reply, send_request
+    from gennostr.otp.child_spec import ChildSpec
+    from gennostr.otp.crash_report import CrashReport
+    from gennostr.otp.dynamic_supervisor import DynamicSupervisor
+    from gennostr.otp.gen_server import GenServer
+    from gennostr.otp.introspection import Node, tree
+    from gennostr.otp.messages import Down, Exit, Registered, Unregistered
+    from gennostr.otp.names import via, whereis
+    from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
+    from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
+    from gennostr.otp.process import abandoned
+    from gennostr.otp.program import run
+    from gennostr.otp.reasons import (
+        KILL,
+        KILLED,
+        NOPROC,
+        NORMAL,
+        SHUTDOWN,
+        TIMEOUT,
+        Shutdown,
+        is_clean,
+    )
+    from gennostr.otp.registry import Registry
+    from gennostr.otp.supervisor import Supervisor
+    from gennostr.otp.system import get_state, get_status, replace_state, resume, statistics, suspend
+    from gennostr.otp.timers import cancel_timer, send_after
 
 __all__ = [
     "IGNORE",
@@ -146,3 +154,47 @@ __all__ = [
     "via",
     "whereis",
 ]
+
+_NAMES = {
+    "client.events": "REMOVE_RELAY",
+    "client.frames": "Close",
+    "client.gen_nostr": "GenNostr",
+    "client.options": "Options Relay",
+    "exceptions": (
+        "AlreadyPresent AlreadyRegistered AlreadyStarted BadReturnValue CallError CallExit CallingSelf "
+        "CallTimeout ChildNotFound ChildRestarting ChildRunning ConnectionFault ConnectionLost ConnectTimeout "
+        "FailedToStartChild GenNostrError HandshakeError MaxChildren MessageError NoProcess Overflow "
+        "PingTimeout ProtocolError RelayNotFound RelayUrlError StartError SupervisorError"
+    ),
+    "otp.calls": "PendingReply as_completed reply send_request",
+    "otp.child_spec": "ChildSpec",
+    "otp.crash_report": "CrashReport",
+    "otp.dynamic_supervisor": "DynamicSupervisor",
+    "otp.gen_server": "GenServer",
+    "otp.introspection": "Node tree",
+    "otp.messages": "Down Exit Registered Unregistered",
+    "otp.names": "via whereis",
+    "otp.outcomes": "IGNORE NoReply Ok Reply Stop",
+    "otp.pid": "Pid call cast demonitor link monitor send stop unlink",
+    "otp.process": "abandoned",
+    "otp.program": "run",
+    "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",
+    "otp.registry": "Registry",
+    "otp.supervisor": "Supervisor",
+    "otp.system": "get_state get_status replace_state resume statistics suspend",
+    "otp.timers": "cancel_timer send_after",
+}
+_MODULES = {"telemetry": "otp.telemetry"} | {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULES[name]}")
+    # Kept, so that this is asked once for each name.
+    value = globals()[name] = module if name == "telemetry" else getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

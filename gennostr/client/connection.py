@@ -150,6 +150,9 @@ class Connection(GenServer[Any]):
     def _activity(self) -> str:
         return self._phase
 
+    def _at_rest(self) -> bool:
+        return super()._at_rest() and not self._inbox().ready()
+
     def on_cancel(self) -> None:
         """Wake the thread: whatever it is blocked in ends with the socket."""
         sock = self._sock

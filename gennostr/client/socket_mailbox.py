@@ -99,6 +99,10 @@ class SocketMailbox:
         """How many messages wait."""
         return len(self._items)
 
+    def ready(self) -> bool:
+        """Whether the watched socket is ready, or a message has just come; only the reader's thread may ask."""
+        return bool(self._poll.poll(0))
+
     def watch(self, sock: socket.socket | None, *, read: bool = False, write: bool = False) -> None:
         """Wait for `sock` to be readable, writable or both; for neither, it is not looked at."""
         if self._watched is not None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from gennostr.exceptions import CallExit, CallingSelf, CallTimeout, NoProcess
 from gennostr.otp import telemetry
-from gennostr.otp.clock import TimedLock, clock
+from gennostr.otp.clock import clock
 from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import UNSET, check_seconds
 from gennostr.otp.process import Process, check_fence, current
@@ -134,8 +134,8 @@ def request(target: object, message: object, on_done: Callable[[], object], enve
     return pending
 
 
-def wait(pending: Request, done: TimedLock, timeout: float | None) -> bool:
-    """Wait until `pending` has ended, which releases `done`; False if it was given up after `timeout` seconds.
+def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -> bool:
+    """Wait until `pending` has ended, which fills `done`; False if it was given up after `timeout` seconds.
 
     Raises:
         CallExit: the process that waits was killed meanwhile.
@@ -148,9 +148,9 @@ def wait(pending: Request, done: TimedLock, timeout: float | None) -> bool:
         if me.is_dead():
             pending.abandon(me.reason)
     try:
-        ended = clock().acquire(done, timeout)
+        ended = _filled(done, timeout)
         if not ended and not pending.abandon(NORMAL):
-            done.acquire()  # something won the race against the timeout, and is being delivered
+            done.get()  # something won the race against the timeout, and is being delivered
             ended = True
     except BaseException:  # Ctrl-C
         pending.abandon(NORMAL)
@@ -160,6 +160,55 @@ def wait(pending: Request, done: TimedLock, timeout: float | None) -> bool:
             me.waiting = None
     check_fence()
     return ended
+
+
+def _filled(done: "SimpleQueue[object]", timeout: float | None) -> bool:
+    """Wait until something is in `done`; False if nothing is within `timeout` seconds."""
+    if timeout is None:
+        done.get()
+        return True
+    now = clock()
+    try:
+        now.take(done, now.monotonic() + timeout)
+    except Empty:
+        return False
+    return True
+
+
+class _Pause:
+    """A wait, in a ``with`` statement, that a kill of the process that waits ends by `wake`; then CallExit is raised.
+
+    `wait` does the same for a request that nobody else waits for.
+    """
+
+    __slots__ = ("_awaited", "_me", "_wake")
+
+    def __init__(self, awaited: Request | None, wake: Callable[[], object]) -> None:
+        self._me = current()
+        self._wake = wake
+        self._awaited = awaited
+
+    @property
+    def process(self) -> Process | None:
+        """See `gennostr.otp.process.Waiter`."""
+        return None if self._awaited is None else self._awaited.process
+
+    def abandon(self, reason: object) -> bool:
+        """End the wait; see `gennostr.otp.process.Waiter`."""
+        del reason
+        self._wake()
+        return True
+
+    def __enter__(self) -> None:
+        if self._me is not None:
+            self._me.waiting = self  # before the look at `dead`: see `wait`
+            check_fence()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._me is not None:
+            self._me.waiting = None
+            if kind is None:
+                check_fence()
 
 
 def call(target: object, message: object, timeout: float | None = 5.0, *, envelope: object = None) -> object:
@@ -175,9 +224,8 @@ def call(target: object, message: object, timeout: float | None = 5.0, *, envelo
     if timeout is not None:
         check_seconds("timeout", timeout)
     began = time.perf_counter() if telemetry.handlers else None
-    done = allocate_lock()
-    done.acquire()
-    pending = request(target, message, done.release, envelope)
+    done: SimpleQueue[object] = SimpleQueue()
+    pending = request(target, message, partial(done.put, None), envelope)
     ended = wait(pending, done, timeout)
     if began is not None and envelope is None:
         _measure(pending, target, began, ended=ended)
@@ -274,10 +322,16 @@ class PendingReply:
         me = check_fence()
         if self._request is not None and self._request.process is me and not self._ended:
             raise CallingSelf(self.target)
-        done = allocate_lock()
-        done.acquire()
-        self._listen(done.release)
-        if not clock().acquire(done, timeout) and self._unlisten(done.release):
+        done: SimpleQueue[object] = SimpleQueue()
+        listener = partial(done.put, None)
+        self._listen(listener)
+        try:
+            with _Pause(self._request, listener):
+                ended = _filled(done, timeout)
+        except BaseException:  # killed meanwhile, or Ctrl-C: it stays pending for others
+            self._unlisten(listener)
+            raise
+        if not ended and self._unlisten(listener):
             assert timeout is not None  # noqa: S101
             raise CallTimeout(self.target, self.message, timeout)
         if self._request is None:
@@ -349,8 +403,10 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
         pending._listen(listener)
     try:
         for left in range(len(pendings), 0, -1):
+            awaited = next((pending for pending in pendings if not pending.done()), pendings[0])
             try:
-                ended: Any = arrived.get() if deadline is None else clock().take(arrived, deadline)
+                with _Pause(awaited._request, partial(arrived.put, None)):
+                    ended: Any = arrived.get() if deadline is None else clock().take(arrived, deadline)
             except Empty:
                 raise TimeoutError(f"{left} of {len(pendings)} replies did not come in time") from None
             yield ended
@@ -361,9 +417,8 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
 
 def wait_down(process: Process, timeout: float | None) -> tuple[object] | None:
     """Wait until `process` is dead: (reason,), or None if it is not within `timeout` seconds."""
-    done = allocate_lock()
-    done.acquire()
-    watch = Request(None, process, None, done.release)
+    done: SimpleQueue[object] = SimpleQueue()
+    watch = Request(None, process, None, partial(done.put, None))
     if not process.watch(watch, waits=True):
         return (process.reason,)
     return watch.exit if wait(watch, done, timeout) else None

@@ -32,7 +32,10 @@ class ChildSpec:
     significant: bool = False
 
     def __post_init__(self) -> None:
-        hash(self.id)
+        try:
+            hash(self.id)
+        except TypeError as error:
+            raise TypeError(f"id must be hashable, not {self.id!r}") from error
         if not callable(self.start):
             raise TypeError(f"start must be callable, not {self.start!r}")
         check_choice("restart", self.restart, ("permanent", "transient", "temporary"))

@@ -27,14 +27,6 @@ class TimedMailbox(Protocol):
     def put(self, item: object) -> None: ...  # noqa: D102
 
 
-class TimedLock(Protocol):
-    """What a clock needs of a lock."""
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...  # noqa: FBT001, FBT002, D102
-
-    def release(self) -> None: ...  # noqa: D102
-
-
 class ScheduledCall(Protocol):
     """A call that is due at ``when`` (seconds on its clock's monotonic scale)."""
 
@@ -53,9 +45,6 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Return the time of day, as seconds since 1970 in UTC."""
-
-    def acquire(self, lock: TimedLock, timeout: float | None) -> bool:
-        """Acquire `lock` within `timeout` seconds (None: wait for ever)."""
 
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
         """Take the next item of `mailbox`; raise ``queue.Empty`` at `deadline`. A waiting item goes first."""
@@ -93,12 +82,6 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
-
-    def acquire(self, lock: TimedLock, timeout: float | None) -> bool:
-        """Acquire `lock` within `timeout` seconds (None: wait for ever)."""
-        if timeout is None:
-            return lock.acquire()
-        return lock.acquire(True, min(timeout, threading.TIMEOUT_MAX))  # noqa: FBT003
 
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
         """Take the next item of `mailbox`; raise ``queue.Empty`` at `deadline`."""

@@ -70,7 +70,7 @@ class DynamicSupervisorPid(ChildrenPid):
         return self.call(StartChild(to_child_spec(child)), None)
 
     def terminate_child(self, pid: Pid) -> None:
-        """Stop a child; return when it is down.
+        """Stop a child; return when it is down. One under restart, named by the pid it had, is tried no more.
 
         Raises:
             ChildNotFound: it is no child of this supervisor.
@@ -186,10 +186,17 @@ class DynamicSupervisor(GenServer[Any]):
         return child.pid
 
     def _terminate_child(self, pid: object) -> None:
-        child = self._running.pop(pid, None) if isinstance(pid, Pid) else None
+        if not isinstance(pid, Pid):
+            raise ChildNotFound(pid)
+        child = self._running.pop(pid, None)
+        if child is not None:
+            end_children(self._process, [child])
+            return
+        # One that is being restarted goes by the last pid that it had.
+        child = next((each for each in self._restarting if each.last is pid), None)
         if child is None:
             raise ChildNotFound(pid)
-        end_children(self._process, [child])
+        del self._restarting[child]
 
     def handle_info(self, message: Any, state: None) -> Outcome[Any]:
         """Meet the end of a child."""
@@ -204,10 +211,11 @@ class DynamicSupervisor(GenServer[Any]):
     def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
         """Try a failed restart again."""
         del state
-        if isinstance(request, Child) and request in self._restarting:
+        if not isinstance(request, Child):
+            log_request(self._process, "cast", request)
+        elif request in self._restarting:  # not terminated meanwhile
             del self._restarting[request]
             return self._restart(request)
-        log_request(self._process, "cast", request)
         return None
 
     def _may_restart(self, child: Child) -> bool | None:

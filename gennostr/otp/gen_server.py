@@ -17,19 +17,19 @@ Order at the end: terminate, the crash report, the reply that a Stop carries, an
 releases the names before it tells anyone.
 """
 
+import atexit
 import gc
 import logging
-from _thread import allocate_lock
 from collections import deque
 from functools import partial
-from queue import Empty
+from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, Generic, cast, get_args
 
 import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from gennostr.exceptions import AlreadyRegistered, AlreadyStarted, BadReturnValue, CallExit, StartError
-from gennostr.otp import crash_report, mailbox, system, telemetry
+from gennostr.otp import crash_report, interpreter_exit, mailbox, system, telemetry
 from gennostr.otp.calls import Failure, Request, wait
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import clock
@@ -57,6 +57,8 @@ logger = logging.getLogger(__name__)
 
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 _SYSTEM = frozenset(get_args(system.SystemMessage))
+
+atexit.register(interpreter_exit.stop_roots)
 
 
 class _End(Exception):
@@ -169,9 +171,8 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 register_name(name, process)
             except AlreadyRegistered as taken:
                 raise AlreadyStarted(taken.pid) from None
-        done = allocate_lock()
-        done.acquire()
-        starting = actor._starting = Request(init_arg, process, parent, done.release)
+        done: SimpleQueue[object] = SimpleQueue()
+        starting = actor._starting = Request(init_arg, process, parent, partial(done.put, None))
         if not process.watch(starting, waits=True):  # found by its name, and killed
             raise StartError(process.reason)
         if parent is not None and not parent.link(process):  # the starter itself was killed
@@ -433,6 +434,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 item.reply(None)
             case system.GetStatistics():
                 item.reply(self._statistics())
+            case system.GetRest():  # without the effect on a timeout that looking has
+                item.reply((self._handled, self._at_rest()))
+                return True
             case _:
                 item.reply(self._status())
         if self._deadline is not None:  # looked at, not cancelled: it starts over
@@ -456,6 +460,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
 
     def _mailbox_length(self) -> int:
         return self._inbox().qsize() + len(self._ahead) + len(self._postponed)
+
+    def _at_rest(self) -> bool:
+        """Whether nothing is left to do; a hook for servers that wait for more than messages."""
+        return self._suspended or not (self._ahead or self._work or not self._inbox().empty())
 
     def _status(self, message: object = None, reason: object = None) -> system.Status:
         status = system.Status(
@@ -551,6 +559,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             self._terminate(reason)
         except BaseException as error:
             reason, callback = error, "terminate"
+        if process.is_dead():  # killed meanwhile
+            self._leave_early(reason, callback)
+            return
         try:
             if not is_clean(reason):
                 self._report(reason, callback)

@@ -82,9 +82,15 @@ def _node(process: Process) -> Node:
         actor._activity(),
         actor._mailbox_length(),
         process.restarts,
-        None if process.waiting is None else process.waiting.process.pid,
+        _awaited(process),
         tuple(_child(child) for child in reversed(actor._children())),
     )
+
+
+def _awaited(process: Process) -> Pid | None:
+    waiting = process.waiting
+    awaited = None if waiting is None else waiting.process
+    return None if awaited is None else awaited.pid
 
 
 def _child(child: object) -> Node:

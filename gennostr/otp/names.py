@@ -149,7 +149,7 @@ def resolve(target: object) -> Process | None:
 
     """
     process = getattr(target, "process", None)
-    if type(process) is Process:
+    if isinstance(process, Process):
         return process
     if isinstance(target, str):
         entry = NAMES.lookup(target)

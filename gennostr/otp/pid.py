@@ -204,8 +204,15 @@ def _await_stop(target: Target, message: StopRequest, timeout: float | None) -> 
     try:
         _call(target, message, timeout, envelope=message)
     except CallExit as exit_:
-        if exit_.reason is not message.reason and exit_.reason != message.reason:
+        if exit_.reason is not message.reason and not _equal(exit_.reason, message.reason):
             raise
+
+
+def _equal(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # a reason may be any value, and some cannot be compared
+        return False
 
 
 def link(target: Target) -> None:
@@ -248,5 +255,14 @@ def monitor(target: Target) -> MonitorRef:
 
 
 def demonitor(ref: MonitorRef, *, flush: bool = False) -> None:
-    """Take a monitor back; a Down that is queued already still comes, unless `flush`."""
+    """Take a monitor back; a Down that is queued already still comes, unless `flush`.
+
+    That of another process stays as it is.
+
+    Raises:
+        TypeError: `ref` is not what `monitor` returns.
+
+    """
+    if not isinstance(ref, MonitorRef):
+        raise TypeError(f"demonitor needs what monitor returned, not {ref!r}")
     this_process().demonitor(ref, flush=flush)

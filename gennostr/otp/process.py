@@ -66,7 +66,7 @@ class Waiter(Protocol):
     """What a process waits for: it can be given up from another thread."""
 
     @property
-    def process(self) -> "Process":
+    def process(self) -> "Process | None":
         """Whom it waits for."""
 
     def abandon(self, reason: object) -> bool:
@@ -225,7 +225,8 @@ class Process:
             found = self.monitors.pop(ref, 0) != 0
         if found and ref.watched is not None:
             ref.watched.unwatch(ref)
-        ref.flushed = ref.flushed or flush
+        if ref.owner is self:
+            ref.flushed = ref.flushed or flush
         return found
 
     # Links and exit signals.

@@ -1,31 +1,19 @@
-"""Actors as a program: run one until it is told to stop, and stop what is left when the interpreter exits.
+"""An actor as a program: run it until it is told to stop."""
 
-Actors run in daemon threads, so a program that forgets them exits all the same; before it does, those that nobody else
-stops (the roots: started with ``start``, not ``start_link``) are stopped in order, the newest first, and each takes its
-tree with it.
-"""
-
-import atexit
 import logging
 import signal
 import threading
 from _thread import allocate_lock
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
-from gennostr.exceptions import CallError, CallTimeout
-from gennostr.otp.clock import clock
+from gennostr.exceptions import CallError
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import IGNORE
-from gennostr.otp.process import Process, alive
+from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
 
 logger = logging.getLogger(__name__)
-
-EXIT_TIMEOUT: Final = 5.0
-"""Seconds that all root actors together have to stop when the interpreter exits; then they are killed."""
-LEAST_TIME: Final = 0.1
-"""Seconds that each of them has all the same, so that one that is stuck does not cost the others their terminate."""
 
 
 class _Wait:
@@ -84,19 +72,3 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@atexit.register
-def stop_roots() -> None:
-    """Stop every root actor in order, reason SHUTDOWN; kill what has not stopped in time."""
-    deadline = clock().monotonic() + EXIT_TIMEOUT
-    for process in reversed(alive()):
-        if process.parent is not None:
-            continue
-        try:
-            process.pid.stop(SHUTDOWN, max(LEAST_TIME, deadline - clock().monotonic()))
-        except CallTimeout:
-            logger.warning("%r did not stop before the interpreter exits, and is killed", process.pid)
-            process.kill()
-        except CallError:
-            pass  # it ended meanwhile, or in terminate, which its crash report says

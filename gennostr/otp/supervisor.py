@@ -226,15 +226,18 @@ def end_children(supervisor: Process, children: Iterable[Child]) -> None:
             waiting.append((process, deadline))
     for process, deadline in waiting:
         left = None if deadline is None else max(0.0, deadline - clock().monotonic())
-        if wait_down(process, left) is None:
-            logger.warning("%r did not stop in its shutdown time and is killed", process.pid)
+        end = wait_down(process, left)
+        if end is None:
             process.kill()
+            logger.warning("%r did not stop in its shutdown time and was killed", process.pid)
+        elif not is_clean(end[0]):
+            logger.warning("%r stopped %r, which ended by %s", supervisor.pid, process.pid, shown(end[0]))
 
 
 def log_exit(supervisor: Process, message: Exit) -> None:
     """Log the exit of a stranger; that of an own child that was stopped, or never started, is no news."""
     if message.pid is None or message.pid.process.parent is not supervisor:
-        logger.warning("%r got the exit of a stranger: %r", supervisor.pid, message)
+        logger.warning("%r got the exit of a stranger, %r: %s", supervisor.pid, message.pid, shown(message.reason))
 
 
 def log_request(supervisor: Process, kind: str, request: object) -> None:
@@ -249,7 +252,7 @@ def failure(error: BaseException) -> object:
 
 def shown_id(id_: object) -> str:
     """Return a child's id as text: by default that is a class, and its name says enough."""
-    return id_.__name__ if isinstance(id_, type) else repr(id_)
+    return id_.__name__ if isinstance(id_, type) else shown(id_)
 
 
 def started(start: Callable[[Child], object], child: Child) -> object:

@@ -43,6 +43,11 @@ class GetStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class GetRest:
+    """Asks how many messages were handled so far, and whether nothing is left to do: for clocks that wait for that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What a server is doing: `status` is "running" or "suspended", and so many `messages` wait.
 
@@ -72,7 +77,7 @@ class Statistics:
     messages: int
 
 
-SystemMessage: TypeAlias = GetState | ReplaceState | Suspend | Resume | GetStatus | GetStatistics
+SystemMessage: TypeAlias = GetState | ReplaceState | Suspend | Resume | GetStatus | GetStatistics | GetRest
 
 
 def get_state(target: object, timeout: float | None = 5.0) -> Any:

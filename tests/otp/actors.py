@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 import pytest
 
 import gennostr as g
-from gennostr import KILL, ChildSpec, NoReply, Ok, Reply, Stop
+from gennostr import KILL, KILLED, NORMAL, SHUTDOWN, ChildSpec, NoReply, Ok, Reply, Shutdown, Stop
 
 DEADLINE = 5.0
 
@@ -237,6 +237,11 @@ def crash_reports(caplog: pytest.LogCaptureFixture) -> list[g.CrashReport]:
     return [record.crash_report for record in caplog.records if hasattr(record, "crash_report")]
 
 
+def about(caplog: pytest.LogCaptureFixture, *words: object) -> list[logging.LogRecord]:
+    """Return the log records that have all of the words in their text."""
+    return [record for record in caplog.records if all(str(word) in record.getMessage() for word in words)]
+
+
 def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -294,3 +299,86 @@ def settled(supervisor: Any, id_: Any) -> Any:
 
 def started(story: Log) -> list[Any]:
     return [id_ for id_, what in story.now() if what == "start"]
+
+
+class Ending(Member):
+    """Calls a function of itself when it terminates."""
+
+    def init(self, init_arg: Any) -> Any:
+        *own, self.end = init_arg
+        return super().init(own)
+
+    def terminate(self, reason: Any, state: Any) -> None:
+        super().terminate(reason, state)
+        self.end(self)
+
+
+def ending(id_: Any, story: Log, end: Callable[[Any], object], **fields: Any) -> ChildSpec:
+    """Describe a child that calls ``end(actor)`` when it terminates."""
+    return ChildSpec(id_, partial(Ending.start_link, (id_, story, [], end)), **fields)
+
+
+def refusing() -> list[Any]:
+    """Return the outcomes of a child that starts once and then no more, until the list is cleared."""
+    return [Ok(), *[Stop("no")] * 10**5]
+
+
+def ended_by(pid: g.Pid, end: Callable[[g.Pid], object]) -> Any:
+    """Call ``end(pid)``, which ends it; return the reason once its supervisor has been told, as `crash` does."""
+    with Trapping.start() as linked:
+        log = log_of(linked)
+        within(linked, lambda self: g.link(pid))
+        end(pid)
+        return log.next().reason
+
+
+CLEAN: dict[str, Callable[[g.Pid], object]] = {
+    "stop NORMAL": lambda pid: pid.cast(lambda self, state: Stop(NORMAL)),
+    "stop SHUTDOWN": lambda pid: pid.cast(lambda self, state: Stop(SHUTDOWN)),
+    "stop Shutdown(x)": lambda pid: pid.cast(lambda self, state: Stop(Shutdown("x"))),
+    "stopped": lambda pid: pid.stop(),
+    "stopped with Shutdown(x)": lambda pid: pid.stop(Shutdown("x")),
+}
+"""Ends of a child that are no failure."""
+
+
+def _raising(kind: type[BaseException]) -> Callable[[g.Pid], object]:
+    return lambda pid: pid.cast(lambda self, state: fail(kind()))
+
+
+UNCLEAN: dict[str, Callable[[g.Pid], object]] = {
+    "stop crash": lambda pid: pid.cast(lambda self, state: Stop("crash")),
+    "stop None": lambda pid: pid.cast(lambda self, state: Stop(None)),
+    "stop KILLED": lambda pid: pid.cast(lambda self, state: Stop(KILLED)),
+    "stop 'normal'": lambda pid: pid.cast(lambda self, state: Stop("normal")),
+    "stopped with crash": lambda pid: pid.stop("crash"),
+    "another value": lambda pid: pid.cast(lambda self, state: 3),
+    "killed": lambda pid: pid.exit(KILL),
+    **{kind.__name__: _raising(kind) for kind in (ValueError, *FATAL)},
+}
+"""Ends of a child that are failures."""
+
+ENDS = [*((end, True) for end in CLEAN.values()), *((end, False) for end in UNCLEAN.values())]
+"""All of them, and whether each is clean."""
+
+END_IDS = [*CLEAN, *UNCLEAN]
+
+
+def _start(kind: type[BaseException]) -> Callable[[], Any]:
+    return partial(Driven.start_link, lambda self: fail(kind()))
+
+
+FAILED_STARTS: dict[str, tuple[Callable[..., Any], Any]] = {
+    "stop": (partial(Driven.start_link, lambda self: Stop("no")), "no"),
+    "stop normal": (partial(Driven.start_link, lambda self: Stop(NORMAL)), NORMAL),
+    "stop shutdown": (partial(Driven.start_link, lambda self: Stop(SHUTDOWN)), SHUTDOWN),
+    "another value": (partial(Driven.start_link, lambda self: 3), g.BadReturnValue),
+    "killed": (partial(Driven.start_link, lambda self: self.pid.exit(KILL)), KILLED),
+    "unlinked": (partial(Driven.start, lambda self: Stop("no")), "no"),
+    **{f"raise {kind.__name__}": (_start(kind), kind) for kind in (ValueError, *FATAL)},
+    **{f"start raises {kind.__name__}": (partial(fail, kind()), kind) for kind in (ValueError, *FATAL)},
+    "start returns none": (lambda: None, g.BadReturnValue),
+    "start returns a number": (lambda: 3, g.BadReturnValue),
+    "start cannot be called so": (lambda argument: None, TypeError),
+}
+"""Starts of a child that do not succeed, and the reason of each, or its type."""

@@ -85,8 +85,8 @@ def test_an_exception_in_the_main_thread_stops_the_roots_too() -> None:
 
 def test_an_actor_that_is_stuck_delays_the_exit_by_a_few_seconds_at_most_and_is_reported() -> None:
     lines, err, status = output("""
-        import gennostr.otp.program
-        gennostr.otp.program.EXIT_TIMEOUT = 0.2
+        import gennostr.otp.interpreter_exit
+        gennostr.otp.interpreter_exit.EXIT_TIMEOUT = 0.2
         Saying.start("other")
         stuck = [Saying.start("stuck"), Saying.start("stuck")]
         for each in stuck:

@@ -1,0 +1,36 @@
+"""What becomes of the actors when the interpreter exits.
+
+They run in daemon threads, so a program that forgets them exits all the same; before it does, those that nobody else
+stops (the roots: started with ``start``, not ``start_link``) are stopped in order, the newest first, and each takes its
+tree with it.
+"""
+
+import logging
+from typing import Final
+
+from gennostr.exceptions import CallError, CallTimeout
+from gennostr.otp.clock import clock
+from gennostr.otp.process import alive
+from gennostr.otp.reasons import SHUTDOWN
+
+logger = logging.getLogger(__name__)
+
+EXIT_TIMEOUT: Final = 5.0
+"""Seconds that all root actors together have to stop when the interpreter exits; then they are killed."""
+LEAST_TIME: Final = 0.1
+"""Seconds that each of them has all the same, so that one that is stuck does not cost the others their terminate."""
+
+
+def stop_roots() -> None:
+    """Stop every root actor in order, reason SHUTDOWN; kill what has not stopped in time."""
+    deadline = clock().monotonic() + EXIT_TIMEOUT
+    for process in reversed(alive()):
+        if process.parent is not None:
+            continue
+        try:
+            process.pid.stop(SHUTDOWN, max(LEAST_TIME, deadline - clock().monotonic()))
+        except CallTimeout:
+            logger.warning("%r did not stop before the interpreter exits, and is killed", process.pid)
+            process.kill()
+        except CallError:
+            pass  # it ended meanwhile, or in terminate, which its crash report says
