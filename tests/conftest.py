@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from gennostr.cli.local_relay import LocalRelay
-from tests import leaks
+from gennostr.testing import leaks
 from tests.relays import NostrRelay
 
 

@@ -5,8 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import gennostr
+from gennostr import testing
 
 PACKAGE = Path(gennostr.__file__).parent
 LAYERS = {
@@ -14,6 +18,7 @@ LAYERS = {
     "otp": {"exceptions", "otp"},
     "nostr": {"exceptions", "nostr"},
     "client": {"exceptions", "otp", "nostr", "client"},
+    "testing": {"exceptions", "otp", "nostr", "client", "testing"},
     "cli": {"exceptions", "otp", "nostr", "client", "cli", ""},
     "__init__": {"exceptions", "otp", "client"},
 }
@@ -59,6 +64,27 @@ def test_the_public_names_are_these() -> None:
     assert sorted(gennostr.__all__) == sorted(PINNED + BESIDE)
     for name in gennostr.__all__:
         assert hasattr(gennostr, name)
+
+
+def test_what_is_not_ported_is_not_there() -> None:
+    names = "multi_call abcast node nodes code_change process_flag get put erase dictionary throw"
+    for where in (gennostr, gennostr.GenServer, gennostr.Supervisor, gennostr.Registry, gennostr.Pid):
+        assert [name for name in names.split() if hasattr(where, name)] == []
+
+
+@pytest.mark.parametrize("package", [gennostr, testing], ids=lambda package: package.__name__)
+def test_names_that_are_imported_late_are_those_that_type_checkers_see(package: ModuleType) -> None:
+    assert package.__file__ is not None
+    seen: dict[str, str] = {}
+    for node in ast.walk(ast.parse(Path(package.__file__).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("gennostr"):
+            module = node.module.removeprefix(f"{package.__name__}.")
+            seen |= {name.name: f"{module}.telemetry" if name.name == "telemetry" else module for name in node.names}
+    assert seen == package._MODULES
+    assert set(seen) == set(package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="nonesuch"):
+        _ = package.nonesuch
 
 
 def test_importing_gennostr_warns_of_nothing_and_imports_no_extra() -> None:

@@ -29,3 +29,21 @@ def test_the_client_runs_as_printed(local_relay: LocalRelay, capsys: Any) -> Non
             assert time.monotonic() < deadline
     assert capsys.readouterr().out == f"{local_relay.url} as printed\n"
     exec(embedding.replace("wss://other.example", "ws://127.0.0.1:1"), names)
+
+
+def section(title: str) -> str:
+    """Return a section of the README in one line."""
+    _, _, rest = README.partition(f"\n{title}\n{'-' * len(title)}\n")
+    return " ".join(re.split(r"\n.+\n-{3,}\n", rest)[0].split())
+
+
+def test_the_limitations_say_what_a_kill_is_and_when_an_exit_signal_takes_effect() -> None:
+    text = section("Limitations")
+    for words in (
+        "A thread cannot be killed",
+        "is a fence",
+        "ends when its blocking call returns",
+        "``gennostr.abandoned()`` counts such threads, and each is logged",
+        "An exit signal ends a busy actor that does not trap exits before its next message",
+    ):
+        assert words in text

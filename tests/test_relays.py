@@ -5,12 +5,10 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,15 @@ from typing import Any
 import nostr_sdk
 import pykka
 import pytest
-import trustme
 import websocket
 
 from gennostr.cli import local_relay as local_relay_module
 from gennostr.cli.local_relay import LocalRelay
-from tests import leaks
+from gennostr.testing import leaks
 from tests.relays import NostrRelay
-from tests.scripted_relay import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, ScriptedRelay
 
 TIMEOUT = 5
 PROGRAM = local_relay_module.__file__
-
-Dial = Callable[..., "Future[Any]"]
 
 
 def connect(url: str, **options: Any) -> Any:
@@ -58,29 +52,6 @@ def query(url: str) -> list[Any]:
         while (message := json.loads(client.recv()))[0] != "EOSE":
             events.append(message[2])
     return events
-
-
-@pytest.fixture
-def dial() -> Iterator[Dial]:
-    """Connect in a thread, for the test's own thread plays the relay; the client is closed."""
-    clients: list[Future[Any]] = []
-    with ThreadPoolExecutor(max_workers=4) as executor:
-
-        def submit(url: str, **options: Any) -> "Future[Any]":
-            future = executor.submit(websocket.create_connection, url, timeout=TIMEOUT, **options)
-            clients.append(future)
-            return future
-
-        yield submit
-    for future in clients:
-        if future.exception() is None:
-            future.result().shutdown()
-
-
-@pytest.fixture
-def relay() -> Iterator[ScriptedRelay]:
-    with ScriptedRelay() as scripted:
-        yield scripted
 
 
 # -- the local relay
@@ -235,170 +206,6 @@ def test_nostr_relay_restarts_empty_on_its_port() -> None:
             connect(nostr_relay.url)
         nostr_relay.restart()
         assert query(nostr_relay.url) == []
-
-
-# -- the scripted relay
-
-
-def test_a_scripted_relay_upgrades_and_talks(relay: ScriptedRelay, dial: Dial) -> None:
-    dialled = dial(relay.url)
-    peer = relay.accept()
-    client = dialled.result(TIMEOUT)
-    client.send('["REQ","a",{}]')
-    client.send('["CLOSE","a"]')
-    peer.send(["EOSE", "a"])
-    assert peer.request.startswith("GET / HTTP/1.1\r\n")
-    assert peer.receive() == ["REQ", "a", {}]
-    assert peer.expect("CLOSE") == ["CLOSE", "a"]
-    assert client.recv() == '["EOSE", "a"]'
-
-
-def test_a_scripted_relay_speaks_tls(dial: Dial) -> None:
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    with ScriptedRelay(tls=server) as relay:
-        dialled = dial(relay.url, sslopt={"context": trusting})
-        peer = relay.accept()
-        assert relay.url == f"wss://localhost:{relay.port}/"
-        peer.send(["NOTICE", "secret"])
-        client = dialled.result(TIMEOUT)
-        assert client.recv() == '["NOTICE", "secret"]'
-        peer.half_close()
-        client.send('["CLOSE","still readable"]')
-        with pytest.raises((websocket.WebSocketConnectionClosedException, ssl.SSLEOFError)):
-            client.recv()
-        assert peer.receive() == ["CLOSE", "still readable"]
-
-
-def test_a_scripted_relay_refuses_an_upgrade(relay: ScriptedRelay, dial: Dial) -> None:
-    dialled = dial(relay.url + "path")
-    peer = relay.accept_raw()
-    assert peer.read_request().startswith("GET /path ")
-    peer.refuse(429, b"slow down", "Too Many Requests")
-    with pytest.raises(websocket.WebSocketBadStatusException) as caught:
-        dialled.result(TIMEOUT)
-    assert caught.value.status_code == 429
-    assert caught.value.resp_body == b"slow down"
-
-
-def test_a_scripted_relay_sends_nothing_on_its_own(relay: ScriptedRelay) -> None:
-    with socket.create_connection(("127.0.0.1", relay.port)) as client:
-        peer = relay.accept_raw()
-        client.settimeout(0)
-        with pytest.raises(BlockingIOError):
-            client.recv(1)
-        with pytest.raises(TimeoutError, match="waited for the upgrade request in vain"):
-            peer.read_request(timeout=0.05)
-
-
-def test_a_scripted_relay_that_nobody_calls_says_so(relay: ScriptedRelay) -> None:
-    with pytest.raises(TimeoutError, match=f"nobody connected to {relay.url} within 0.05 s"):
-        relay.accept(timeout=0.05)
-
-
-def test_a_scripted_relay_stops_listening_and_starts_again_on_its_port(relay: ScriptedRelay, dial: Dial) -> None:
-    relay.stop_listening()
-    with pytest.raises(ConnectionRefusedError):
-        connect(relay.url)
-    relay.start_listening()
-    dialled = dial(relay.url)
-    relay.accept()
-    assert dialled.result(TIMEOUT).connected
-
-
-@pytest.fixture
-def pair(relay: ScriptedRelay, dial: Dial) -> tuple[Any, Any]:
-    """A client and its peer, upgraded."""
-    dialled = dial(relay.url)
-    peer = relay.accept()
-    return dialled.result(TIMEOUT), peer
-
-
-def test_a_peer_answers_pings_while_it_waits_for_a_message(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    client.ping("are you there")
-    client.send('["CLOSE","a"]')
-    peer.receive()
-    opcode, frame = client.recv_data_frame(control_frame=True)
-    assert (opcode, frame.data) == (PONG, b"are you there")
-
-
-def test_a_peer_hands_out_frames_as_they_come(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    client.ping("one")
-    client.send_binary(bytes(70_000))
-    assert peer.receive_frame() == (PING, b"one")
-    assert peer.receive_frame() == (BINARY, bytes(70_000))
-
-
-def test_a_peer_sends_frames_as_the_test_wants_them(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    peer.send_frame(TEXT, b"frag", fin=False)
-    peer.ping(b"between")
-    peer.send_frame(CONTINUATION, b"ment" * 200)
-    assert client.recv() == "frag" + "ment" * 200
-    assert peer.receive_frame() == (PONG, b"between")
-    peer.send_frame(TEXT, b"masked", masked=True)
-    assert client.recv() == "masked"
-    peer.send_frame(TEXT, b"reserved", rsv=4)
-    with pytest.raises(websocket.WebSocketProtocolException, match="rsv"):
-        client.recv()
-
-
-def test_a_peer_rejects_an_unmasked_frame(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    client.sock.sendall(b"\x81\x02[]")
-    with pytest.raises(AssertionError, match="unmasked frame"):
-        peer.receive()
-
-
-def test_a_peer_closes_with_code_and_reason(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    peer.close(4000, "go away")
-    opcode, frame = client.recv_data_frame(control_frame=True)
-    assert (opcode, frame.data) == (CLOSE, b"\x0f\xa0go away")
-
-
-def test_a_peer_reads_the_clients_close_frame(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    client.send('["CLOSE","before"]')
-    client.send_close(1001, b"leaving")
-    assert peer.expect_close() == (1001, "leaving")
-
-
-def test_a_peer_reports_a_close_where_a_message_was_expected(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    client.send_close(1009, b"too big")
-    with pytest.raises(EOFError, match="waiting for EOSE: the client closed with 1009 'too big'"):
-        peer.expect("EOSE")
-
-
-def test_a_dropped_peer_resets_the_connection(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    peer.drop()
-    with pytest.raises(ConnectionResetError):
-        client.recv()
-
-
-def test_a_disconnected_peer_ends_the_connection_without_a_reset(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    client.send("unread")
-    assert not peer.is_closed(timeout=0.05)  # and so "unread" has arrived
-    peer.disconnect()
-    with pytest.raises(websocket.WebSocketConnectionClosedException):
-        client.recv()
-
-
-def test_a_peer_knows_whether_the_client_has_gone(pair: tuple[Any, Any]) -> None:
-    client, peer = pair
-    assert not peer.is_closed(timeout=0.05)
-    client.send('["CLOSE","last words"]')
-    client.shutdown()
-    assert peer.is_closed()
-    assert peer.receive() == ["CLOSE", "last words"]
 
 
 # -- the check after every test

@@ -2,6 +2,7 @@
 
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event, event_id, public_key, serialize, sign, verify
+from gennostr.nostr.filters import matches
 from gennostr.nostr.messages import (
     AuthMessage,
     ClosedMessage,
@@ -32,6 +33,7 @@ __all__ = [
     "decode",
     "encode",
     "event_id",
+    "matches",
     "normalize_url",
     "public_key",
     "redact",

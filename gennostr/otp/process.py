@@ -400,6 +400,11 @@ def current() -> Process | None:
     return _local.process
 
 
+def act_as(process: Process | None) -> None:
+    """Have the calling thread act as `process`, which has no thread of its own: a probe."""
+    _local.process = process
+
+
 def fenced() -> bool:
     """Whether this is the abandoned thread of a dead process: what it does must have no effect."""
     process = _local.process

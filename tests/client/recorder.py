@@ -23,7 +23,7 @@ class Recorder(GenNostr[Any]):
         self.seen: queue.SimpleQueue[Callback] = init_arg.setdefault("seen", queue.SimpleQueue())
         self.script = init_arg
         for url in init_arg.get("urls", ()):
-            # A scripted relay that does not answer a close frame must not cost each test a second.
+            # A fake relay that does not answer a close frame must not cost each test a second.
             self.add_relay(url, **({"close_timeout": 0.05} | init_arg.get("options", {})))
         return Ok(init_arg)
 

@@ -1,4 +1,4 @@
-"""Every callback and function of the client, against real relays and a scripted one."""
+"""Every callback and function of the client, against real relays and one that the test plays."""
 
 import queue
 import time
@@ -20,10 +20,11 @@ from gennostr import (
 )
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.nostr import sign
+from gennostr.testing.fake_relay import FakeRelay
+from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import FAST, Recorder, Recording, note
 from tests.otp.actors import watching
 from tests.relays import NostrRelay
-from tests.scripted_relay import TEXT, ScriptedRelay, encode_frame
 
 SECRET = "01" * 32
 
@@ -70,7 +71,7 @@ def test_each_message_reaches_its_callback_in_wire_order() -> None:
         ("unknown", ["NEG-MSG", "n", "00"]),
         ("error", [1, 2]),
     ]
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept()
         client.expect("connect")
         for _, message in messages:
@@ -86,7 +87,7 @@ def test_each_message_reaches_its_callback_in_wire_order() -> None:
     ("outcome", "ends"), [(None, False), (Ok(), False), (Stop(), True), (Stop("why"), True)], ids=repr
 )
 def test_outcomes_of_a_relay_callback(outcome: Any, *, ends: bool) -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], notice=lambda *_: outcome) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], notice=lambda *_: outcome) as client:
         peer = relay.accept()
         client.expect("connect")
         peer.send(["NOTICE", "x"])
@@ -94,13 +95,13 @@ def test_outcomes_of_a_relay_callback(outcome: Any, *, ends: bool) -> None:
         if ends:
             with pytest.raises((CallExit, LookupError)):
                 client.feed.call(1)
-            assert peer.expect_close() == (1000, "")
+            assert peer.expect_close_frame() == Close(1000, "")
         else:
             assert client.feed.call(1) == 1
 
 
 def test_what_handle_connect_sends_goes_before_what_was_queued() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], connect=subscribe) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], connect=subscribe) as client:
         peer = relay.accept_raw()
         client.feed.send_message(["CLOSE", "early"], relay.url)
         peer.read_request()
@@ -110,15 +111,15 @@ def test_what_handle_connect_sends_goes_before_what_was_queued() -> None:
 
 
 def test_messages_that_follow_the_upgrade_in_one_segment_are_read() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept_raw()
         peer.read_request()
-        peer.send_raw(peer.upgrade_response() + encode_frame(TEXT, b'["NOTICE","at once"]'))
+        peer.upgrade(encode_frame(TEXT, b'["NOTICE","at once"]'))
         client.expect("connect", "notice")
 
 
 def test_a_ping_is_answered_with_its_payload() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]):
+    with FakeRelay() as relay, Recording(urls=[relay.url]):
         peer = relay.accept()
         peer.ping(b"are you there")
         assert peer.receive_frame() == (0xA, b"are you there")
@@ -141,7 +142,7 @@ def test_sending_to_an_unknown_relay_raises_in_the_caller_and_harms_nothing() ->
 
 
 def test_one_url_in_two_spellings_is_one_relay() -> None:
-    with ScriptedRelay() as relay, Recording(reconnect=False) as client:
+    with FakeRelay() as relay, Recording(reconnect=False) as client:
         plain = relay.url.replace("localhost", "LOCALHOST") + "//a/"
         first = client.feed.add_relay(plain)
         assert client.feed.add_relay(f"{relay.url}a") is first
@@ -149,7 +150,7 @@ def test_one_url_in_two_spellings_is_one_relay() -> None:
 
 
 def test_a_relay_value_carries_its_options() -> None:
-    with ScriptedRelay() as relay, Recording() as client:
+    with FakeRelay() as relay, Recording() as client:
         wanted = Relay.new(url=relay.url, websocket={"headers": {"X-Test": "yes"}})
         client.feed.add_relay(wanted)
         peer = relay.accept_raw()
@@ -161,7 +162,7 @@ def test_a_relay_value_carries_its_options() -> None:
 
 
 def test_a_removed_relay_is_told_at_once_and_closed_behind() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept()
         client.expect("connect")
         client.feed.remove_relay(relay.url)
@@ -169,14 +170,14 @@ def test_a_removed_relay_is_told_at_once_and_closed_behind() -> None:
         told = client.expect("disconnect", timeout=1)
         assert told.value is REMOVE_RELAY
         assert told.relay.connected_at is not None
-        assert peer.expect_close() == (1000, "")
+        assert peer.expect_close_frame() == Close(1000, "")
         peer.close(1000)
         assert peer.is_closed()
         client.expect_nothing()
 
 
 def test_a_removed_relay_can_be_added_again_at_once() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         relay.accept()
         client.expect("connect")
         client.feed.remove_relay(relay.url)
@@ -188,12 +189,12 @@ def test_a_removed_relay_can_be_added_again_at_once() -> None:
 
 
 def test_the_close_frame_of_a_relay_is_told_answered_and_no_error() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
         peer = relay.accept()
         client.expect("connect")
         peer.close(4000, "go away")
         assert client.expect("disconnect").value == Close(4000, "go away")
-        assert peer.expect_close() == (4000, "")
+        assert peer.expect_close_frame() == Close(4000, "")
         relay.accept()
         client.expect("connect")
 
@@ -239,7 +240,7 @@ def test_a_bad_option_is_an_exception_in_the_caller_that_names_it(options: Any) 
     "wrong", [[], [1], ["REQ"], ["REQ", "", {}], ["CLOSE", "x" * 65], "", 7, ["EVENT", 1]], ids=repr
 )
 def test_a_bad_message_is_an_exception_in_the_caller(wrong: Any) -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client, pytest.raises((ValueError, TypeError)):
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client, pytest.raises((ValueError, TypeError)):
         client.feed.send_message(wrong, relay.url)
 
 
@@ -252,7 +253,7 @@ def test_telemetry_tells_of_each_attempt_and_its_end() -> None:
 
     telemetry.attach(handler)
     try:
-        with ScriptedRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
+        with FakeRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
             relay.accept().drop()
             client.expect("connect", "error", "disconnect")
             relay.accept()
@@ -278,7 +279,7 @@ def test_a_crash_report_names_the_callback(name: str, caplog: pytest.LogCaptureF
     def fail(client: Any, relay: Any) -> None:
         raise ValueError("in the callback")
 
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         script: dict[str, Any] = {name: fail}
         client = Recording(urls=[relay.url], options=FAST, **script)
         with watching(client.feed) as ended:
@@ -291,7 +292,7 @@ def test_a_crash_report_names_the_callback(name: str, caplog: pytest.LogCaptureF
 
 
 def test_a_bad_return_value_names_the_callback(caplog: pytest.LogCaptureFixture) -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         client = Recording(urls=[relay.url], connect=lambda client, relay: "nonsense")
         with watching(client.feed) as ended:
             relay.accept()

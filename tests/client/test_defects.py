@@ -8,12 +8,13 @@ import pytest
 from gennostr import REMOVE_RELAY, Close, GenNostr, Ok, Relay, RelayNotFound, RelayUrlError, Stop
 from gennostr.client.options import Options
 from gennostr.nostr.messages import EoseMessage
+from gennostr.testing.fake_relay import FakeRelay
+from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import FAST, Recorder, Recording
-from tests.scripted_relay import TEXT, ScriptedRelay, encode_frame
 
 
 def test_defect_1_one_client_module_per_program() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as one, Recording(urls=[relay.url]) as other:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as one, Recording(urls=[relay.url]) as other:
         relay.accept()
         relay.accept()
         one.expect("connect")
@@ -21,7 +22,7 @@ def test_defect_1_one_client_module_per_program() -> None:
 
 
 def test_defect_2_eose_given_to_handle_event_and_others_dropped() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept()
         client.expect("connect")
         peer.send_text('[ "EOSE" , "s"]')
@@ -33,7 +34,7 @@ def test_defect_2_eose_given_to_handle_event_and_others_dropped() -> None:
 
 
 def test_defect_3_no_handle_disconnect_after_a_refused_connect() -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         relay.stop_listening()
         with Recording(urls=[relay.url], options=FAST) as client:
             for _ in range(5):
@@ -41,14 +42,14 @@ def test_defect_3_no_handle_disconnect_after_a_refused_connect() -> None:
 
 
 def test_defect_4_reconnect_counter_never_reset_and_no_way_to_cancel() -> None:
-    with ScriptedRelay() as relay, Recording(options=FAST) as client:
+    with FakeRelay() as relay, Recording(options=FAST) as client:
         relay.stop_listening()
         client.feed.add_relay(relay.url, reconnect=[60.0])
         client.expect("error", "disconnect")
         assert client.feed.call("handle_disconnect has returned")
         client.feed.remove_relay(relay.url)
         assert client.expect("disconnect").value is REMOVE_RELAY
-        relay.start_listening()
+        relay.listen()
         client.feed.add_relay(relay.url)
         relay.accept()
         assert client.expect("connect").relay.reconnect_counter == 0
@@ -56,7 +57,7 @@ def test_defect_4_reconnect_counter_never_reset_and_no_way_to_cancel() -> None:
 
 def test_defect_5_zombies_after_http_403_and_a_silent_server() -> None:
     options = {"connect_timeout": 0.1}
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
         peer = relay.accept_raw()
         client.expect("error", "disconnect")
         assert client.feed.list_relays() == []
@@ -68,7 +69,7 @@ def test_defect_6_sending_too_early_crashes() -> None:
         with pytest.raises(RelayNotFound):
             client.send_message(["CLOSE", "x"], "wss://unknown.example")
 
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], connect=early) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], connect=early) as client:
         client.feed.send_message(["CLOSE", "early"], relay.url)
         peer = relay.accept()
         client.expect("connect")
@@ -76,12 +77,12 @@ def test_defect_6_sending_too_early_crashes() -> None:
 
 
 def test_defect_7_code_and_text_of_a_close_frame_lost() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
         peer = relay.accept()
         client.expect("connect")
         peer.close(1001, "restart")
         assert client.expect("disconnect").value == Close(1001, "restart")
-        assert peer.expect_close()[0] == 1001
+        assert peer.expect_close_frame().code == 1001
 
 
 def test_defect_8_default_callbacks_crash_the_client() -> None:
@@ -90,7 +91,7 @@ def test_defect_8_default_callbacks_crash_the_client() -> None:
             self.add_relay(init_arg, **FAST)
             return Ok(None)
 
-    with ScriptedRelay() as relay, Bare.start(relay.url) as feed:
+    with FakeRelay() as relay, Bare.start(relay.url) as feed:
         peer = relay.accept()
         for text in ("[1]", '["EOSE","s"]', '["NOTICE","n"]', '["OK","0",true]', '["AUTH","c"]', '["WHAT"]'):
             peer.send_text(text)
@@ -100,7 +101,7 @@ def test_defect_8_default_callbacks_crash_the_client() -> None:
 
 
 def test_defect_9_invalid_utf8_takes_every_connection_down() -> None:
-    with ScriptedRelay() as bad, ScriptedRelay() as good, Recording(urls=[good.url], options=FAST) as client:
+    with FakeRelay() as bad, FakeRelay() as good, Recording(urls=[good.url], options=FAST) as client:
         quiet = good.accept()
         client.expect("connect")
         client.feed.add_relay(bad.url, **FAST, close_timeout=0.05)
@@ -122,7 +123,7 @@ def test_defect_10_stop_with_a_state_alone_is_not_handled() -> None:
             assert state == "last"
             ended.set()
 
-    with ScriptedRelay() as relay, Recording(Ending, urls=[relay.url], notice=lambda *_: Stop(state="last")) as client:
+    with FakeRelay() as relay, Recording(Ending, urls=[relay.url], notice=lambda *_: Stop(state="last")) as client:
         peer = relay.accept()
         client.expect("connect")
         peer.send(["NOTICE", "x"])
@@ -144,13 +145,13 @@ def test_defect_12_no_backpressure() -> None:
         gate.wait(20)
 
     text = '["NOTICE","' + "x" * 60_000 + '"]'
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], notice=wait) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], notice=wait) as client:
         peer = relay.accept()
         client.expect("connect")
         sent = 0
         try:
             while sent < 64 * 1024 * 1024:
-                peer.send_raw(encode_frame(TEXT, text.encode()), timeout=0.5)
+                peer.raw(encode_frame(TEXT, text.encode()), timeout=0.5)
                 sent += len(text)
         except TimeoutError:
             pass

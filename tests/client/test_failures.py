@@ -21,12 +21,13 @@ from gennostr import (
     Relay,
 )
 from gennostr.cli.local_relay import LocalRelay
+from gennostr.testing.fake_relay import FakeConnection, FakeRelay
+from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import FAST, Recording
-from tests.scripted_relay import TEXT, Peer, ScriptedRelay, encode_frame
 
 
 def test_a_refused_connection_is_tried_again_after_each_refusal() -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         relay.stop_listening()
         with Recording(urls=[relay.url], options={"reconnect": [0.02, 0.1, 0.3]}) as client:
             ends = []
@@ -36,13 +37,13 @@ def test_a_refused_connection_is_tried_again_after_each_refusal() -> None:
             gaps = [later.at - end.at for end, later in pairwise(ends)]
             assert gaps[0] < gaps[1] < gaps[2]
             assert [end.relay.reconnect_counter for end in ends] == [0, 1, 2, 3]
-            relay.start_listening()
+            relay.listen()
             relay.accept()
             client.expect("connect")
 
 
 def test_http_403_is_an_error_with_its_status() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
         peer = relay.accept_raw()
         peer.read_request()
         peer.refuse(403, b"go away")
@@ -54,17 +55,17 @@ def test_http_403_is_an_error_with_its_status() -> None:
 
 
 def test_a_redirect_is_not_followed() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
         peer = relay.accept_raw()
         peer.read_request()
-        peer.send_raw(b"HTTP/1.1 302 Found\r\nLocation: ws://localhost:1/\r\n\r\n")
+        peer.raw(b"HTTP/1.1 302 Found\r\nLocation: ws://localhost:1/\r\n\r\n")
         assert client.expect("error").value.status == 302
         client.expect("disconnect")
 
 
 def test_a_silent_relay_is_an_error_after_connect_timeout() -> None:
     options = {"connect_timeout": 0.2}
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
         peer = relay.accept_raw()
         assert isinstance(client.expect("error").value, ConnectTimeout)
         client.expect("disconnect")
@@ -80,10 +81,10 @@ def test_an_unresolvable_host_is_an_error_like_any_other() -> None:
 
 def test_an_endless_handshake_header_is_refused_at_its_limit() -> None:
     options = {"max_handshake_size": 2000}
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
         peer = relay.accept_raw()
         peer.read_request()
-        peer.send_raw(b"HTTP/1.1 101 Switching Protocols\r\n" + b"X: y\r\n" * 1000)
+        peer.raw(b"HTTP/1.1 101 Switching Protocols\r\n" + b"X: y\r\n" * 1000)
         assert isinstance(client.expect("error").value, HandshakeError)
         client.expect("disconnect")
 
@@ -91,15 +92,15 @@ def test_an_endless_handshake_header_is_refused_at_its_limit() -> None:
 @pytest.mark.parametrize(
     ("end", "kind"),
     [
-        (Peer.drop, ConnectionResetError),
-        (Peer.disconnect, ConnectionLost),
+        (FakeConnection.drop, ConnectionResetError),
+        (FakeConnection.disconnect, ConnectionLost),
         (lambda peer: peer.send_frame(1, b"x", masked=True), ProtocolError),
-        (lambda peer: peer.send_raw(b"\x81\x20half"), None),
+        (lambda peer: peer.raw(b"\x81\x20half"), None),
     ],
     ids=["reset", "end without close", "masked frame", "half a frame"],
 )
-def test_an_end_without_a_close_frame_is_an_error(end: Callable[[Peer], object], kind: Any) -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
+def test_an_end_without_a_close_frame_is_an_error(end: Callable[[FakeConnection], object], kind: Any) -> None:
+    with FakeRelay() as relay, Recording(urls=[relay.url], reconnect=False) as client:
         peer = relay.accept()
         client.expect("connect")
         end(peer)
@@ -115,18 +116,18 @@ def test_an_end_without_a_close_frame_is_an_error(end: Callable[[Peer], object],
 @pytest.mark.parametrize(("payload", "code"), [(b'["NOTICE","\xff"]', 1007), (b'["' + b"x" * 3000, 1009)])
 def test_illegal_messages_close_with_their_code(payload: bytes, code: int) -> None:
     options = {"max_message_size": 2000}
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
         peer = relay.accept()
         client.expect("connect")
         peer.send_frame(1, payload)
         assert client.expect("error").value.code == code
         client.expect("disconnect")
-        assert peer.expect_close()[0] == code
+        assert peer.expect_close_frame().code == code
 
 
 def test_a_relay_that_falls_silent_is_pinged_and_given_up() -> None:
     options = {"ping_interval": 0.1, "ping_timeout": 0.1}
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
         peer = relay.accept()
         client.expect("connect")
         assert peer.receive_frame()[0] == 0x9
@@ -146,7 +147,7 @@ def test_a_relay_that_is_killed_and_returns_is_reconnected(local_relay: LocalRel
 
 def test_the_reconnect_counter_starts_over_after_a_stable_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gennostr.client.connection.STABLE_AFTER", 0.05)
-    with ScriptedRelay() as relay, Recording(options=FAST) as client:
+    with FakeRelay() as relay, Recording(options=FAST) as client:
         client.feed.reconnect(Relay.new(relay.url, reconnect=[0.05]), delay=0)
         peer = relay.accept()
         connected = client.expect("connect")
@@ -158,7 +159,7 @@ def test_the_reconnect_counter_starts_over_after_a_stable_connection(monkeypatch
 
 
 def test_remove_during_a_hanging_connect_is_told_within_a_second() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept_raw()
         began = time.monotonic()
         client.feed.remove_relay(relay.url)
@@ -169,7 +170,7 @@ def test_remove_during_a_hanging_connect_is_told_within_a_second() -> None:
 
 
 def test_remove_during_backoff_cancels_the_next_attempt_and_is_told() -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         relay.stop_listening()
         with Recording(urls=[relay.url], options={"reconnect": [60.0]}) as client:
             client.expect("error", "disconnect")
@@ -180,20 +181,20 @@ def test_remove_during_backoff_cancels_the_next_attempt_and_is_told() -> None:
 
 
 def test_reconnect_now_makes_a_pending_attempt_at_once() -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         relay.stop_listening()
         with Recording(urls=[relay.url], options={"reconnect": [60.0]}) as client:
             client.expect("error")
             told = client.expect("disconnect").relay
             assert client.feed.call("handle_disconnect has returned")
-            relay.start_listening()
+            relay.listen()
             client.feed.reconnect(told, delay=0)
             relay.accept()
             client.expect("connect")
 
 
 def test_a_full_outbox_is_an_overflow_in_the_caller() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url], options={"max_queue_messages": 3}) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url], options={"max_queue_messages": 3}) as client:
         relay.accept_raw()
         for _ in range(3):
             client.feed.send_message(["CLOSE", "x"], relay.url)
@@ -210,7 +211,7 @@ def test_a_flood_is_slowed_by_tcp_while_the_callback_is_busy_and_nothing_is_lost
 
     text = '["NOTICE","' + "x" * 2000 + '"]'
     with (
-        ScriptedRelay() as relay,
+        FakeRelay() as relay,
         Recording(urls=[relay.url], notice=wait) as client,
     ):
         peer = relay.accept()
@@ -218,7 +219,7 @@ def test_a_flood_is_slowed_by_tcp_while_the_callback_is_busy_and_nothing_is_lost
         sent = 0
         try:
             while sent < 20_000:
-                peer.send_raw(encode_frame(TEXT, text.encode()), timeout=1.0)
+                peer.raw(encode_frame(TEXT, text.encode()), timeout=1.0)
                 sent += 1
         except TimeoutError:
             pass
@@ -228,19 +229,14 @@ def test_a_flood_is_slowed_by_tcp_while_the_callback_is_busy_and_nothing_is_lost
             client.expect("notice")
 
 
-def tls() -> tuple[ssl.SSLContext, trustme.CA]:
+def test_tls_with_a_trusted_certificate_connects(tmp_path: Any) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-    return context, authority
-
-
-def test_tls_with_a_trusted_certificate_connects(tmp_path: Any) -> None:
-    context, authority = tls()
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
     options = {"websocket": {"sslopt": {"ca_certs": str(bundle)}}}
-    with ScriptedRelay(tls=context) as relay, Recording(urls=[relay.url], options=options) as client:
+    with FakeRelay(tls=context) as relay, Recording(urls=[relay.url], options=options) as client:
         peer = relay.accept()
         client.expect("connect")
         for number in range(100):
@@ -250,18 +246,16 @@ def test_tls_with_a_trusted_certificate_connects(tmp_path: Any) -> None:
 
 
 def test_tls_with_an_unknown_certificate_is_refused() -> None:
-    context, _ = tls()
-    with ScriptedRelay(tls=context) as relay, Recording(urls=[relay.url], reconnect=False) as client:
-        peer = relay.accept_raw()
-        with pytest.raises(OSError, match=r"(?i)unknown ca|certificate"):
-            peer.start_tls(context)
+    with FakeRelay(tls=True) as relay, Recording(urls=[relay.url], reconnect=False) as client:
+        with pytest.raises(AssertionError, match=r"(?i)unknown ca|certificate"):
+            relay.accept()
         assert isinstance(client.expect("error").value, ssl.SSLCertVerificationError)
         client.expect("disconnect")
 
 
 def test_credentials_of_a_url_are_sent_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    with ScriptedRelay() as relay, Recording(reconnect=False) as client:
+    with FakeRelay() as relay, Recording(reconnect=False) as client:
         url = relay.url.replace("//", "//user:secret@")
         pid = client.feed.add_relay(url)
         peer = relay.accept_raw()

@@ -31,7 +31,7 @@ from gennostr.client.frames import (
     encode_frame,
 )
 from gennostr.exceptions import ProtocolError
-from tests import leaks
+from gennostr.testing import leaks
 
 CONTROL = (CLOSE, PING, PONG)
 FIN = 0x80

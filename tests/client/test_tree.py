@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gennostr import KILL, KILLED, SHUTDOWN, Exit, GenNostr, Ok, Pid, StartError, Stop, tree
+from gennostr import KILL, KILLED, SHUTDOWN, Close, Exit, GenNostr, Ok, Pid, StartError, Stop, tree
 from gennostr.cli.local_relay import LocalRelay
+from gennostr.testing.fake_relay import FakeRelay
 from tests.client.recorder import FAST, Recorder, Recording
-from tests.scripted_relay import ScriptedRelay
 
 
 def actors(pid: Pid) -> dict[str, Pid]:
@@ -38,7 +38,7 @@ def await_death(pid: Pid, within: float = 2.0) -> object:
 
 
 def test_the_tree_is_as_drawn() -> None:
-    with ScriptedRelay() as relay, Recording(urls=[relay.url]) as client:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         relay.accept()
         client.expect("connect")
         top = tree(client.feed)
@@ -68,7 +68,7 @@ def test_two_clients_of_one_class_and_two_of_others_live_side_by_side(local_rela
 
 
 def test_a_killed_client_takes_its_tree_and_sockets_with_it() -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         client = Recording(urls=[relay.url])
         peer = relay.accept()
         client.expect("connect")
@@ -76,17 +76,17 @@ def test_a_killed_client_takes_its_tree_and_sockets_with_it() -> None:
         client.feed.exit(KILL)
         for pid in pids.values():
             await_death(pid)
-        assert peer.is_closed(2)
+        assert peer.is_closed(timeout=2)
 
 
 def test_a_killed_primary_supervisor_takes_the_client_with_it() -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         client = Recording(urls=[relay.url])
         peer = relay.accept()
         client.expect("connect")
         actors(client.feed)["PrimarySupervisor"].exit(KILL)
         assert await_death(client.feed) is KILLED
-        assert peer.is_closed(2)
+        assert peer.is_closed(timeout=2)
 
 
 def test_a_client_that_traps_exits_sees_the_end_of_its_primary_supervisor() -> None:
@@ -105,7 +105,7 @@ def test_a_client_that_traps_exits_sees_the_end_of_its_primary_supervisor() -> N
 
 
 def test_a_killed_connection_is_one_error_and_one_disconnect_and_harms_no_other_relay() -> None:
-    with ScriptedRelay() as one, ScriptedRelay() as other, Recording(urls=[one.url, other.url], options=FAST) as client:
+    with FakeRelay() as one, FakeRelay() as other, Recording(urls=[one.url, other.url], options=FAST) as client:
         peer, quiet = one.accept(), other.accept()
         client.expect("connect", "connect")
         connection = client.feed.add_relay(one.url)
@@ -121,7 +121,7 @@ def test_a_killed_connection_is_one_error_and_one_disconnect_and_harms_no_other_
 
 
 def test_a_connection_that_keeps_crashing_is_left_to_the_backoff_and_the_others_keep_theirs() -> None:
-    with ScriptedRelay() as one, ScriptedRelay() as other, Recording(urls=[other.url], options=FAST) as client:
+    with FakeRelay() as one, FakeRelay() as other, Recording(urls=[other.url], options=FAST) as client:
         quiet = other.accept()
         client.expect("connect")
         client.feed.add_relay(one.url, **FAST)
@@ -136,7 +136,7 @@ def test_a_connection_that_keeps_crashing_is_left_to_the_backoff_and_the_others_
 
 
 def test_a_killed_connection_supervisor_is_told_for_every_relay() -> None:
-    with ScriptedRelay() as one, ScriptedRelay() as other, Recording(urls=[one.url, other.url], options=FAST) as client:
+    with FakeRelay() as one, FakeRelay() as other, Recording(urls=[one.url, other.url], options=FAST) as client:
         one.accept()
         other.accept()
         client.expect("connect", "connect")
@@ -150,7 +150,7 @@ def test_a_killed_connection_supervisor_is_told_for_every_relay() -> None:
 
 
 def test_a_killed_registry_is_told_for_every_relay_and_all_reconnect() -> None:
-    with ScriptedRelay() as one, Recording(urls=[one.url], options=FAST) as client:
+    with FakeRelay() as one, Recording(urls=[one.url], options=FAST) as client:
         one.accept()
         client.expect("connect")
         actors(client.feed)["ConnectionRegistry"].exit(KILL)
@@ -161,7 +161,7 @@ def test_a_killed_registry_is_told_for_every_relay_and_all_reconnect() -> None:
 
 
 def test_a_relay_can_be_added_while_the_supervisor_is_being_restarted() -> None:
-    with ScriptedRelay() as one, Recording() as client:
+    with FakeRelay() as one, Recording() as client:
         actors(client.feed)["ConnectionSupervisor"].exit(KILL)
         client.feed.add_relay(one.url)
         one.accept()
@@ -174,12 +174,12 @@ def test_stop_tells_terminate_alone_and_closes_in_order() -> None:
             state["ended"].append(reason)
 
     ended: list[object] = []
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         client = Recording(Ending, urls=[relay.url], ended=ended)
         peer = relay.accept()
         client.expect("connect")
         threading.Thread(target=client.feed.stop, args=(SHUTDOWN,)).start()
-        assert peer.expect_close() == (1000, "")
+        assert peer.expect_close_frame() == Close(1000, "")
         peer.close(1000)
         assert peer.is_closed()
         assert await_death(client.feed) is SHUTDOWN
@@ -189,7 +189,7 @@ def test_stop_tells_terminate_alone_and_closes_in_order() -> None:
 
 @pytest.mark.parametrize("phase", ["silent after the upgrade", "hanging upgrade", "stalled TLS"])
 def test_stopping_with_a_silent_relay_returns_in_time(phase: str) -> None:
-    with ScriptedRelay() as relay:
+    with FakeRelay() as relay:
         url = relay.url.replace("ws:", "wss:") if phase == "stalled TLS" else relay.url
         client = Recording(urls=[url])
         if phase == "silent after the upgrade":
@@ -208,7 +208,7 @@ def test_a_client_whose_init_fails_leaves_nothing() -> None:
             self.add_relay(init_arg)
             return Stop("no")
 
-    with ScriptedRelay() as relay, pytest.raises(StartError, match="no"):
+    with FakeRelay() as relay, pytest.raises(StartError, match="no"):
         Failing.start(relay.url)
 
 
@@ -218,7 +218,7 @@ def test_a_call_is_answered_between_two_events_of_a_flood() -> None:
             state["gate"].wait(0.02)
             return Ok()
 
-    with ScriptedRelay() as relay, Recording(Slow, urls=[relay.url], gate=threading.Event()) as client:
+    with FakeRelay() as relay, Recording(Slow, urls=[relay.url], gate=threading.Event()) as client:
         peer = relay.accept()
         client.expect("connect")
         for _ in range(200):

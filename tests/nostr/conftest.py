@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import leaks
+from gennostr.testing import leaks
 
 
 @pytest.fixture(scope="module", autouse=True)

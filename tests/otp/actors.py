@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +155,41 @@ def meanwhile(function: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
         yield log.next
     finally:
         thread.join(DEADLINE)
+
+
+@contextlib.contextmanager
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Give a function that interrupts the main thread as Ctrl-C does: once, and for certain.
+
+    It sends the signal again until that is heard, for one that comes just before a thread begins to wait may not wake
+    it. Leaving waits for a signal that is under way, so that none is left to whoever handles them afterwards.
+    """
+    main = threading.main_thread().ident
+    assert main is not None
+    over: list[str] = []  # not an Event: the handler may interrupt whatever locks
+    sending, ended = threading.Lock(), threading.Event()
+
+    def interrupt_once(*details: object) -> None:
+        if not over:
+            over.append("heard")
+            raise KeyboardInterrupt
+
+    def press() -> None:
+        while True:
+            with sending:
+                if over:
+                    return
+                signal.pthread_kill(main, signal.SIGINT)
+            ended.wait(0.01)
+
+    before = signal.signal(signal.SIGINT, interrupt_once)
+    try:
+        yield press
+    finally:
+        over.append("left")
+        with sending:
+            ended.set()
+        signal.signal(signal.SIGINT, before)
 
 
 def until(ask: Callable[[], Any]) -> Any:

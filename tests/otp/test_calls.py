@@ -7,8 +7,8 @@ import inspect
 import itertools
 import logging
 import queue
-import signal
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -41,6 +41,7 @@ from tests.otp.actors import (
     Trapping,
     Unshowable,
     crash_reports,
+    ctrl_c,
     dead,
     errors,
     fail,
@@ -304,15 +305,12 @@ def test_a_call_that_timed_out_is_forgotten() -> None:
 
 
 def test_a_call_that_is_broken_off_by_ctrl_c_leaves_the_server_unharmed_and_gets_no_late_reply() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-
     def interrupt(self: Any, from_: Any, state: Any) -> Any:
         self.log.put(from_)
-        signal.pthread_kill(main, signal.SIGINT)
+        press()
         return NoReply()
 
-    with Driven.start("state") as server:
+    with Driven.start("state") as server, ctrl_c() as press:
         log = log_of(server)
         with pytest.raises(KeyboardInterrupt):
             server.call(interrupt)
@@ -431,6 +429,22 @@ def test_a_crash_is_told_to_the_caller_as_that_very_exception() -> None:
     with pytest.raises(g.CallExit) as caught:
         server.call(lambda self, from_, state: fail(error))
     assert caught.value.reason is error
+
+
+def test_a_crash_can_still_tell_where_it_was_raised() -> None:
+    def raising(actor: Any) -> Any:
+        raise ZeroDivisionError
+
+    def told(error: BaseException) -> list[str]:
+        return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+    server, linked = Driven.start(), Driven.start()
+    link(linked, server)
+    with watching(server) as watched, watching(linked) as spread:
+        error = outcome_of(lambda: server.call(lambda self, from_, state: raising(self)))
+        for reason in (error.reason, watched(), spread()):
+            assert told(reason)[-1] == "raising"
+            assert "handle_call" in told(reason)
 
 
 @pytest.mark.parametrize(("end", "expected"), ENDS.values(), ids=ENDS)
@@ -775,6 +789,16 @@ def test_a_bad_return_value_of_handle_call_is_the_reason_and_told_to_the_caller(
     assert isinstance(caught.value.reason, g.BadReturnValue)
     assert caught.value.reason.value is value
     assert log.now() == [("terminate", caught.value.reason)]
+
+
+@pytest.mark.parametrize("outcome", [Reply("raised"), NoReply("raised"), Stop(NORMAL, reply="raised")], ids=repr)
+def test_an_outcome_that_is_raised_is_an_error_and_no_outcome(outcome: Any) -> None:
+    server = Driven.start("the state")
+    with watching(server) as reason:
+        error = outcome_of(lambda: server.call(lambda self, from_, state: fail(outcome)))
+        assert isinstance(error, g.CallExit)
+        assert isinstance(error.reason, TypeError)
+        assert reason() is error.reason
 
 
 def test_a_bad_return_value_after_an_early_reply_does_not_take_the_reply_back() -> None:

@@ -55,6 +55,11 @@ def test_a_via_name_serves_wherever_a_pid_does() -> None:
             g.call(name, 1)
 
 
+def test_a_via_without_a_value_registers_none() -> None:
+    with Registry.start() as registry, Driven.start(name=g.via(registry, "key")) as server:
+        assert registry.lookup("key") == (server, None)
+
+
 def test_a_registry_that_is_given_by_its_name_is_looked_up_at_each_use() -> None:
     name = g.via("rooms", "key")
     for _ in range(2):

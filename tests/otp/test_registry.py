@@ -1,5 +1,6 @@
 """Registries: unique keys, who holds them, who hears of it, and what becomes of them at an end."""
 
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +89,10 @@ def test_keys_compare_as_pythons_do() -> None:
         for equal in (1.0, True):
             error = within(one, lambda self, equal=equal: outcome_of(lambda: registry.register(equal)))  # type: ignore[misc]
             assert isinstance(error, g.AlreadyRegistered)
+
+
+def test_the_documentation_says_how_keys_compare() -> None:
+    assert "1 and 1.0 are one key" in (inspect.getdoc(inspect.getmodule(Registry)) or "")
 
 
 def test_a_key_that_cannot_be_hashed_is_a_type_error() -> None:
@@ -202,6 +207,19 @@ def test_a_registry_that_crashes_takes_its_registrants_with_it() -> None:
     with watching(one) as ended:
         registry.exit(KILL)
         assert ended() is KILLED
+
+
+def test_the_error_of_a_registry_that_crashes_ends_its_registrants() -> None:
+    registry = Registry.start()
+    one = Driven.start(name=g.via(registry, "key"))
+    other = Driven.start()
+    within(other, lambda self: registry.register("other"))
+    with watching(registry) as ended, watching(one) as ones, watching(other) as others:
+        registry.cast("what a registry has no callback for")
+        error = ended()
+        assert isinstance(error, NotImplementedError)
+        assert ones() is error
+        assert others() is error
 
 
 def test_a_registrant_that_traps_hears_of_the_registrys_end_once_and_one_that_has_unregistered_does_not() -> None:

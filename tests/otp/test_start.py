@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -40,6 +39,7 @@ from tests.otp.actors import (
     Log,
     Trapping,
     crash_reports,
+    ctrl_c,
     fail,
     fits,
     log_of,
@@ -533,14 +533,12 @@ def test_a_kill_at_any_moment_of_a_start_ends_it_and_leaves_nothing() -> None:
 
 
 def test_a_start_that_is_broken_off_by_ctrl_c_leaves_neither_server_nor_thread() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
     inside = Log()
-    with Gate() as gate:
+    with Gate() as gate, ctrl_c() as press:
 
         def init(self: Any) -> Any:
             inside.put((self, threading.current_thread()))
-            signal.pthread_kill(main, signal.SIGINT)
+            press()
             gate.wait()
 
         with pytest.raises(KeyboardInterrupt):

@@ -16,7 +16,7 @@ import pytest
 
 import gennostr as g
 from gennostr import KILL, SHUTDOWN, ChildSpec, Reply, Supervisor
-from tests import leaks
+from gennostr.testing import leaks
 from tests.otp.actors import Driven, Log, settle
 
 SIZE = int(os.environ.get("GENNOSTR_STRESS", "1"))

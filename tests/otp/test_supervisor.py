@@ -15,6 +15,7 @@ from gennostr import (
     IGNORE,
     KILL,
     KILLED,
+    NOPROC,
     NORMAL,
     SHUTDOWN,
     TIMEOUT,
@@ -622,6 +623,28 @@ def test_a_permanent_child_is_always_restarted_a_transient_one_after_an_unclean_
                 assert children[0] is not first
                 assert children[0].is_alive()
         assert len(started(story)) == (2 if children.get(0) else 1)
+
+
+CLEAN_REASONS: list[Any] = [NORMAL, SHUTDOWN, Shutdown("x"), Shutdown(None), Shutdown(ValueError()), Shutdown(KILLED)]
+UNCLEAN_REASONS: list[Any] = [
+    KILL, KILLED, NOPROC, TIMEOUT, IGNORE, None, 0, True, "normal", "NORMAL", "shutdown", ("shutdown", "x"),
+    Shutdown, ValueError("x"), SystemExit(0), g.StartError(NORMAL), g.CallExit(NORMAL),
+]  # fmt: skip
+
+
+def test_clean_reasons_are_normal_shutdown_and_shutdown_with_a_reason_and_no_others() -> None:
+    assert [reason for reason in CLEAN_REASONS if g.is_clean(reason) is not True] == []
+    assert [reason for reason in UNCLEAN_REASONS if g.is_clean(reason) is not False] == []
+
+
+@pytest.mark.parametrize("reason", [*CLEAN_REASONS, *UNCLEAN_REASONS], ids=repr)
+def test_what_is_clean_decides_whether_a_transient_child_comes_back(reason: Any) -> None:
+    with Supervisor.start([member(0, Log(), restart="transient")]) as supervisor:
+        first = pid_of(supervisor, 0)
+        assert ended_by(first, lambda pid: pid.stop(reason)) is reason
+        second = pid_of(supervisor, 0)
+        assert (second is None) == g.is_clean(reason)
+        assert second is None or (second is not first and second.is_alive())
 
 
 @pytest.mark.parametrize(("restart", "comes_back"), [("permanent", True), ("transient", True), ("temporary", False)])

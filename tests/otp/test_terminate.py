@@ -1,7 +1,6 @@
 """terminate and stop: when terminate runs, what its crash does, and what the one who stops a server hears."""
 
 import contextlib
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,6 +30,7 @@ from tests.otp.actors import (
     Log,
     Trapping,
     crash_reports,
+    ctrl_c,
     dead,
     fail,
     fits,
@@ -877,34 +877,19 @@ def test_a_timeout_of_stop_that_is_no_number_of_seconds_is_refused_and_nothing_s
 
 
 def test_a_stop_that_is_broken_off_by_ctrl_c_still_stops_the_server() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    interrupted: list[bool] = []
-
-    def interrupt_once(*details: object) -> None:
-        if not interrupted:
-            interrupted.append(True)
-            raise KeyboardInterrupt
-
-    with Gate() as gate:
+    with Gate() as gate, ctrl_c() as press:
 
         def end(self: Any) -> None:
-            # Again and again, for one that comes just before the thread begins to wait does not wake it.
-            while not gate._opened.wait(0.01):
-                signal.pthread_kill(main, signal.SIGINT)
+            press()
+            gate.wait()
 
         server = Ending.start(end)
-        before = signal.signal(signal.SIGINT, interrupt_once)
-        try:
-            with watching(server) as reason:
-                with pytest.raises(KeyboardInterrupt):
-                    server.stop("why")
-                assert server.is_alive()
-                gate.open()
-                assert reason() == "why"
-        finally:
+        with watching(server) as reason:
+            with pytest.raises(KeyboardInterrupt):
+                server.stop("why")
+            assert server.is_alive()
             gate.open()
-            signal.signal(signal.SIGINT, before)
+            assert reason() == "why"
 
 
 # stop: of nobody, and of oneself.

@@ -19,6 +19,7 @@ POLL = 0.01  # seconds; there is no event for "a descriptor was closed"
 
 
 def threads() -> frozenset[threading.Thread]:
+    """Return the threads there are."""
     return frozenset(threading.enumerate())
 
 
@@ -35,6 +36,7 @@ def children() -> frozenset[int]:
 
 
 def descriptors() -> frozenset[tuple[int, str]]:
+    """Return our open descriptors and what each leads to."""
     found = set()
     for entry in Path("/proc/self/fd").glob("*"):
         with contextlib.suppress(OSError):  # the one that listed the directory
@@ -43,6 +45,7 @@ def descriptors() -> frozenset[tuple[int, str]]:
 
 
 def actors() -> frozenset[str]:
+    """Return the actors that run, as text."""
     return frozenset(str(actor) for actor in pykka.ActorRegistry.get_all())
 
 
@@ -76,11 +79,13 @@ def left_behind(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def describe_thread(thread: threading.Thread) -> str:
+    """Say which thread that is, and where it is."""
     frame = sys._current_frames().get(thread.ident or 0)
     return f"thread {thread.name}, now at\n" + "".join(traceback.format_stack(frame))
 
 
 def describe_child(pid: int) -> str:
+    """Say what that process runs."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
     except OSError:

@@ -1,0 +1,57 @@
+"""The test kit: actors without threads, relays, and time that the test moves.
+
+The fixtures are in `gennostr.testing.pytest_plugin`, which pytest loads by itself; so each name here is imported when
+it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gennostr.testing.fake_relay import FakeConnection, FakeRelay, Req, make_event
+    from gennostr.testing.manual_clock import ManualClock
+    from gennostr.testing.memory_relay import MemoryRelay
+    from gennostr.testing.probe import Probe, ReceivedCall
+    from gennostr.testing.recorded import Added, Broadcast, Reconnecting, Removed, Scheduled, Sent, recording
+    from gennostr.testing.supervised import Supervised
+
+__all__ = [
+    "Added",
+    "Broadcast",
+    "FakeConnection",
+    "FakeRelay",
+    "ManualClock",
+    "MemoryRelay",
+    "Probe",
+    "ReceivedCall",
+    "Reconnecting",
+    "Removed",
+    "Req",
+    "Scheduled",
+    "Sent",
+    "Supervised",
+    "make_event",
+    "recording",
+]
+
+_NAMES = {
+    "fake_relay": "FakeConnection FakeRelay Req make_event",
+    "manual_clock": "ManualClock",
+    "memory_relay": "MemoryRelay",
+    "probe": "Probe ReceivedCall",
+    "recorded": "Added Broadcast Reconnecting Removed Scheduled Sent recording",
+    "supervised": "Supervised",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Kept, so that this is asked once for each name.
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

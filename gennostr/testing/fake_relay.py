@@ -1,0 +1,555 @@
+"""A relay whose part the test plays, line by line, over real loopback sockets.
+
+A test reads like the dialogue it makes::
+
+    with FakeRelay() as relay, Feed.start([relay.url]):
+        relay.accept()
+        feed = relay.expect_req().subscription_id
+        relay.event(feed, content="hello")
+        relay.eose(feed)
+        relay.drop()
+        relay.accept()  # it has come back
+        assert relay.expect_req().subscription_id == feed
+
+There is no thread in it: what the relay does, the test does, in order, and nothing else happens. The kernel's backlog
+holds connections until the test accepts them, and its buffers hold what was sent until the test reads it. Only pings
+are answered unasked: while the test waits for something else, and while a `ManualClock` lets the actors come to rest.
+
+An expectation that fails is an AssertionError which says what was wanted and what came instead, at once where something
+else came or the connection has ended, and at its deadline where nothing did. Timeouts are seconds of the machine's
+clock, whatever clock the actors have. One thread at a time plays a relay.
+
+Nothing here keeps a test from breaking the protocol; that is what it is for.
+"""
+
+import math
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http.client import responses
+from itertools import count
+from typing import Any, Final, NamedTuple, Self, TypedDict, TypeVar, Unpack, overload
+
+import msgspec
+
+from gennostr.client.frames import Close
+from gennostr.nostr import Event, event_id
+from gennostr.otp.clock import clock
+from gennostr.testing.manual_clock import helpers
+from gennostr.testing.relay_socket import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    RelaySocket,
+    encode_frame,
+    identity,
+    listener,
+)
+
+PIECE: Final = 0.05
+"""Seconds from one piece of a throttled connection to the next, where a piece is more than a byte."""
+SHOWN: Final = 200
+"""Characters of a message that a failure shows."""
+
+_numbers = count(1)
+_Sent = TypeVar("_Sent", Event, Mapping[str, object])
+
+
+class EventFields(TypedDict, total=False):
+    """What a made-up event may be given; the rest is made up."""
+
+    content: str
+    kind: int
+    created_at: int
+    tags: Sequence[Sequence[str]]
+    pubkey: str
+
+
+def make_event(**fields: Unpack[EventFields]) -> Event:
+    """Return an event that looks valid: its id is right, its signature is not. No two have the same content."""
+    content = fields.get("content", f"event {next(_numbers)}")
+    kind = fields.get("kind", 1)
+    created_at = fields.get("created_at", int(clock().time()))
+    tags = [list(tag) for tag in fields.get("tags", ())]
+    pubkey = fields.get("pubkey", "1" * 64)
+    id_ = event_id(pubkey, created_at, kind, tags, content)
+    return Event(id_, pubkey, created_at, kind, tags, content, sig="2" * 128)
+
+
+class Req(NamedTuple):
+    """What a REQ or a COUNT asks for."""
+
+    subscription_id: str
+    filters: list[dict[str, Any]]
+
+
+class FakeRelay:
+    """Listens on a port of localhost, from its creation to `stop`, or to the end of a ``with`` statement.
+
+    With ``tls=True`` it has a certificate made for it, which `websocket` makes a client trust; this needs trustme
+    (``pip install 'gennostr[testing]'``). With a server's context of your own, trust is your business as well.
+
+    What a connection can do, the relay can: it means the connection that was accepted last.
+    """
+
+    def __init__(self, *, tls: bool | ssl.SSLContext = False, port: int | None = None) -> None:
+        self._identity = identity(tls)
+        self._listener: socket.socket | None = listener(port)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"{self._identity.scheme}://localhost:{self.port}/"
+        self.websocket: Mapping[str, object] = self._identity.websocket
+        """For ``add_relay(relay.url, websocket=relay.websocket)``."""
+        self.connections: list[FakeConnection] = []
+        """All that were accepted, in this order."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<FakeRelay {self.url}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(FakeConnection, name):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        if not self.connections:
+            raise AssertionError(f"{name}: {self.url} has accepted no connection")
+        return getattr(self.connections[-1], name)
+
+    def listen(self) -> None:
+        """Let clients connect again, on the same port; they wait until they are accepted."""
+        if self._listener is None:
+            self._listener = listener(self.port)
+
+    def stop_listening(self) -> None:
+        """Refuse TCP from now on, and reset who waits to be accepted; the accepted connections stay."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def stop(self) -> None:
+        """Listen no more and end all connections."""
+        self.stop_listening()
+        for connection in self.connections:
+            connection.disconnect()
+
+    def accept(self, *, timeout: float = 5.0) -> "FakeConnection":
+        """Accept the next connection: TCP, TLS if the relay has it, and the upgrade with 101."""
+        connection = self._accept_request(timeout)
+        connection.upgrade()
+        return connection
+
+    def refuse(
+        self, status: int = 403, body: bytes = b"", reason: str | None = None, *, timeout: float = 5.0
+    ) -> "FakeConnection":
+        """Accept the next connection and answer its request with another status than 101; it stays open."""
+        connection = self._accept_request(timeout)
+        connection.refuse(status, body, reason)
+        return connection
+
+    def accept_raw(self, *, timeout: float = 5.0) -> "FakeConnection":
+        """Accept the next TCP connection and stay silent."""
+        if self._listener is None:
+            raise AssertionError(f"{self.url} does not listen: nobody can connect")
+        self._listener.settimeout(timeout)
+        try:
+            accepted, _ = self._listener.accept()
+        except (TimeoutError, BlockingIOError):
+            raise AssertionError(f"nobody connected to {self.url} within {timeout:g} s") from None
+        connection = FakeConnection(accepted, self._identity.context)
+        self.connections.append(connection)
+        return connection
+
+    def _accept_request(self, timeout: float) -> "FakeConnection":
+        deadline = time.monotonic() + timeout
+        connection = self.accept_raw(timeout=timeout)
+        if self._identity.context is not None:
+            connection.start_tls(timeout=max(0.0, deadline - time.monotonic()))
+        connection.read_request(timeout=max(0.0, deadline - time.monotonic()))
+        return connection
+
+
+class _Wish:
+    """What is wanted, and until when."""
+
+    def __init__(self, what: str, timeout: float) -> None:
+        self.what = what
+        self.timeout = timeout
+        self.deadline = time.monotonic() + timeout
+
+
+class FakeConnection:
+    """The relay's end of one connection. A `FakeRelay` makes it."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._wire = RelaySocket(sock)
+        self._context = context
+        self._stalled = False
+        # Bytes per second, and when the next piece may go out.
+        self._rate: float | None = None
+        self._next_piece = 0.0
+
+    def __repr__(self) -> str:
+        return f"<FakeConnection {self._wire.end or 'open'}>"
+
+    # Handshake. `FakeRelay.accept` does all of it.
+
+    @property
+    def request(self) -> str:
+        """The head of the HTTP request; empty before it was read."""
+        return self._wire.request
+
+    def start_tls(self, *, timeout: float = 5.0) -> None:
+        """Do the server's side of the TLS handshake."""
+        if self._context is None:
+            raise AssertionError("the relay has no TLS")
+        wish = _Wish("a TLS handshake", timeout)
+        self._wire.start_tls(self._context)
+        if not self._until(lambda: not self._wire.shaking, wish):
+            raise self._miss(wish)
+
+    def read_request(self, *, timeout: float = 5.0) -> str:
+        """Read the head of the HTTP request and return it."""
+        wish = _Wish("the upgrade request", timeout)
+        if not self._until(lambda: bool(self._wire.request), wish):
+            raise self._miss(wish)
+        return self._wire.request
+
+    def upgrade(self, rest: bytes = b"") -> None:
+        """Answer the request with 101; `rest` follows in the same segment."""
+        try:
+            self._wire.upgrade()
+        except ValueError as error:
+            raise AssertionError(str(error)) from None
+        self.raw(rest)
+        if not self._stalled:
+            helpers[self._work] = None
+
+    def refuse(self, status: int = 403, body: bytes = b"", reason: str | None = None) -> None:
+        """Answer the request with another status; `reason` is its name if left out. The connection stays open."""
+        if reason is None:
+            reason = responses.get(status, "Refused")
+        self.raw(f"HTTP/1.1 {status} {reason}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    # What the client sends. Pongs, and pings that are answered, do not count as what came instead.
+
+    def expect_req(self, *, timeout: float = 5.0) -> Req:
+        """Return the next message, which is a REQ."""
+        return _req(self._expect("REQ", timeout))
+
+    def expect_count(self, *, timeout: float = 5.0) -> Req:
+        """Return the next message, which is a COUNT."""
+        return _req(self._expect("COUNT", timeout))
+
+    def expect_event(self, *, timeout: float = 5.0) -> Event:
+        """Return the event of the next message, which is an EVENT; neither its id nor its signature is checked."""
+        return _event(self._expect("EVENT", timeout))
+
+    def expect_auth(self, *, timeout: float = 5.0) -> Event:
+        """Return the event of the next message, which is an AUTH (NIP-42)."""
+        return _event(self._expect("AUTH", timeout))
+
+    def expect_close(self, *, timeout: float = 5.0) -> str:
+        """Return the subscription id of the next message, which is a CLOSE. Not the WebSocket's close frame."""
+        message = self._expect("CLOSE", timeout)
+        match message:
+            case [_, str(subscription_id)]:
+                return subscription_id
+        raise AssertionError(f"not a CLOSE: {_shown_message(message)}")
+
+    def receive(self, *, timeout: float = 5.0) -> list[Any]:
+        """Return the next message, whatever it is."""
+        return self._message(_Wish("a message", timeout))
+
+    def skip_to(self, label: str, *, timeout: float = 5.0) -> list[Any]:
+        """Return the next message with this label; others before it are thrown away."""
+        wish = _Wish(f"a message {label}", timeout)
+        while (message := self._message(wish))[0] != label:
+            pass
+        return message
+
+    def expect_close_frame(self, *, timeout: float = 5.0) -> Close:
+        """Return code and reason of the close frame that comes next; it is not answered."""
+        wish = _Wish("a close frame", timeout)
+        frame = self._next(wish)
+        if frame.opcode != CLOSE:
+            raise AssertionError(f"wanted {wish.what}, got {_shown(frame)}")
+        return frame.close()
+
+    def expect_end(self, *, timeout: float = 5.0) -> None:
+        """Wait for the client to end the TCP connection. What it sends before stays readable."""
+        if not self.is_closed(timeout=timeout):
+            came = f"; it has sent {_shown(self._wire.frames[0])}" if self._wire.frames else ""
+            raise AssertionError(f"wanted the end of the connection, but it is open after {timeout:g} s{came}")
+
+    def is_closed(self, *, timeout: float = 5.0) -> bool:
+        """Tell whether the client ends the TCP connection in time. What it sends before stays readable."""
+        return self._until(lambda: self._wire.end is not None, _Wish("the end of the connection", timeout))
+
+    def receive_frame(self, *, timeout: float = 5.0) -> Frame:
+        """Return opcode and payload of the next frame, whatever it is; a ping that is waited for here is unanswered."""
+        wish = _Wish("a frame", timeout)
+        frame = self._frame(wish, answer=False)
+        self._wire.pings = [ping for ping in self._wire.pings if ping is not frame]
+        return frame
+
+    # What the relay sends.
+
+    @overload
+    def event(self, subscription_id: str, **fields: Unpack[EventFields]) -> Event: ...
+    @overload
+    def event(self, subscription_id: str, event: _Sent) -> _Sent: ...
+    def event(
+        self,
+        subscription_id: str,
+        event: Event | Mapping[str, object] | None = None,
+        **fields: Unpack[EventFields],
+    ) -> Event | Mapping[str, object]:
+        """Send an event and return it: the one given, or one made up with these fields (see `make_event`)."""
+        if event is None:
+            event = make_event(**fields)
+        elif fields:
+            raise TypeError("an event is given, or its fields are: not both")
+        self.send(["EVENT", subscription_id, event])
+        return event
+
+    def eose(self, subscription_id: str) -> None:
+        """Say that all stored events were sent."""
+        self.send(["EOSE", subscription_id])
+
+    def ok(self, event_id: str, accepted: bool = True, message: str = "") -> None:  # noqa: FBT001, FBT002
+        """Say whether an event was accepted, and why not: ``ok(event.id, False, "blocked: no")``."""
+        self.send(["OK", event_id, accepted, message])
+
+    def closed(self, subscription_id: str, message: str = "") -> None:
+        """Say that the relay has ended a subscription."""
+        self.send(["CLOSED", subscription_id, message])
+
+    def notice(self, text: str) -> None:
+        """Send a text for humans."""
+        self.send(["NOTICE", text])
+
+    def auth(self, challenge: str) -> None:
+        """Send a challenge to sign (NIP-42)."""
+        self.send(["AUTH", challenge])
+
+    def count(self, subscription_id: str, number: int) -> None:
+        """Answer a COUNT (NIP-45)."""
+        self.send(["COUNT", subscription_id, {"count": number}])
+
+    def send(self, message: Sequence[object]) -> None:
+        """Send a list as JSON in a text frame."""
+        self.send_frame(TEXT, msgspec.json.encode(message))
+
+    def send_text(self, text: str) -> None:
+        """Send a text frame."""
+        self.send_frame(TEXT, text.encode())
+
+    def send_frame(self, opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> None:
+        """Send one frame, legal or not; `rsv` is the three reserved bits as a number."""
+        self.raw(encode_frame(opcode, payload, fin=fin, masked=masked, rsv=rsv))
+
+    def raw(self, data: bytes, *, timeout: float = 5.0) -> None:
+        """Send bytes as they are.
+
+        Raises:
+            TimeoutError: the client reads too little of it; what is left goes out before whatever is sent next.
+            ConnectionError: the connection has ended.
+
+        """
+        if self._wire.sock.fileno() < 0:
+            raise ConnectionError(f"nothing can be sent: {self._wire.end}")
+        self._wire.out += data
+        # The time that it takes by our own will is not the client's.
+        needed = 0.0 if self._rate is None else len(self._wire.out) / self._rate
+        deadline = time.monotonic() + timeout + needed
+        while True:
+            self._flush()
+            waits = len(self._wire.out)
+            if not waits:
+                return
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"the client reads too little: {waits} bytes wait after {timeout + needed:g} s")
+            self._wait(deadline, read=False)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping; `receive_frame` shows the pong."""
+        self.send_frame(PING, payload)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame; the TCP connection stays open."""
+        self.send_frame(CLOSE, struct.pack(">H", code) + reason.encode())
+
+    # How it fails.
+
+    def drop(self) -> None:
+        """Reset the connection (RST), as a crash or a middlebox does."""
+        self._wire.reset()
+        self._forget()
+
+    def disconnect(self) -> None:
+        """End the connection (FIN) without a close frame, and without TLS's close_notify. What is unread is lost."""
+        self._wire.disconnect()
+        self._forget()
+
+    def half_close(self) -> None:
+        """End our direction (FIN); the client's stays open."""
+        # Not SSLSocket.shutdown, which would throw the TLS state away: reading must go on.
+        socket.socket.shutdown(self._wire.sock, socket.SHUT_WR)
+
+    def stall(self) -> None:
+        """Read nothing and answer no ping, until `resume`: a relay that hangs. What the test sends still goes out."""
+        self._stalled = True
+        helpers.pop(self._work, None)
+
+    def resume(self) -> None:
+        """Read and answer again."""
+        self._stalled = False
+        if self._wire.upgraded and self._wire.end is None:
+            helpers[self._work] = None
+
+    def throttle(self, bytes_per_second: float | None) -> None:
+        """Send in small pieces from now on, at this rate; None: at full speed again."""
+        if bytes_per_second is not None and not 0 < bytes_per_second < math.inf:
+            raise ValueError(f"a rate is a number of bytes per second over 0, not {bytes_per_second!r}")
+        self._rate = bytes_per_second
+        self._next_piece = 0.0
+
+    # Machinery.
+
+    def _expect(self, label: str, timeout: float) -> list[Any]:
+        wish = _Wish(f"a message {label}", timeout)
+        message = self._message(wish)
+        if message[0] != label:
+            raise AssertionError(f"wanted {wish.what}, got {_shown_message(message)}")
+        return message
+
+    def _message(self, wish: _Wish) -> list[Any]:
+        frame = self._next(wish)
+        if frame.opcode == CLOSE:
+            self._wire.frames.appendleft(frame)  # nothing can come after it, and whoever asks next is to know
+            raise AssertionError(f"wanted {wish.what}, but the client closed: {_shown(frame)}")
+        if frame.opcode == TEXT:
+            try:
+                message = msgspec.json.decode(frame.payload)
+            except (msgspec.DecodeError, ValueError, RecursionError):
+                message = None
+            if isinstance(message, list) and message:
+                return message
+        raise AssertionError(f"wanted {wish.what}, got no message at all: {_shown(frame)}")
+
+    def _next(self, wish: _Wish) -> Frame:
+        """Return the next frame that is neither ping nor pong."""
+        while True:
+            frame = self._frame(wish)
+            if frame.opcode not in (PING, PONG):
+                return frame
+
+    def _frame(self, wish: _Wish, *, answer: bool = True) -> Frame:
+        if not self._until(lambda: bool(self._wire.frames), wish, answer=answer):
+            raise self._miss(wish)
+        return self._wire.frames.popleft()
+
+    def _miss(self, wish: _Wish) -> AssertionError:
+        stalled = ", for the connection is stalled" if self._stalled else ""
+        why = self._wire.end or f"nothing came within {wish.timeout:g} s{stalled}"
+        if self._wire.unread:
+            why += f"; unread is {bytes(self._wire.unread[:SHOWN])!r}"
+        return AssertionError(f"wanted {wish.what}, but {why}")
+
+    def _until(self, done: Callable[[], bool], wish: _Wish, *, answer: bool = True) -> bool:
+        """Read until something is `done`; tell whether it was, before the deadline and the end."""
+        while True:
+            self._pump(answer=answer)
+            if done():
+                return True
+            if self._wire.end is not None or time.monotonic() >= wish.deadline:
+                return False
+            self._wait(wish.deadline)
+
+    def _pump(self, *, answer: bool = True) -> None:
+        """Do what can be done without waiting; raises nothing."""
+        if self._stalled:
+            return
+        self._wire.read()
+        if self._wire.end is not None:
+            self._forget()
+            return
+        if answer:
+            self._wire.answer_pings()
+        try:
+            self._flush()
+        except OSError:
+            pass  # reading tells how it ended
+
+    def _work(self) -> int:
+        """See `gennostr.testing.manual_clock.helpers`."""
+        self._pump()
+        return self._wire.cut
+
+    def _forget(self) -> None:
+        helpers.pop(self._work, None)
+
+    def _flush(self) -> None:
+        """Write what the socket takes and the rate allows."""
+        if self._rate is None:
+            self._wire.write()
+        elif time.monotonic() >= self._next_piece:
+            written = self._wire.write(max(1, int(self._rate * PIECE)))
+            self._next_piece = time.monotonic() + written / self._rate
+
+    def _wait(self, deadline: float, *, read: bool = True) -> None:
+        """Wait until there may be something to do, or for the deadline."""
+        now = time.monotonic()
+        events = select.POLLIN if read and not self._stalled else 0
+        if self._wire.out:
+            if self._rate is None or now >= self._next_piece:
+                events |= select.POLLOUT
+            else:
+                deadline = min(deadline, self._next_piece)
+        poll = select.poll()
+        if events:
+            poll.register(self._wire.sock, events)
+        poll.poll(max(0.0, deadline - now) * 1000)
+
+
+def _req(message: list[Any]) -> Req:
+    match message:
+        case [_, str(subscription_id), *filters] if filters and all(isinstance(each, dict) for each in filters):
+            return Req(subscription_id, filters)
+    raise AssertionError(f"not a {message[0]}: {_shown_message(message)}")
+
+
+def _event(message: list[Any]) -> Event:
+    try:
+        (event,) = message[1:]
+        return msgspec.convert(event, Event)
+    except ValueError as error:  # msgspec's own among them
+        raise AssertionError(f"not an {message[0]}: {error}: {_shown_message(message)}") from None
+
+
+def _shown(frame: Frame) -> str:
+    """Say what a frame is, for a failure's message."""
+    if frame.opcode == TEXT:
+        return _cut(frame.payload.decode(errors="replace"))
+    if frame.opcode == CLOSE:
+        close = frame.close()
+        return f"a close frame with {close.code} {close.reason!r}"
+    name = {BINARY: "a binary frame", PING: "a ping", PONG: "a pong"}.get(frame.opcode, f"opcode {frame.opcode:#x}")
+    return f"{name}: {_cut(repr(frame.payload))}"
+
+
+def _shown_message(message: list[Any]) -> str:
+    return _cut(msgspec.json.encode(message).decode())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"

@@ -1,0 +1,278 @@
+"""A clock that stands still until a test moves it.
+
+Every deadline of the library reads the clock in force: timers, timeouts of callbacks and calls, shutdown times,
+restart intensities, backoff, keepalive. With a `ManualClock` in its place a test of an hour takes milliseconds, and
+does the same each time::
+
+    with ManualClock() as clock:
+        ...
+        clock.advance(3600)
+
+`advance` makes one deadline come true after the other, and before and after each lets the actors come to rest: each
+has handled what it got, what its socket holds included, and waits again. One that is blocked outside of the library
+(an event of the test's, a relay that does not answer the upgrade) is not waited for.
+
+Install it before the actors start and take it away after they have stopped: what they measured on one clock says
+little on another. Who still waits then goes on by the clock before; a timer that is still to fire never does.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final, Self, cast
+
+from gennostr.otp import clock, system
+from gennostr.otp.calls import Request
+from gennostr.otp.clock import Clock, ScheduledCall, TimedMailbox
+from gennostr.otp.messages import WAKE
+from gennostr.otp.process import Process, alive
+from gennostr.otp.reasons import NORMAL
+
+PATIENCE: Final = 10.0
+"""Seconds, of the machine's, in which the actors must come to rest."""
+STUCK: Final = 0.005
+"""Seconds, of the machine's, after which a thread that has not moved counts as blocked."""
+
+helpers: dict[Callable[[], int], None] = {}
+"""What else has work to do before the actors are at rest (fake relays): it does it, and returns how much in all."""
+
+
+class _Call:
+    __slots__ = ("_clock", "function", "when")
+
+    def __init__(self, owner: "ManualClock", when: float, function: Callable[[], object]) -> None:
+        self._clock = owner
+        self.when = when
+        self.function = function
+
+    def cancel(self) -> bool:
+        return self._clock._cancel(self)
+
+
+class _Wait:
+    __slots__ = ("mailbox", "over", "when", "woken")
+
+    def __init__(self, mailbox: TimedMailbox, when: float) -> None:
+        self.mailbox = mailbox
+        self.when = when
+        self.woken = False
+        self.over = False
+
+    def wake(self) -> None:
+        """Have who waits look at the clock; once, for what is put in a mailbox must be taken out again."""
+        if not self.woken:
+            self.woken = True
+            self.mailbox.put(WAKE)
+
+
+class ManualClock:
+    """The library's clock in a ``with`` statement. All times are seconds; one thread at a time moves it."""
+
+    def __init__(self) -> None:
+        # Protects what follows; notified when a wait begins or is over.
+        self._changed = threading.Condition()
+        self._now = time.monotonic()
+        self._epoch = time.time() - self._now
+        self._due: list[_Call | _Wait] = []
+        # The clock before, while this one is in force.
+        self._before: Clock | None = None
+        # Who was asked and is blocked: the question, where the answer arrives, and the place.
+        self._blocked: dict[Process, tuple[Request, SimpleQueue[None], object]] = {}
+
+    def __enter__(self) -> Self:
+        self._before = clock.install(self)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        before = self._before
+        assert before is not None  # noqa: S101
+        clock.install(before)
+        with self._changed:
+            self._before = None
+            due, self._due = self._due, []
+            for each in due:
+                if isinstance(each, _Wait):
+                    each.wake()  # and go on waiting, by the other clock
+        for asked, _, _ in self._blocked.values():
+            asked.abandon(NORMAL)
+        self._blocked.clear()
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass: what falls due does so in its order, and between any two the actors come to rest.
+
+        Raises:
+            ValueError: `seconds` is negative.
+            TimeoutError: the actors do not come to rest; the message names those at work.
+
+        """
+        if not seconds >= 0:
+            raise ValueError(f"time does not go back: {seconds!r} seconds")
+        self.settle()
+        until = self._now + seconds
+        while True:
+            with self._changed:
+                first = min(self._due, key=lambda each: each.when, default=None)
+                if first is None or first.when > until:
+                    self._now = until
+                    return
+                self._due.remove(first)
+                self._now = max(self._now, first.when)
+                if isinstance(first, _Wait):
+                    first.wake()
+                    # It may be a plain thread's, of which `settle` knows nothing.
+                    self._changed.wait_for(lambda wait=first: wait.over, PATIENCE)  # type: ignore[misc]
+            if isinstance(first, _Call):
+                first.function()
+            self.settle()
+
+    def next_due(self) -> float | None:
+        """Return the seconds to the next deadline, None if there is none; the actors come to rest before."""
+        self.settle()
+        with self._changed:
+            return min((max(0.0, each.when - self._now) for each in self._due), default=None)
+
+    # Rest.
+
+    def settle(self) -> None:
+        """Return when the actors are at rest.
+
+        Raises:
+            TimeoutError: they are not within ten of the machine's seconds.
+
+        """
+        deadline = time.monotonic() + PATIENCE
+        before: dict[object, object] = {}
+        # Two rounds with one result: nobody did anything between them, so nothing is under way to anybody.
+        while True:
+            now: dict[object, object] = {work: work() for work in list(helpers)}
+            for process in alive():
+                now[process] = self._look_at(process, deadline, patient=not before)
+            if now == before and None not in now.values():
+                return
+            if time.monotonic() > deadline:
+                busy = [process for process, done in now.items() if done is None]
+                raise TimeoutError(f"not at rest after {PATIENCE:g} s: {busy or 'some actors keep each other busy'}")
+            before = now
+
+    def _look_at(self, process: Process, deadline: float, *, patient: bool) -> object:
+        """Return how much `process` has done, or where it is blocked; None if it has more to do.
+
+        One that was blocked is given the time to move on if `patient`.
+        """
+        if process in self._blocked:
+            asked, answered, place = self._blocked.pop(process)
+            patience = STUCK if patient else 0.0
+        else:
+            asked, answered = self._ask(process)
+            place = None
+            patience = STUCK
+        while asked.exit is None:
+            if process.waiting is not None:  # for another process, which is looked at itself
+                asked.abandon(NORMAL)
+                return process.waiting
+            try:
+                answered.get(timeout=patience)
+            except Empty:
+                before, place = place, _place(process)
+                if place is not None and place == before:
+                    self._blocked[process] = (asked, answered, place)
+                    return place
+                if time.monotonic() > deadline:
+                    asked.abandon(NORMAL)
+                    return None
+                patience = STUCK
+            else:
+                if asked.exit is None:
+                    handled, rests = cast("tuple[int, bool]", asked.value)
+                    return handled if rests else None
+        return "dead"
+
+    @staticmethod
+    def _ask(process: Process) -> tuple[Request, "SimpleQueue[None]"]:
+        answered: SimpleQueue[None] = SimpleQueue()
+        asked = Request(system.GetRest(), process, None, partial(answered.put, None))
+        if process.watch(asked, waits=True):
+            process.deliver(asked)
+        else:
+            asked.abandon(process.reason)
+        return asked, answered
+
+    # What the library asks of a clock.
+
+    def monotonic(self) -> float:
+        """Return the time that `advance` moves."""
+        return self._now
+
+    def time(self) -> float:
+        """Return the time of day: the machine's when this was made, and what has passed since."""
+        return self._epoch + self._now
+
+    def take(self, mailbox: TimedMailbox, deadline: float) -> object:
+        """See `gennostr.otp.clock.Clock`."""
+        wait = _Wait(mailbox, deadline)
+        with self._changed:
+            if self._before is not None and deadline > self._now:
+                self._due.append(wait)
+                self._changed.notify_all()
+            else:
+                wait.woken = True
+        if not wait.woken:
+            try:
+                item = mailbox.get()
+            finally:
+                with self._changed:
+                    wait.over = True
+                    if wait in self._due:
+                        self._due.remove(wait)
+                    self._changed.notify_all()
+            if item is not WAKE or not wait.woken:  # a WAKE of somebody else's is the actor's to see
+                return item
+        if self._now < deadline:  # taken away meanwhile
+            now = clock.clock()
+            return now.take(mailbox, now.monotonic() + deadline - self._now)
+        while (item := mailbox.get(block=False)) is WAKE:
+            pass  # the one of a wait that something else ended at the same time
+        return item
+
+    def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
+        """See `gennostr.otp.clock.Clock`; the function is called in the thread that advances."""
+        call = _Call(self, when, function)
+        with self._changed:
+            before = self._before
+            if before is not None:
+                self._due.append(call)
+                return call
+        now = clock.clock()
+        return now.call_at(now.monotonic() + when - self._now, function)
+
+    def _cancel(self, call: _Call) -> bool:
+        with self._changed:
+            if call not in self._due:
+                return False
+            self._due.remove(call)
+            return True
+
+
+def _place(process: Process) -> object:
+    """Return where the process's thread is; None if it runs, or is none."""
+    thread = process.thread
+    frame = None if thread is None else sys._current_frames().get(thread)
+    if frame is None or _runs(thread):
+        return None
+    return (id(frame), frame.f_lasti)
+
+
+def _runs(ident: int | None) -> bool:
+    """Whether the thread wants a processor: on a busy machine it may stand still for want of one. Linux only."""
+    for thread in threading.enumerate():
+        if thread.ident == ident:
+            try:
+                stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+            except OSError:
+                return False
+            return stat.rpartition(") ")[2].startswith("R")
+    return False

@@ -1,0 +1,309 @@
+"""A small relay, ready-made: it keeps events in memory, answers as relays do, and can be cut off.
+
+::
+
+    with MemoryRelay() as relay, Feed.start([relay.url]) as feed:
+        relay.store(content="hello")  # goes to who has subscribed to it, as if somebody had published it
+        relay.drop()  # all connections are reset; clients may come back at once
+        relay.stop()  # nobody listens any more
+        relay.start()  # on the same port, with the same events
+
+What it does: EVENT with OK (the id is checked, the signature is not), REQ with the stored events, newest first, EOSE
+and then the live ones, CLOSE, and COUNT. What it does not: authentication, replaceable and addressable events (each is
+kept, like any other) and deletions; and it does not limit what waits for a client that reads nothing. Where a test
+wants to decide what the relay says, `gennostr.testing.fake_relay.FakeRelay` is for it.
+
+One daemon thread serves all connections. It does so under a lock that every method takes, and a `ManualClock` too: so
+that actors come to rest, it has the relay's work done in its own thread.
+"""
+
+import selectors
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final, Self, Unpack
+
+import msgspec
+
+from gennostr.nostr import Event, matches
+from gennostr.testing.fake_relay import EventFields, make_event
+from gennostr.testing.manual_clock import helpers
+from gennostr.testing.relay_socket import CLOSE, TEXT, Frame, RelaySocket, encode_frame, identity, listener
+
+_EPHEMERAL: Final = range(20_000, 30_000)
+_FILTER: Final[Mapping[str, Any]] = {
+    "ids": list[str],
+    "authors": list[str],
+    "kinds": list[int],
+    "since": int,
+    "until": int,
+    "limit": int,
+}
+
+
+class _Client:
+    """A connection and what it has subscribed to."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.wire = RelaySocket(sock)
+        self.subscriptions: dict[str, list[dict[str, Any]]] = {}
+        # What is still to be written is the last that it gets.
+        self.closing = False
+
+    def send(self, *message: object) -> None:
+        self.wire.out += encode_frame(TEXT, msgspec.json.encode(message))
+
+    def ok(self, event_id: str, message: str = "", *, accepted: bool = True) -> None:
+        self.send("OK", event_id, accepted, message)
+
+
+class MemoryRelay:
+    """Runs on a port of localhost, from its creation to `stop`, or to the end of a ``with`` statement.
+
+    For ``tls`` see `gennostr.testing.fake_relay.FakeRelay`.
+    """
+
+    def __init__(self, *, tls: bool | ssl.SSLContext = False) -> None:
+        self._identity = identity(tls)
+        self.websocket: Mapping[str, object] = self._identity.websocket
+        """For ``add_relay(relay.url, websocket=relay.websocket)``."""
+        self._lock = threading.Lock()
+        # All below is the lock's.
+        self._events: dict[str, Event] = {}
+        self._clients: set[_Client] = set()
+        # How much was done: connections accepted and upgraded, frames handled.
+        self._done = 0
+        self._running = False
+        self._port: int | None = None
+        self.start()
+        self.url = f"{self._identity.scheme}://localhost:{self._port}/"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<MemoryRelay {self.url}>"
+
+    @property
+    def events(self) -> list[Event]:
+        """The stored events in the order of their arrival; a copy."""
+        with self._lock:
+            return list(self._events.values())
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        with self._lock:
+            return sum(client.wire.upgraded for client in self._clients)
+
+    def store(self, event: Event | None = None, **fields: Unpack[EventFields]) -> Event:
+        """Take an event as if it were published, and return it: this one, or one made up (see `make_event`)."""
+        if event is None:
+            event = make_event(**fields)
+        elif fields:
+            raise TypeError("an event is given, or its fields are: not both")
+        with self._lock:
+            self._publish(event)
+        return event
+
+    def drop(self) -> None:
+        """Reset all connections (RST)."""
+        with self._lock:
+            self._end_all(RelaySocket.reset)
+
+    def start(self) -> None:
+        """Listen, on the port that it had, with the events that it has. Running: nothing happens."""
+        with self._lock:
+            if self._running:
+                return
+            self._listener = listener(self._port)
+            self._listener.settimeout(0)
+            self._port = self._listener.getsockname()[1]
+            self._selector = selectors.DefaultSelector()
+            # Its one byte wakes the thread for its end.
+            self._wake, waker = socket.socketpair()
+            self._selector.register(waker, selectors.EVENT_READ, lambda: None)
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self._thread = threading.Thread(
+                target=self._serve, args=(waker,), name=f"gennostr-memory-relay-{self._port}", daemon=True
+            )
+            self._running = True
+            self._thread.start()
+        helpers[self._work] = None
+
+    def stop(self) -> None:
+        """End all connections (FIN, without a close frame) and listen no more. Stopped: nothing happens."""
+        helpers.pop(self._work, None)
+        with self._lock:
+            if not self._running:
+                return
+            self._running = False
+            self._selector.unregister(self._listener)
+            self._listener.close()
+            self._end_all(RelaySocket.disconnect)
+            self._wake.send(b"\0")
+        self._thread.join()
+        self._wake.close()
+
+    # The thread.
+
+    def _serve(self, waker: socket.socket) -> None:
+        while True:
+            self._selector.select()
+            with self._lock:
+                if not self._running:
+                    self._selector.close()
+                    waker.close()
+                    return
+                self._turn()
+
+    def _turn(self) -> None:
+        """Do what can be done without waiting. Whoever has the lock may: what is done is not ready any more."""
+        for key, _ in self._selector.select(0):
+            key.data()
+
+    def _work(self) -> int:
+        """See `gennostr.testing.manual_clock.helpers`."""
+        with self._lock:
+            if self._running:
+                self._turn()
+            return self._done
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return  # it has gone again
+        client = _Client(sock)
+        if self._identity.context is not None:
+            client.wire.start_tls(self._identity.context)
+        self._selector.register(client.wire.sock, selectors.EVENT_READ, partial(self._go_on, client))
+        self._clients.add(client)
+        self._done += 1
+
+    def _go_on(self, client: _Client) -> None:
+        """Read, handle and answer."""
+        wire = client.wire
+        wire.read()
+        if wire.request and not wire.upgraded:
+            self._done += 1
+            try:
+                wire.upgrade()
+            except ValueError:
+                wire.out += b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"
+                client.closing = True
+        wire.answer_pings()
+        while wire.frames and not client.closing:
+            self._done += 1
+            self._handle(client, wire.frames.popleft())
+        self._write(client)
+
+    def _write(self, client: _Client) -> None:
+        """Write what the socket takes, and the rest when it takes more."""
+        wire = client.wire
+        try:
+            wire.write()
+        except OSError:
+            wire.end = wire.end or "the connection cannot be written"
+        if wire.end is not None or (client.closing and not wire.out):
+            self._end(client, RelaySocket.disconnect)
+        elif client in self._clients:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.out else 0)
+            key = self._selector.get_key(wire.sock)
+            if key.events != events:
+                self._selector.modify(wire.sock, events, key.data)
+
+    def _end(self, client: _Client, how: Callable[[RelaySocket], None]) -> None:
+        if client in self._clients:
+            self._clients.remove(client)
+            self._selector.unregister(client.wire.sock)
+            how(client.wire)
+
+    def _end_all(self, how: Callable[[RelaySocket], None]) -> None:
+        for client in list(self._clients):
+            self._end(client, how)
+
+    # The protocol.
+
+    def _handle(self, client: _Client, frame: Frame) -> None:
+        if frame.opcode == CLOSE:
+            client.wire.out += encode_frame(CLOSE, frame.payload)
+            client.closing = True
+            return
+        if frame.opcode > CLOSE:
+            return  # a pong, or a ping that has its answer
+        try:
+            message = msgspec.json.decode(frame.payload)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            message = None
+        match message:
+            case ["EVENT", dict(fields)]:
+                self._event(client, fields)
+            case ["REQ" | "COUNT" as label, str(subscription_id), *filters] if filters:
+                try:
+                    filters = [_checked(each) for each in filters]
+                except ValueError as error:
+                    client.send("CLOSED", subscription_id, f"invalid: {error}")
+                    return
+                if label == "COUNT":
+                    client.send("COUNT", subscription_id, {"count": len(self._matching(filters))})
+                    return
+                for event in self._stored(filters):
+                    client.send("EVENT", subscription_id, event)
+                client.send("EOSE", subscription_id)
+                client.subscriptions[subscription_id] = filters
+            case ["CLOSE", str(subscription_id)]:
+                client.subscriptions.pop(subscription_id, None)
+            case _:
+                client.send("NOTICE", f"invalid: not understood: {frame.payload[:80].decode(errors='replace')}")
+
+    def _event(self, client: _Client, fields: dict[str, Any]) -> None:
+        try:
+            event = msgspec.convert(fields, Event)
+            problem = "" if event.id == event.compute_id() else "the id is not that of the content"
+        except ValueError as error:
+            problem = str(error)
+        if problem:
+            client.ok(str(fields.get("id", "")), f"invalid: {problem}", accepted=False)
+        elif event.id in self._events:
+            client.ok(event.id, "duplicate: already have this event")
+        else:
+            client.ok(event.id)
+            self._publish(event)
+
+    def _publish(self, event: Event) -> None:
+        if event.kind not in _EPHEMERAL:
+            self._events[event.id] = event
+        for client in list(self._clients):
+            for subscription_id, filters in client.subscriptions.items():
+                if any(matches(each, event) for each in filters):
+                    client.send("EVENT", subscription_id, event)
+            if client.wire.out:
+                self._write(client)
+
+    def _matching(self, filters: list[dict[str, Any]]) -> set[str]:
+        return {event.id for event in self._events.values() if any(matches(each, event) for each in filters)}
+
+    def _stored(self, filters: list[dict[str, Any]]) -> Iterator[Event]:
+        """Return what the filters ask for, each event once, newest first; of one age, lowest id first."""
+        newest_first = sorted(self._events.values(), key=lambda event: (-event.created_at, event.id))
+        wanted = set[str]()
+        for each in filters:
+            found = [event.id for event in newest_first if matches(each, event)]
+            wanted.update(found[: each.get("limit")])
+        return (event for event in newest_first if event.id in wanted)
+
+
+def _checked(filter_: object) -> dict[str, Any]:
+    """Return the filter, or say what cannot be one: a ValueError."""
+    checked = msgspec.convert(filter_, dict[str, Any])
+    for key, value in checked.items():
+        msgspec.convert(value, list[str] if key.startswith("#") else _FILTER.get(key, Any))
+    if checked.get("limit", 0) < 0:
+        raise ValueError("limit is negative")
+    return checked

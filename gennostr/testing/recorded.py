@@ -1,0 +1,203 @@
+"""A server whose callbacks the test calls itself, with no thread, and what they did as values.
+
+::
+
+    with recording(Feed) as (feed, actions):
+        assert feed.init([URL]) == Ok(0)
+        feed.handle_connect(Relay.new(URL), 0)
+    assert actions == [Added(URL), Sent(["REQ", "feed", {"kinds": [1]}], URL)]
+
+The thread acts as the server in the ``with`` statement: ``self.pid`` has a mailbox (nobody reads it), what is sent to
+others arrives, and nothing is connected: the client's functions only check their arguments, as ever, and note what
+they were asked for. Messages are noted decoded, urls normalized. The timers that the thread sets meanwhile do not run.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from gennostr.client.gen_nostr import GenNostr
+from gennostr.client.options import Options, Relay
+from gennostr.client.supervision import RelayFunctions
+from gennostr.nostr.encoding import encode
+from gennostr.nostr.relay_url import normalize_url
+from gennostr.otp import clock as clocks
+from gennostr.otp.clock import Clock, ScheduledCall, TimedMailbox
+from gennostr.otp.gen_server import GenServer
+from gennostr.otp.outcomes import check_seconds
+from gennostr.otp.pid import Pid
+from gennostr.otp.process import act_as, current
+from gennostr.otp.reasons import NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """``add_relay(url, **options)`` was called."""
+
+    url: str
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """``remove_relay(url)`` was called."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """``reconnect(url, delay)`` was called; a delay of None is the relay's own next one."""
+
+    url: str
+    delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """``send_message(message, url)`` was called."""
+
+    message: list[Any] | str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """``broadcast_message(message)`` was called."""
+
+    message: list[Any] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """``send_after(delay, dest, message)`` was called; `delay` in seconds, and no timer runs."""
+
+    delay: float
+    dest: object
+    message: object
+
+
+Action: TypeAlias = Added | Removed | Reconnecting | Sent | Broadcast | Scheduled
+A = TypeVar("A", bound=GenServer[Any])
+
+
+@contextmanager
+def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
+    """Give an actor of `cls` that does not run, and the list of what its callbacks do, which grows as they do it.
+
+    Any GenServer will do; only a client has more to note than timers.
+    """
+    actions: list[Action] = []
+    bases = (_Recorded, cls) if issubclass(cls, GenNostr) else (cls,)
+    actor: Any = type(cls.__name__, bases, {"__module__": cls.__module__})()
+    if isinstance(actor, _Recorded):
+        actor._actions = actions
+    me, before = actor._process, current()
+    clock = _Recording(clocks.clock(), actions)
+    clocks.install(clock)
+    act_as(me)
+    try:
+        yield actor, actions
+    finally:
+        act_as(before)
+        clocks.install(clock.before)
+        me.die(NORMAL)
+
+
+class _Recorded(RelayFunctions):
+    """The client's functions, noted instead of done."""
+
+    _actions: list[Action]
+    pid: Pid
+
+    def add_relay(self, relay: str | Relay, **options: Any) -> Pid:
+        """Note it; the pid is the client's own, for there is no connection."""
+        url, given = (relay.url, relay.options) if isinstance(relay, Relay) else (relay, None)
+        wanted = Relay.new(url, given, **options)
+        self._actions.append(Added(wanted.url, wanted.options))
+        return self.pid
+
+    def remove_relay(self, relay: str | Relay) -> None:
+        self._actions.append(Removed(_url(relay)))
+
+    def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
+        if delay is not None:
+            check_seconds("delay", delay)
+        self._actions.append(Reconnecting(_url(relay), delay))
+
+    def list_relays(self) -> list[str]:
+        """Return what was added and not removed."""
+        urls: dict[str, None] = {}
+        for action in self._actions:
+            if isinstance(action, Added):
+                urls[action.url] = None
+            elif isinstance(action, Removed):
+                urls.pop(action.url, None)
+        return list(urls)
+
+    def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
+        self._actions.append(Sent(_message(message), _url(relay)))
+
+    def broadcast_message(self, message: str | list[Any]) -> list[str]:
+        self._actions.append(Broadcast(_message(message)))
+        return self.list_relays()
+
+
+def _message(message: str | list[Any]) -> list[Any] | str:
+    """Return `message` as the relay would read it; text that is no JSON passes as it is, as it does on the wire."""
+    payload = encode(message).decode()
+    try:
+        decoded: list[Any] = json.loads(payload)
+    except ValueError:
+        return payload
+    return decoded
+
+
+def _url(relay: str | Relay) -> str:
+    return relay.url if isinstance(relay, Relay) else normalize_url(relay)
+
+
+class _Timer:
+    """A timer that was noted, and does not run."""
+
+    def __init__(self, when: float, actions: list[Action], action: Scheduled) -> None:
+        self.when = when
+        self._actions = actions
+        self._action = action
+
+    def cancel(self) -> bool:
+        """Note no more that it was set; False if that was done before."""
+        for index, action in enumerate(self._actions):
+            if action is self._action:
+                del self._actions[index]
+                return True
+        return False
+
+
+class _Recording:
+    """A clock that notes the timers that are set in one thread, and is the one before for everybody else."""
+
+    def __init__(self, before: Clock, actions: list[Action]) -> None:
+        self.before: Final = before
+        self._thread = threading.get_ident()
+        self._actions = actions
+        self.time: Callable[[], float] = before.time
+
+    def monotonic(self) -> float:
+        """Return the time; for what is recorded none passes, and a timer is due at its delay."""
+        return 0.0 if self._thread == threading.get_ident() else self.before.monotonic()
+
+    def take(self, mailbox: TimedMailbox, deadline: float) -> object:
+        return self.before.take(mailbox, deadline)
+
+    def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
+        if self._thread != threading.get_ident() or not isinstance(function, partial):
+            return self.before.call_at(when, function)
+        dest, message = function.args  # what `gennostr.otp.timers` has it do
+        action = Scheduled(when, dest, message)
+        self._actions.append(action)
+        return _Timer(when, self._actions, action)

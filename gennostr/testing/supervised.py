@@ -1,0 +1,118 @@
+"""Servers that a test starts and does not have to stop: what the fixture ``start_supervised`` gives."""
+
+import logging
+import threading
+import time
+import traceback
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from gennostr.otp.child_spec import ChildSpec
+from gennostr.otp.crash_report import CrashReport, shown
+from gennostr.otp.crash_report import logger as crash_logger
+from gennostr.otp.gen_server import GenServer
+from gennostr.otp.outcomes import UNSET
+from gennostr.otp.pid import Pid
+from gennostr.otp.process import Process
+from gennostr.otp.supervisor import ChildInfo, Supervisor, SupervisorPid
+
+MOST_RESTARTS = 1_000_000
+"""The supervisor of a test gives up for no crash: what crashes is the test's to judge."""
+
+
+STOP_TIMEOUT = 10.0
+"""Seconds that all servers of a test have to stop."""
+
+
+class _Down:
+    """Hears of a death."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def down(self, process: Process, reason: object) -> None:
+        del process, reason
+        self.event.set()
+
+
+class Supervised(logging.Handler):
+    """Starts servers below a supervisor of its own, and collects their crash reports."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._supervisor: SupervisorPid = Supervisor.start([], max_restarts=MOST_RESTARTS)
+        self._reports: SimpleQueue[CrashReport] = SimpleQueue()
+        self._count = 0
+        crash_logger.addHandler(self)
+
+    def __call__(self, child: type[GenServer[Any]] | ChildSpec, argument: Any = UNSET, **overrides: Any) -> Any:
+        """Start `child` (a server class, with its init's argument, or a child specification) and return its pid.
+
+        `overrides` are fields of the child specification, as ``restart="temporary"``. Each child has an id of its
+        own; crashed, it is restarted as its specification says.
+
+        Raises:
+            StartError: it did not start.
+            TypeError, ValueError: an argument cannot be.
+
+        """
+        if isinstance(child, ChildSpec):
+            return self._supervisor.start_child(child)
+        self._count += 1
+        fields = {"id": (child, self._count)} | overrides
+        given = () if argument is UNSET else (argument,)
+        return self._supervisor.start_child(child.child_spec(*given, **fields))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a crash report of one of ours, or of what one of ours has started."""
+        report = getattr(record, "crash_report", None)
+        if isinstance(report, CrashReport) and self._supervisor in report.ancestors:
+            self._reports.put(report)
+
+    def expect_crash(self, reason: object = BaseException, timeout: float = 1.0) -> CrashReport:
+        """Wait for the next crash, at most `timeout` seconds, and return its report: this one fails no test.
+
+        `reason` is the reason's type, or the reason itself.
+
+        Raises:
+            AssertionError: none came, or it crashed for another reason.
+
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            report = self._reports.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            raise AssertionError(f"expected a crash by {shown(reason)} within {timeout:g} s, and none came") from None
+        fits = isinstance(report.reason, reason) if isinstance(reason, type) else report.reason == reason
+        if not fits:
+            self._reports.put(report)
+            raise AssertionError(f"expected a crash by {shown(reason)}, but\n{report}")
+        return report
+
+    def _stop(self) -> None:
+        """Stop the supervisor. By the machine's time: nobody moves a manual clock while a server is stuck."""
+        process = self._supervisor.process
+        down = _Down()
+        if process.watch(down, waits=True):
+            self._supervisor.stop(block=False)
+            if not down.event.wait(STOP_TIMEOUT):
+                children = () if process.actor is None else process.actor._children()
+                pids = [child.pid for child in children if isinstance(child, ChildInfo) and isinstance(child.pid, Pid)]
+                for pid in (self._supervisor, *pids):
+                    pid.process.kill()
+                raise AssertionError(f"the servers did not stop within {STOP_TIMEOUT:g} s and were killed: {pids}")
+
+    def end(self) -> list[str]:
+        """Stop the servers, the last first; return what crashed and was not expected, as text."""
+        try:
+            self._stop()
+        finally:
+            crash_logger.removeHandler(self)
+        texts = []
+        while not self._reports.empty():
+            report = self._reports.get()
+            lines = [str(report)]
+            if isinstance(report.reason, BaseException):
+                lines += traceback.format_exception(report.reason)
+            texts.append("\n".join(lines))
+        return texts

@@ -1,0 +1,86 @@
+"""Callbacks that the test calls itself."""
+
+import threading
+from typing import Any
+
+import pytest
+
+import gennostr as g
+from gennostr import GenNostr, Ok, Options, Relay
+from gennostr.testing import Added, Broadcast, Probe, Reconnecting, Removed, Scheduled, Sent, recording
+
+URL = "wss://relay.example/"
+
+
+class Feed(GenNostr[int]):
+    def init(self, init_arg: Any) -> Any:
+        self.add_relay(init_arg, ping_interval=5.0)
+        return Ok(0)
+
+    def handle_connect(self, relay: Relay, state: int) -> Any:
+        self.send_message(["REQ", "feed", {"kinds": [1]}], relay)
+        self.broadcast_message('["CLOSE", "old"]')
+        self.timer = g.send_after(2.5, self.pid, "tick")
+
+    def handle_notice(self, message: Any, relay: Relay, state: int) -> Any:
+        g.cancel_timer(self.timer)
+        self.remove_relay(relay)
+
+    def handle_eose(self, message: Any, relay: Relay, state: int) -> Any:
+        self.send_message("no JSON", relay)
+        self.send_message(["NONE", object()], relay)
+
+    def handle_closed(self, message: Any, relay: Relay, state: int) -> Any:
+        self.reconnect("wss://other.example", 3)
+        g.send("probe", self.list_relays())
+
+
+def test_what_callbacks_do_is_noted_as_values_and_nothing_is_connected() -> None:
+    before = threading.active_count()
+    with recording(Feed) as (feed, actions), Probe("probe") as probe:
+        relay = Relay.new(URL)
+        assert feed.init("WSS://relay.example") == Ok(0)
+        feed.handle_connect(relay, 0)
+        feed.handle_disconnect("lost", relay, 0)
+        feed.handle_closed(None, relay, 0)
+        assert actions == [
+            Added(URL, Options(ping_interval=5.0)),
+            Sent(["REQ", "feed", {"kinds": [1]}], URL),
+            Broadcast(["CLOSE", "old"]),
+            Scheduled(2.5, feed.pid, "tick"),
+            Reconnecting(URL),
+            Reconnecting("wss://other.example/", 3),
+        ]
+        assert probe.expect(list) == [URL]
+        feed.handle_notice(None, relay, 0)
+        assert Scheduled(2.5, feed.pid, "tick") not in actions
+        assert actions[-1] == Removed(URL)
+        assert feed.list_relays() == []
+        assert threading.active_count() == before
+    assert not feed.pid.is_alive()
+
+
+def test_what_the_client_would_refuse_is_refused() -> None:
+    with recording(Feed) as (feed, actions):
+        with pytest.raises(g.MessageError, match="NONE"):
+            feed.handle_eose(None, Relay.new(URL), 0)
+        assert actions.pop() == Sent("no JSON", URL)  # text passes as it is, here as on the wire
+        with pytest.raises(ValueError, match="http"):
+            feed.init("http://relay.example")
+        with pytest.raises(TypeError, match="nonesuch"):
+            feed.add_relay(URL, nonesuch=1)
+        assert actions == []
+
+
+def test_a_server_that_is_no_client_has_timers_to_note(probe: Probe) -> None:
+    class Server(g.GenServer[None]):
+        def init(self, init_arg: Any) -> Any:
+            g.send_after(60, init_arg, "later")
+            init_arg.send("now")
+
+    with recording(Server) as (server, actions):
+        server.init(probe.pid)
+        assert actions == [Scheduled(60, probe.pid, "later")]
+    assert probe.expect("now")
+    g.send_after(0, probe.pid, "timers run again")
+    assert probe.expect("timers run again")
