@@ -7,6 +7,7 @@ send CLOSED. The first real relay is `gennostr.cli.local_relay.LocalRelay`.
 import contextlib
 import http.client
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -70,7 +71,9 @@ class NostrRelay:
         configuration = directory / "config.yaml"
         configuration.write_text(CONFIGURATION.format(directory=directory, host=HOST, port=self.port))
         program = Path(sys.executable).with_name("nostr-relay")
-        with (directory / "log").open("wb") as log:
+        # Everything that the relay starts holds the end of this pipe, which so tells when all of it has ended.
+        self._lifeline, held = os.pipe()
+        with (directory / "log").open("wb") as log, open(held, "wb"):  # noqa: PTH123 - a descriptor
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", GUARD, "guard", program, "-c", configuration, "serve"],
                 stdin=subprocess.PIPE,
@@ -78,6 +81,7 @@ class NostrRelay:
                 stderr=subprocess.STDOUT,
                 cwd=directory,
                 process_group=0,
+                pass_fds=(held,),
             )
         try:
             self._await_answer()
@@ -108,23 +112,26 @@ class NostrRelay:
     def _await_answer(self) -> None:
         """Return when a worker has answered a request: its port listens long before."""
         deadline = time.monotonic() + START_TIMEOUT
+        assert self._process is not None
         while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                raise RuntimeError("nostr-relay ended before it answered")
             client = http.client.HTTPConnection(HOST, self.port, timeout=START_TIMEOUT)
             with contextlib.closing(client), contextlib.suppress(ConnectionError):
                 client.request("GET", "/")
                 client.getresponse().read()
                 return
-            time.sleep(POLL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(POLL)
+                raise RuntimeError("nostr-relay ended before it answered")
         raise TimeoutError(f"nostr-relay did not answer within {START_TIMEOUT:g} s")
 
     def _await_silence(self) -> None:
-        """Return when nothing listens any more: the worker was not our child to wait for."""
+        """Return when nothing listens any more: the worker was not our child to wait for, but has our pipe's end."""
         deadline = time.monotonic() + STOP_TIMEOUT
-        while time.monotonic() < deadline:
+        ended = bool(select.select([self._lifeline], [], [], STOP_TIMEOUT)[0])
+        os.close(self._lifeline)
+        # Its descriptors close one after the other: for a moment, the port may outlive the pipe.
+        while ended and time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex((HOST, self.port)) != 0:
                     return
-            time.sleep(POLL)
         raise TimeoutError(f"{self.url} still listens {STOP_TIMEOUT:g} s after SIGKILL")

@@ -1,10 +1,14 @@
 """The programs of README.rst run as they are printed."""
 
 import re
+import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.nostr import sign
@@ -19,7 +23,7 @@ def programs() -> list[str]:
 
 def test_the_client_runs_as_printed(local_relay: LocalRelay, capsys: Any) -> None:
     names: dict[str, Any] = {"relay_url": local_relay.url}
-    program, embedding = programs()
+    program, embedding, _ = programs()
     exec(program, names)
     with names["Feed"].start([local_relay.url]) as feed:
         event = sign("01" * 32, created_at=int(time.time()), kind=1, content="as printed")
@@ -29,6 +33,44 @@ def test_the_client_runs_as_printed(local_relay: LocalRelay, capsys: Any) -> Non
             assert time.monotonic() < deadline
     assert capsys.readouterr().out == f"{local_relay.url} as printed\n"
     exec(embedding.replace("wss://other.example", "ws://127.0.0.1:1"), names)
+
+
+def run_test(directory: Path, text: str) -> tuple[str, int]:
+    """Return what pytest says of a test file, and its status."""
+    (directory / "test_feed.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", "-vv", "test_feed.py"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout + done.stderr, done.returncode
+
+
+def test_the_test_runs_as_printed_and_fast(tmp_path: Path) -> None:
+    *_, text = programs()
+    assert len(text.strip().splitlines()) <= 25
+    said, status = run_test(tmp_path, text)
+    assert status == 0, said
+    took = re.search(r"([\d.]+)s call", said)
+    assert took is not None
+    assert float(took[1]) < 0.5  # on an idle machine a tenth of that
+
+
+@pytest.mark.parametrize(
+    ("broken", "instead", "words"),
+    [
+        ("self.send_message", "len", "a message REQ"),
+        ("self.owner.send(message.event.content)", "pass", "expected a message that is 'hello'"),
+        ('{"kinds": [1]}], relay', '{"kinds": [2]}], relay', "[{'kinds': [2]}]"),
+        ("def handle_event", "def handle_disconnect(self, *_): pass\n    def handle_event", "nobody connected"),
+        ("[*seen, message.event.id]", "[*seen, message.id]", "crashed in handle_event: AttributeError"),
+    ],
+)
+def test_the_test_as_printed_says_what_is_wrong_with_a_client_that_is_broken(
+    tmp_path: Path, broken: str, instead: str, words: str
+) -> None:
+    *_, text = programs()
+    assert broken in text
+    said, status = run_test(tmp_path, text.replace(broken, instead, 1).replace("accept()", "accept(timeout=0.5)"))
+    assert status == 1
+    assert words in said
 
 
 def section(title: str) -> str:
