@@ -435,7 +435,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             case system.GetStatistics():
                 item.reply(self._statistics())
             case system.GetRest():  # without the effect on a timeout that looking has
-                item.reply((self._handled, self._at_rest()))
+                deadline = None if self._suspended else self._deadline
+                rests = self._at_rest() and (deadline is None or deadline > clock().monotonic())
+                item.reply(system.Rest(self._handled, deadline is not None) if rests else None)
                 return True
             case _:
                 item.reply(self._status())

@@ -44,7 +44,15 @@ class GetStatistics:
 
 @dataclass(frozen=True, slots=True)
 class GetRest:
-    """Asks how many messages were handled so far, and whether nothing is left to do: for clocks that wait for that."""
+    """Asks for a `Rest`, or None while something is left to do: for clocks that wait for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A server at rest: so many messages were `handled` so far, and where it is `timed` it waits with a timeout."""
+
+    handled: int
+    timed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final, Self, cast
+from typing import Final, Self
 
 from gennostr.otp import clock, system
 from gennostr.otp.calls import Request
@@ -152,14 +152,25 @@ class ManualClock:
             for process in alive():
                 now[process] = self._look_at(process, deadline, patient=not before)
             if now == before and None not in now.values():
-                return
+                break
             if time.monotonic() > deadline:
                 busy = [process for process, done in now.items() if done is None]
                 raise TimeoutError(f"not at rest after {PATIENCE:g} s: {busy or 'some actors keep each other busy'}")
             before = now
+        # Each that waits with a timeout has answered before it began to wait; what it waits for must not be overlooked.
+        timed = [each for each, rest in now.items() if isinstance(rest, system.Rest) and rest.timed]
+        with self._changed:
+            self._changed.wait_for(lambda: self._wait(timed), PATIENCE)
+
+    def _wait(self, processes: list[object]) -> bool:
+        """Whether all of these wait with a timeout, or are dead."""
+        waited_in = {id(each.mailbox) for each in self._due if isinstance(each, _Wait)}
+        return all(
+            process.dead or id(process.mailbox) in waited_in for process in processes if isinstance(process, Process)
+        )
 
     def _look_at(self, process: Process, deadline: float, *, patient: bool) -> object:
-        """Return how much `process` has done, or where it is blocked; None if it has more to do.
+        """Return its `Rest`, or where it is blocked; None if it has more to do.
 
         One that was blocked is given the time to move on if `patient`.
         """
@@ -187,8 +198,7 @@ class ManualClock:
                 patience = STUCK
             else:
                 if asked.exit is None:
-                    handled, rests = cast("tuple[int, bool]", asked.value)
-                    return handled if rests else None
+                    return asked.value
         return "dead"
 
     @staticmethod
