@@ -488,13 +488,18 @@ class Trees(RuleBasedStateMachine):
     def plan_inits(self, process: model.Process, plan: list[model.Plan]) -> None:
         self.plan(process.spec.id, plan)
 
+    def draw_and_ask(self, parent: model.Parent, plan: list[model.Plan], data: st.DataObject) -> None:
+        """Send some requests; the inits of those who are to be started go by `plan`."""
+        for _ in range(data.draw(st.integers(1, 4))):
+            action = data.draw(actions(parent, f"{parent.spec.id}+{len(self.world.processes)}"))
+            if isinstance(action, StartChild):
+                self.plan(data.draw(st.sampled_from(ids(action.spec))), plan)
+            self.ask(parent, action)
+
     @precondition(lambda self: self.living(model.Parent) and len(self.living()) < 25)
     @rule(parent=one_of(lambda self: self.known(model.Parent)), plan=PLANS, data=st.data())
     def ask_a_supervisor(self, parent: model.Parent, plan: list[model.Plan], data: st.DataObject) -> None:
-        action = data.draw(actions(parent, f"{parent.spec.id}+{len(self.world.processes)}"))
-        if isinstance(action, StartChild):
-            self.plan(data.draw(st.sampled_from(ids(action.spec))), plan)
-        self.ask(parent, action)
+        self.draw_and_ask(parent, plan, data)
 
     @precondition(lambda self: self.supervised() and len(self.living()) < 25)
     @rule(child=one_of(lambda self: self.supervised()), fails=FAILURES, data=st.data())
@@ -504,8 +509,7 @@ class Trees(RuleBasedStateMachine):
         self.suspend_or_resume(parent)
         self.step(partial(child.signal, KILL), partial(self.pid(child).exit, KILL))
         self.plan(data.draw(st.sampled_from([child.spec.id, *(each.spec.id for each in parent.children())])), fails)
-        for _ in range(data.draw(st.integers(1, 3))):
-            self.ask_a_supervisor(parent, [], data)
+        self.draw_and_ask(parent, [], data)
         self.ask(parent, Which())
         self.suspend_or_resume(parent)
 
