@@ -421,6 +421,8 @@ class Child:
 
     spec: Spec
     process: "Process | Literal['restarting'] | None" = None
+    last: "Process | None" = None
+    """The last process that ended by itself: by that one who is being restarted can still be named."""
 
     def shown(self) -> object:
         """Return what which_children shows in the place of the pid."""
@@ -449,6 +451,7 @@ class Parent(Process):
             case Exit(Process() as process, reason):
                 found = [child for child in self.children() if child.process is process]
                 for child in found:
+                    child.last = process
                     self.child_ended(child, reason)
             case Exit(None, _):
                 pass  # a stranger's
@@ -667,12 +670,16 @@ class Dynamic(Parent):
                     self.running.append(child)
                 return child.shown()
             case Terminate(key):
-                # A child under restart has no pid by which it could be named.
-                named = [child for child in self.running if child.shown() == key]
-                if not named:
-                    raise Refused("ChildNotFound")
-                self.running.remove(named[0])
-                self.stop_child(named[0])
+                for child in self.running:
+                    if child.shown() == key:
+                        self.running.remove(child)
+                        self.stop_child(child)
+                        return None
+                for child in self.restarting:
+                    if child.last is not None and child.last.key == key:
+                        self.restarting.remove(child)
+                        return None
+                raise Refused("ChildNotFound")
             case Which():
                 return [(None, child.shown(), child.type()) for child in reversed(self.children())]
             case Count():
