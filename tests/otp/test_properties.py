@@ -560,7 +560,7 @@ class Trees(RuleBasedStateMachine):
 
 
 def test_trees_of_supervisors_do_what_the_model_says() -> None:
-    run_state_machine_as_test(Trees, settings=walks(110, 40))
+    run_state_machine_as_test(Trees, settings=walks(70, 40))
 
 
 # Links and monitors: the model.
@@ -707,7 +707,7 @@ class Linked(g.GenServer[Any]):
 
 ENDS = st.one_of(
     st.builds(lambda: Crash(RuntimeError("crash"))),
-    st.builds(End, st.sampled_from([NORMAL, SHUTDOWN, "reason", KILL, KILLED])),
+    st.builds(End, st.sampled_from([NORMAL, SHUTDOWN, "reason", KILL, KILL, KILLED])),
 )
 
 
@@ -859,4 +859,4 @@ class Links(RuleBasedStateMachine):
 
 
 def test_links_and_monitors_tell_survivors_what_the_model_says_and_no_more() -> None:
-    run_state_machine_as_test(Links, settings=walks(120, 40))
+    run_state_machine_as_test(Links, settings=walks(200, 40))
