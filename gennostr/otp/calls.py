@@ -401,11 +401,14 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
     listeners = {pending: partial(arrived.put, pending) for pending in pendings}
     for pending, listener in listeners.items():
         pending._listen(listener)
+    # The first that has not ended, as far as is known: done is for good, so this only ever moves on.
+    first = 0
     try:
         for left in range(len(pendings), 0, -1):
-            awaited = next((pending for pending in pendings if not pending.done()), pendings[0])
+            while first < len(pendings) - 1 and pendings[first].done():
+                first += 1
             try:
-                with _Pause(awaited._request, partial(arrived.put, None)):
+                with _Pause(pendings[first]._request, partial(arrived.put, None)):
                     ended: Any = arrived.get() if deadline is None else clock().take(arrived, deadline)
             except Empty:
                 raise TimeoutError(f"{left} of {len(pendings)} replies did not come in time") from None
