@@ -26,6 +26,7 @@ from gennostr.client.supervision import RelayFunctions
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.relay_url import normalize_url
 from gennostr.otp import clock as clocks
+from gennostr.otp import timers
 from gennostr.otp.clock import Clock, ScheduledCall, TimedMailbox
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import check_seconds
@@ -191,13 +192,16 @@ class _Recording:
         """Return the time; for what is recorded none passes, and a timer is due at its delay."""
         return 0.0 if self._thread == threading.get_ident() else self.before.monotonic()
 
+    def _on_the_clock_before(self, when: float) -> float:
+        return when if self._thread != threading.get_ident() else self.before.monotonic() + when
+
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
-        return self.before.take(mailbox, deadline)
+        return self.before.take(mailbox, self._on_the_clock_before(deadline))
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
-        if self._thread != threading.get_ident() or not isinstance(function, partial):
-            return self.before.call_at(when, function)
-        dest, message = function.args  # what `gennostr.otp.timers` has it do
-        action = Scheduled(when, dest, message)
-        self._actions.append(action)
-        return _Timer(when, self._actions, action)
+        if self._thread == threading.get_ident() and isinstance(function, partial) and function.func is timers._fire:
+            dest, message = function.args
+            action = Scheduled(when, dest, message)
+            self._actions.append(action)
+            return _Timer(when, self._actions, action)
+        return self.before.call_at(self._on_the_clock_before(when), function)

@@ -1,13 +1,15 @@
 """Callbacks that the test calls itself."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
 
 import gennostr as g
-from gennostr import GenNostr, Ok, Options, Relay
+from gennostr import GenNostr, Ok, Options, Relay, Reply
 from gennostr.testing import Added, Broadcast, Probe, Reconnecting, Removed, Scheduled, Sent, recording
+from tests.otp.actors import Driven, Log
 
 URL = "wss://relay.example/"
 
@@ -70,6 +72,21 @@ def test_what_the_client_would_refuse_is_refused() -> None:
         with pytest.raises(TypeError, match="nonesuch"):
             feed.add_relay(URL, nonesuch=1)
         assert actions == []
+
+
+def test_a_callback_that_calls_waits_its_time() -> None:
+    class Asking(g.GenServer[None]):
+        def handle_cast(self, request: Any, state: Any) -> Any:
+            request.put(g.call(server, lambda self, from_, state: Reply("answer")))
+
+    log = Log()
+    with Driven.start() as server, recording(Asking) as (asking, _):
+        asking.handle_cast(log, None)
+        assert log.now() == ["answer"]
+        began = time.monotonic()
+        with pytest.raises(g.CallTimeout):
+            server.call(lambda self, from_, state: g.NoReply(), 0.05)
+        assert time.monotonic() - began >= 0.05
 
 
 def test_a_server_that_is_no_client_has_timers_to_note(probe: Probe) -> None:
