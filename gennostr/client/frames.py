@@ -284,10 +284,15 @@ def encode_frame(opcode: int, payload: bytes, mask_key: bytes | None = None) -> 
         header = bytes((0x80 | opcode, 0xFE)) + _LENGTH_16.pack(size)
     else:
         header = bytes((0x80 | opcode, 0xFF)) + _LENGTH_64.pack(size)
+    return header + key + apply_mask(payload, key)
+
+
+def apply_mask(payload: bytes, key: bytes) -> bytes:
+    """Mask or unmask a payload: the same operation (5.3)."""
     # One XOR over the whole payload, as of two long integers: a loop over its bytes is far slower.
+    size = len(payload)
     mask = int.from_bytes((key * (size // 4 + 1))[:size], "little")
-    masked = int.from_bytes(payload, "little") ^ mask
-    return header + key + masked.to_bytes(size, "little")
+    return (int.from_bytes(payload, "little") ^ mask).to_bytes(size, "little")
 
 
 def encode_close(code: int, reason: str = "") -> bytes:

@@ -86,6 +86,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
     """True: exit signals come as `Exit` messages. Set it on the class, or on self in a callback."""
 
     _pid_class: ClassVar[type[Pid]] = Pid
+    _process_class: ClassVar[type[Process]] = Process
 
     # The callbacks.
 
@@ -205,7 +206,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         super().__init__()
         pid = self._pid_class(self)
         self._actor_ref = pid
-        self._process = pid.process = Process(pid, self, self._inbox())
+        self._process = pid.process = self._process_class(pid, self, self._inbox())
         self._state: Any = None
         self._starting: Request | None = None
         self._last: object = None

@@ -58,7 +58,7 @@ SHOWN: Final = 200
 """Characters of a message that a failure shows."""
 
 _numbers = count(1)
-_Sent = TypeVar("_Sent", Event, Mapping[str, object])
+_Sent = TypeVar("_Sent", bound=Event | Mapping[str, object])
 
 
 class EventFields(TypedDict, total=False):
@@ -80,6 +80,15 @@ def make_event(**fields: Unpack[EventFields]) -> Event:
     pubkey = fields.get("pubkey", "1" * 64)
     id_ = event_id(pubkey, created_at, kind, tags, content)
     return Event(id_, pubkey, created_at, kind, tags, content, sig="2" * 128)
+
+
+def given_or_made(event: _Sent | None, fields: EventFields) -> _Sent | Event:
+    """Return the event, or one made up with these fields; TypeError: both are given."""
+    if event is None:
+        return make_event(**fields)
+    if fields:
+        raise TypeError("an event is given, or its fields are: not both")
+    return event
 
 
 class Req(NamedTuple):
@@ -314,12 +323,9 @@ class FakeConnection:
         **fields: Unpack[EventFields],
     ) -> Event | Mapping[str, object]:
         """Send an event and return it: the one given, or one made up with these fields (see `make_event`)."""
-        if event is None:
-            event = make_event(**fields)
-        elif fields:
-            raise TypeError("an event is given, or its fields are: not both")
-        self.send(["EVENT", subscription_id, event])
-        return event
+        sent = given_or_made(event, fields)
+        self.send(["EVENT", subscription_id, sent])
+        return sent
 
     def eose(self, subscription_id: str) -> None:
         """Say that all stored events were sent."""

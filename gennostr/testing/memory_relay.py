@@ -28,7 +28,7 @@ from typing import Any, Final, Self, Unpack
 import msgspec
 
 from gennostr.nostr import Event, matches
-from gennostr.testing.fake_relay import EventFields, make_event
+from gennostr.testing.fake_relay import EventFields, given_or_made
 from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import CLOSE, TEXT, Frame, RelaySocket, encode_frame, identity, listener
 
@@ -103,10 +103,7 @@ class MemoryRelay:
 
     def store(self, event: Event | None = None, **fields: Unpack[EventFields]) -> Event:
         """Take an event as if it were published, and return it: this one, or one made up (see `make_event`)."""
-        if event is None:
-            event = make_event(**fields)
-        elif fields:
-            raise TypeError("an event is given, or its fields are: not both")
+        event = given_or_made(event, fields)
         with self._lock:
             self._publish(event)
         return event

@@ -233,13 +233,13 @@ class Probe:
                 item = self._front(deadline)
             except Empty:
                 note = f"\nignored: {_shown(dropped)}" if dropped else ""
-                raise self._missed(f"a message that is {_said(predicate)}", seconds, note) from None
+                raise self._missed(f"a message that is {said(predicate)}", seconds, note) from None
             content = _content(item)[1]
-            if _fits(content, predicate):
+            if fits(content, predicate):
                 self._received.popleft()
                 return content
-            if not _fits(content, ignore):
-                wanted = f"a message that is {_said(predicate)}, or to be ignored"
+            if not fits(content, ignore):
+                wanted = f"a message that is {said(predicate)}, or to be ignored"
                 raise AssertionError(f"{self!r} expected {wanted}\nbut got {_told(item)}\n{self._mailbox()}")
             dropped.append(_told(self._received.popleft()))
 
@@ -277,16 +277,16 @@ class Probe:
 
     def _expect(self, kind: str, wanted: object, timeout: float | None) -> object:
         deadline, seconds = self._deadline(timeout)
-        said = f"a {kind}" if wanted is ANYTHING else f"a {kind} that is {_said(wanted)}"
+        expected = f"a {kind}" if wanted is ANYTHING else f"a {kind} that is {said(wanted)}"
         try:
             item = self._front(deadline)
         except Empty:
-            raise self._missed(said, seconds) from None
+            raise self._missed(expected, seconds) from None
         found, content = _content(item)
-        if found == kind and _fits(content.message if isinstance(content, ReceivedCall) else content, wanted):
+        if found == kind and fits(content.message if isinstance(content, ReceivedCall) else content, wanted):
             self._received.popleft()
             return content
-        raise AssertionError(f"{self!r} expected {said}\nbut the next is {_told(item)}\n{self._mailbox()}")
+        raise AssertionError(f"{self!r} expected {expected}\nbut the next is {_told(item)}\n{self._mailbox()}")
 
     def _missed(self, wanted: str, seconds: float, note: str = "") -> AssertionError:
         mailbox = self._mailbox()
@@ -304,22 +304,6 @@ class Probe:
         if not self._received:
             return f"its mailbox is empty{ended}"
         return f"its mailbox: {_shown(list(map(_told, self._received)))}{ended}"
-
-
-class _Actor(GenServer[None]):
-    """What makes a probe a process: it is never started."""
-
-    trap_exit = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._process = self.pid.process = _ProbeProcess(self.pid, self, self._inbox())
-
-    def _activity(self) -> str:
-        return "probe"
-
-
-_Actor.__name__ = "Probe"
 
 
 class _ProbeProcess(Process):
@@ -349,6 +333,19 @@ class _ProbeProcess(Process):
         return False
 
 
+class _Actor(GenServer[None]):
+    """What makes a probe a process: it is never started."""
+
+    trap_exit = True
+    _process_class = _ProbeProcess
+
+    def _activity(self) -> str:
+        return "probe"
+
+
+_Actor.__name__ = "Probe"
+
+
 _SYSTEM = frozenset(get_args(system.SystemMessage))
 
 
@@ -361,13 +358,13 @@ class _Ended:
         self.reason = reason
 
     def __repr__(self) -> str:
-        return f"{self.kind.__name__}({shown(self.pid)}, {_said(self.reason)})"
+        return f"{self.kind.__name__}({shown(self.pid)}, {said(self.reason)})"
 
     def fits(self, message: object) -> bool:
         return (
             isinstance(message, self.kind)
             and (self.pid is ANYTHING or message.pid is self.pid or message.pid == self.pid)
-            and _fits(message.reason, self.reason)
+            and fits(message.reason, self.reason)
         )
 
 
@@ -380,7 +377,8 @@ def _content(item: object) -> tuple[str, Any]:
     return "message", item
 
 
-def _fits(content: object, wanted: object) -> bool:
+def fits(content: object, wanted: object) -> bool:
+    """Whether `content` is what is `wanted`: see above for how that is said."""
     if wanted is ANYTHING or content is wanted:
         return True
     if isinstance(wanted, _Ended):
@@ -392,7 +390,8 @@ def _fits(content: object, wanted: object) -> bool:
     return bool(content == wanted)
 
 
-def _said(wanted: object) -> str:
+def said(wanted: object) -> str:
+    """Say what is wanted, for a failure's message."""
     if isinstance(wanted, type):
         return f"of type {wanted.__name__}"
     if isinstance(wanted, FunctionType):

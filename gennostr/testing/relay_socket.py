@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
-from gennostr.client.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Close
+from gennostr.client.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Close, apply_mask
 
 __all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "Frame", "RelaySocket", "encode_frame"]
 
@@ -203,13 +203,6 @@ def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool 
         mask = b"mask"
         return head + mask + apply_mask(payload, mask)
     return head + payload
-
-
-def apply_mask(payload: bytes, mask: bytes) -> bytes:
-    """Mask or unmask a payload: the same operation (section 5.3)."""
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
 def listener(port: int | None) -> socket.socket:

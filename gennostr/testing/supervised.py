@@ -2,37 +2,24 @@
 
 import logging
 import threading
-import time
 import traceback
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from gennostr.otp.calls import Request
 from gennostr.otp.child_spec import ChildSpec
-from gennostr.otp.crash_report import CrashReport, shown
+from gennostr.otp.crash_report import CrashReport
 from gennostr.otp.crash_report import logger as crash_logger
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import UNSET
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process
 from gennostr.otp.supervisor import ChildInfo, Supervisor, SupervisorPid
+from gennostr.testing.probe import fits, said
 
 MOST_RESTARTS = 1_000_000
 """The supervisor of a test gives up for no crash: what crashes is the test's to judge."""
-
-
 STOP_TIMEOUT = 10.0
 """Seconds that all servers of a test have to stop."""
-
-
-class _Down:
-    """Hears of a death."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def down(self, process: Process, reason: object) -> None:
-        del process, reason
-        self.event.set()
 
 
 class Supervised(logging.Handler):
@@ -57,6 +44,8 @@ class Supervised(logging.Handler):
 
         """
         if isinstance(child, ChildSpec):
+            if argument is not UNSET or overrides:
+                raise TypeError("a child specification says all: it takes neither an argument nor overrides")
             return self._supervisor.start_child(child)
         self._count += 1
         fields = {"id": (child, self._count)} | overrides
@@ -72,30 +61,29 @@ class Supervised(logging.Handler):
     def expect_crash(self, reason: object = BaseException, timeout: float = 1.0) -> CrashReport:
         """Wait for the next crash, at most `timeout` seconds, and return its report: this one fails no test.
 
-        `reason` is the reason's type, or the reason itself.
+        `reason` is said as what a probe expects: by its type, by itself or by a function.
 
         Raises:
             AssertionError: none came, or it crashed for another reason.
 
         """
-        deadline = time.monotonic() + timeout
+        wanted = f"a crash whose reason is {said(reason)}"
         try:
-            report = self._reports.get(timeout=max(0.0, deadline - time.monotonic()))
+            report = self._reports.get(timeout=timeout)
         except Empty:
-            raise AssertionError(f"expected a crash by {shown(reason)} within {timeout:g} s, and none came") from None
-        fits = isinstance(report.reason, reason) if isinstance(reason, type) else report.reason == reason
-        if not fits:
+            raise AssertionError(f"expected {wanted} within {timeout:g} s, and none came") from None
+        if not fits(report.reason, reason):
             self._reports.put(report)
-            raise AssertionError(f"expected a crash by {shown(reason)}, but\n{report}")
+            raise AssertionError(f"expected {wanted}, but\n{report}")
         return report
 
     def _stop(self) -> None:
         """Stop the supervisor. By the machine's time: nobody moves a manual clock while a server is stuck."""
         process = self._supervisor.process
-        down = _Down()
-        if process.watch(down, waits=True):
+        stopped = threading.Event()
+        if process.watch(Request(None, process, None, stopped.set), waits=True):
             self._supervisor.stop(block=False)
-            if not down.event.wait(STOP_TIMEOUT):
+            if not stopped.wait(STOP_TIMEOUT):
                 children = () if process.actor is None else process.actor._children()
                 pids = [child.pid for child in children if isinstance(child, ChildInfo) and isinstance(child.pid, Pid)]
                 for pid in (self._supervisor, *pids):

@@ -739,6 +739,7 @@ def test_killed_in_a_start_link_it_takes_the_one_under_init_with_it() -> None:
         assert early is not None
         with watching(early) as reason:
             starter.exit(KILL)
+            assert not starter.is_alive()
             gate.open()
             assert reason() is KILLED
         gone(bystander)

@@ -486,20 +486,6 @@ def test_an_exit_during_init_that_is_trapped_comes_as_a_message_after_it() -> No
             assert log_of(server).next() == g.Exit(None, "signal")
 
 
-def test_a_starter_that_is_killed_takes_the_server_under_init_with_it() -> None:
-    with Gate() as gate:
-        starter = Driven.start()
-        starter.cast(lambda self, state: Driven.start_link(lambda self: gate.wait(), name="early") and None)
-        gate.reached()
-        child = g.whereis("early")
-        assert child is not None
-        with watching(child) as reason:
-            starter.exit(KILL)
-            assert not starter.is_alive()
-            gate.open()
-            assert reason() is KILLED
-
-
 def test_a_kill_at_any_moment_of_a_start_ends_it_and_leaves_nothing() -> None:
     """Who has a name can be found and killed from before init on: here, before each step of the start in turn."""
     library = str(Path(g.__file__).parent)

@@ -58,7 +58,6 @@ def test_a_timeout_may_be_asked_for_by_every_callback_and_comes_as_a_message(cal
             provoke(server, callback, lambda self: Reply(1, timeout=10))
         elif callback != "init":
             provoke(server, callback, lambda self: NoReply(timeout=10))
-        clock.settle()
         clock.advance(10)
         assert log.next() is TIMEOUT
 
@@ -67,7 +66,6 @@ def test_a_timeout_comes_once(clock: ManualClock) -> None:
     with Driven.start() as server:
         log = log_of(server)
         timing(server, 10)
-        clock.settle()
         clock.advance(10)
         assert log.next() is TIMEOUT
         clock.advance(100)
@@ -79,9 +77,7 @@ def test_a_timeout_does_not_come_before_its_time(clock: ManualClock) -> None:
     with Driven.start() as server:
         log = log_of(server)
         timing(server, 10)
-        clock.settle()
         clock.advance(9)
-        clock.settle()
         assert log.now() == []
         clock.advance(1)
         assert log.next() is TIMEOUT
@@ -98,7 +94,6 @@ def test_a_timeout_that_asks_for_a_timeout_comes_again_and_again(clock: ManualCl
         server.send("first")
         assert log.next() == "first"
         for _ in range(3):
-            clock.settle()
             clock.advance(10)
             assert log.next() is TIMEOUT
 
@@ -133,12 +128,9 @@ def test_a_message_may_ask_for_the_timeout_anew(clock: ManualClock) -> None:
     with Driven.start() as server:
         log = log_of(server)
         timing(server, 10)
-        clock.settle()
         clock.advance(6)
         timing(server, 10)
-        clock.settle()
         clock.advance(6)
-        clock.settle()
         assert log.now() == []
         clock.advance(4)
         assert log.next() is TIMEOUT
@@ -161,10 +153,8 @@ def test_get_state_and_the_like_restart_a_timeout_and_do_not_cancel_it(look: Any
         clock.settle()
         for _ in range(3):
             clock.advance(6)
-            clock.settle()
             assert log.now() == []
             look(server)
-            clock.settle()
         clock.advance(10)
         assert log.next() is TIMEOUT
         clock.advance(100)
@@ -238,7 +228,6 @@ def test_a_timeout_does_not_surface_while_suspended(clock: ManualClock) -> None:
         server.get_state()
         assert log.now() == []
         server.resume()
-        clock.settle()
         clock.advance(10)
         assert log.next() is TIMEOUT
 
@@ -253,7 +242,6 @@ def test_a_flushed_down_does_not_cancel_a_timeout(clock: ManualClock) -> None:
             return NoReply(timeout=10)
 
         watcher.cast(flush)
-        clock.settle()
         clock.advance(10)
         assert log.next() is TIMEOUT
 
@@ -272,7 +260,6 @@ def test_a_timeout_without_end_is_none_that_comes(clock: ManualClock) -> None:
     with Driven.start() as server:
         log = log_of(server)
         timing(server, float("inf"))
-        clock.settle()
         clock.advance(10**9)
         settle(server)
         assert log.now() == []
@@ -658,7 +645,6 @@ def test_a_timeout_that_ends_the_server_is_no_crash_where_it_stops(
 
     server = Idle.start(lambda self: Ok(timeout=10))
     with watching(server) as reason:
-        clock.settle()
         clock.advance(10)
         assert reason() is NORMAL
     assert crash_reports(caplog) == []

@@ -81,6 +81,8 @@ def test_a_crash_that_nobody_expected_fails_the_test_with_its_report(tmp_path: P
                 start_supervised.expect_crash(TypeError)
 
         def test_no_start(start_supervised):
+            with pytest.raises(TypeError, match="neither an argument"):
+                start_supervised(Server.child_spec(1), 2)
             with pytest.raises(StartError):
                 start_supervised(Server, name=3)
         """,
