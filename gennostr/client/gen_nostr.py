@@ -44,7 +44,7 @@ from gennostr.nostr.messages import (
 from gennostr.otp import telemetry
 from gennostr.otp.calls import wait_down
 from gennostr.otp.clock import clock
-from gennostr.otp.gen_server import GenServer
+from gennostr.otp.gen_server import GenServer, _End
 from gennostr.otp.messages import Cast
 from gennostr.otp.names import Name
 from gennostr.otp.outcomes import NoReply, Ok, S, Stop
@@ -166,7 +166,7 @@ class GenNostr(RelayFunctions, GenServer[S]):
             super()._receive_info(message)
 
     def _step(self) -> None:
-        """Handle one event: a message of a batch, or what else a connection tells."""
+        """Handle events until the mailbox has something: the messages of a batch, or what else a connection tells."""
         self._deadline = None
         self._hibernate = False
         batch = self._work[0]
@@ -175,17 +175,44 @@ class GenNostr(RelayFunctions, GenServer[S]):
             self._last = batch
             self._event(batch)
             return
-        if batch.process in self._ended:
-            self._at = len(batch.messages)  # told after the end: dropped
-        else:
-            message = batch.messages[self._at]
-            self._at += 1
+        if batch.process not in self._ended:  # what is told after the end is dropped
+            self._messages(batch)
+            if self._at < len(batch.messages):
+                return
+        self._at = 0
+        self._work.popleft()
+        batch.credit.take(batch.size)
+
+    def _messages(self, batch: Batch) -> None:
+        """Handle messages of `batch`, one after the other until something else is to be done."""
+        process, nothing_waits = self._process, self._inbox().empty
+        messages, relay, handlers = batch.messages, batch.relay, self._handlers
+        at, end = self._at, len(messages)
+        while at < end:
+            message = messages[at]
+            at += 1
+            self._at = at
             self._last = message
-            self._handle(self._handlers[type(message)], message, batch.relay, ok=True)
-        if self._at >= len(batch.messages):
-            self._at = 0
-            self._work.popleft()
-            batch.credit.take(batch.size)
+            handler = handlers[type(message)]
+            try:
+                outcome = handler(message, relay, self._state)
+            except BaseException as error:
+                raise _End(error, handler) from error
+            if outcome is not None:
+                self._follow(outcome, handler, ok=True)
+                if outcome.next is not None:
+                    return
+            if not nothing_waits() or process.interrupt is not None or process.dead:
+                return
+
+    def _tell(self, callback: Callable[..., RelayOutcome[S]], *arguments: object) -> None:
+        """Call a callback of a relay, with the state last, and do what its outcome says."""
+        try:
+            outcome = callback(*arguments, self._state)
+        except BaseException as error:
+            raise _End(error, callback) from error
+        if outcome is not None:
+            self._follow(outcome, callback, ok=True)
 
     def _event(self, event: object) -> None:
         match event:
@@ -207,7 +234,7 @@ class GenNostr(RelayFunctions, GenServer[S]):
     def _connected(self, process: Process, relay: Relay) -> None:
         self._tree.connecting = process
         try:
-            self._handle(self.handle_connect, relay, ok=True)
+            self._tell(self.handle_connect, relay)
         finally:
             self._tree.connecting = None
         process.deliver(Cast(Command.READY))
@@ -217,8 +244,8 @@ class GenNostr(RelayFunctions, GenServer[S]):
             uptime = 0.0 if relay.connected_at is None else max(0.0, clock().time() - relay.connected_at)
             telemetry.emit("connection.down", {"uptime": uptime}, {"relay": relay, "reason": reason, "error": error})
         if error is not None:
-            self._handle(self.handle_error, error, relay, ok=True)
-        self._handle(self.handle_disconnect, reason, relay, ok=True)
+            self._tell(self.handle_error, error, relay)
+        self._tell(self.handle_disconnect, reason, relay)
 
     def _removed(self, process: Process | None, relay: Relay) -> None:
         if process is not None and process in self._ended:

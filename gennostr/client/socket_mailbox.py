@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from queue import Empty
+from typing import Final
 
 _READ = select.POLLIN | select.POLLPRI
 
@@ -25,6 +26,11 @@ class SocketReady:
 
     readable: bool
     writable: bool
+
+
+READABLE: Final = SocketReady(readable=True, writable=False)
+WRITABLE: Final = SocketReady(readable=False, writable=True)
+READABLE_AND_WRITABLE: Final = SocketReady(readable=True, writable=True)
 
 
 class SocketMailbox:
@@ -41,7 +47,9 @@ class SocketMailbox:
         os.set_blocking(self._wake_write, False)
         self._poll = select.poll()
         self._poll.register(self._wake_read, select.POLLIN)
+        # The descriptor that is registered, and for what.
         self._watched: int | None = None
+        self._events = 0
 
     def put(self, item: object, /) -> None:
         """Append `item`."""
@@ -56,27 +64,23 @@ class SocketMailbox:
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
         """Return the next message or `SocketReady`; raise ``queue.Empty`` where there is none (in time)."""
-        item = self._next()
-        if item is not None:
+        if self._items and (item := self._next()) is not None:
             return item
         milliseconds = None if timeout is None else timeout * 1000
-        ready: list[tuple[int, int]] = []
+        found: SocketReady | None = None
         self._sleeping = True
         try:
-            if not self._items:
-                ready = self._poll.poll(milliseconds if block else 0)
+            ready = () if self._items else self._poll.poll(milliseconds if block else 0)
         finally:
             self._sleeping = False
-        found: SocketReady | None = None
         for descriptor, events in ready:
             if descriptor == self._wake_read:
                 os.read(self._wake_read, 4096)
+            elif events & select.POLLOUT:
+                found = WRITABLE if events == select.POLLOUT else READABLE_AND_WRITABLE
             else:
-                writable = bool(events & select.POLLOUT)
-                readable = bool(events & ~select.POLLOUT)
-                found = SocketReady(readable, writable)
-        item = self._next()
-        if item is not None:
+                found = READABLE
+        if self._items and (item := self._next()) is not None:
             return item  # the socket is still ready at the next look
         if found is not None:
             return found
@@ -105,12 +109,17 @@ class SocketMailbox:
 
     def watch(self, sock: socket.socket | None, *, read: bool = False, write: bool = False) -> None:
         """Wait for `sock` to be readable, writable or both; for neither, it is not looked at."""
-        if self._watched is not None:
+        events = (_READ if read else 0) | (select.POLLOUT if write else 0)
+        descriptor = sock.fileno() if sock is not None and events else -1
+        if descriptor == self._watched and events == self._events:
+            return  # as after nearly every read
+        if self._watched is not None and self._watched != descriptor:
             self._poll.unregister(self._watched)
             self._watched = None
-        if sock is not None and (read or write) and sock.fileno() >= 0:
-            self._poll.register(sock.fileno(), (_READ if read else 0) | (select.POLLOUT if write else 0))
-            self._watched = sock.fileno()
+        if descriptor >= 0:
+            self._poll.register(descriptor, events)  # in place of what it was registered for
+            self._watched = descriptor
+        self._events = events
 
     def close(self) -> None:
         """Close the pipe; only the reader's thread may, when it reads no more."""

@@ -118,7 +118,8 @@ _Known: TypeAlias = EventMessage | EoseMessage | OkMessage | ClosedMessage | Not
 RelayMessage: TypeAlias = _Known | UnknownMessage
 
 _LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
-_decode_known: Callable[[bytes | bytearray | memoryview], _Known] = msgspec.json.Decoder(_Known).decode
+decode_known: Callable[[bytes | bytearray | memoryview], _Known] = msgspec.json.Decoder(_Known).decode
+"""`decode` for who falls back to it: quick, and raises whatever msgspec does."""
 _decode_any = msgspec.json.Decoder(list[Any]).decode
 # ValueError: UnicodeDecodeError, and numbers of more digits than int takes.
 _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
@@ -132,7 +133,7 @@ def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
 
     """
     try:
-        return _decode_known(data)
+        return decode_known(data)
     except msgspec.ValidationError as error:
         problem = str(error)
     except _UNREADABLE as error:

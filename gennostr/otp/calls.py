@@ -59,9 +59,10 @@ class Request:
 
     def fulfil(self, value: object) -> None:
         """End it with `value`, having claimed it."""
-        self.process.unwatch(self)
         self.value = value
         self._on_done()
+        # Not before: who waits is woken first, and wakes up meanwhile. A death in between finds the claim taken.
+        self.process.unwatch(self)
 
     def down(self, process: Process, reason: object) -> None:
         """End it with the server's exit."""

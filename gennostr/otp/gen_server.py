@@ -21,6 +21,7 @@ import atexit
 import gc
 import logging
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, Generic, cast, get_args
@@ -311,45 +312,61 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         item: object
         try:
             while True:
-                if self._ahead and not self._suspended:
-                    item = self._ahead.popleft()
-                elif self._work and not self._suspended and inbox.empty():
-                    item = WAKE
-                elif self._deadline is None or self._suspended:
-                    if self._hibernate and inbox.empty():
-                        gc.collect()
-                    item = get()
+                if self._ahead or self._work or self._deadline is not None or self._hibernate:
+                    item = self._await(inbox)
                 else:
-                    try:
-                        item = clock().take(inbox, self._deadline)
-                    except Empty:
-                        self._deadline = None
-                        item = TIMEOUT
+                    item = get()
                 # Looked at after the wait: a signal that came meanwhile overtakes what was queued before it.
                 if process.interrupt is not None or process.dead:
                     self._leave_early()
                     return
+                waiting = len(self._work)
                 if item is not WAKE:
                     self._receive(item)
-                if self._work and not self._suspended and not self._ahead:
+                # What has only joined the work lets the mailbox's next go first: a call waits for one step, not for
+                # one step for each of those that came before it.
+                if (
+                    self._work
+                    and not self._suspended
+                    and not self._ahead
+                    and (len(self._work) <= waiting or inbox.empty())
+                ):
                     self._step()
         except _End as unwound:
             end = unwound.with_traceback(None)
         # Outside of the except clause, so that what terminate raises is not shown as a consequence of this.
         self._finish(end)
 
+    def _await(self, inbox: mailbox.Mailbox) -> object:
+        """Return the next item where more than the mailbox decides what it is; WAKE where work goes on."""
+        if not self._suspended:
+            if self._ahead:
+                return self._ahead.popleft()
+            if self._work and inbox.empty():
+                return WAKE
+            if self._deadline is not None:
+                try:
+                    return clock().take(inbox, self._deadline)
+                except Empty:
+                    self._deadline = None
+                    return TIMEOUT
+        if self._hibernate and inbox.empty():
+            gc.collect()
+        return inbox.get()
+
     def _step(self) -> None:
         """Do one step of `_work`; a hook for servers that fill it."""
 
-    def _receive(self, item: object) -> None:
+    def _receive(self, item: Any) -> None:
         """Handle one item of the mailbox."""
         kind = type(item)
-        if kind in _SYSTEM_ENVELOPES and self._receive_system(item):
+        # Told apart by types alone, once: this is on the way of every message.
+        if (type(item.message) in _SYSTEM if kind is Request else kind in _ENDS) and self._receive_system(item):
             return
         if self._suspended:
             self._postponed.append(item)
             return
-        if kind is Down and cast("Down", item).ref.flushed:
+        if kind is Down and item.ref.flushed:
             return
         self._deadline = None
         self._hibernate = False
@@ -358,13 +375,13 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         if telemetry.handlers:
             self._look_at_mailbox()
         if kind is Cast:
-            self._handle(self.handle_cast, cast("Cast", item).message)
+            self._handle(self.handle_cast, item.message)
         elif kind is Request:
-            self._receive_call(cast("Request", item))
+            self._receive_call(item)
         elif kind is Continue:
-            self._handle(self.handle_continue, cast("Continue", item).argument)
+            self._handle(self.handle_continue, item.argument)
         elif kind in _PROXY:
-            self._run(self._proxy, item)
+            self._handle(self._proxy_told, item)
         else:
             self._receive_info(item)
 
@@ -383,15 +400,18 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             except BaseException as error:
                 raise _End(error, self._proxy) from error
             return
-        outcome = self._run(self.handle_call, message, request, self._state)
+        try:
+            outcome: Any = self.handle_call(message, request, self._state)
+        except BaseException as error:
+            raise _End(error, self.handle_call) from error
         kind = type(outcome)
         if kind is Reply:
             if outcome.state is not UNSET:
                 self._state = outcome.state
             if not self._process.dead:
                 request.reply(outcome.value)
-            if not outcome.plain:
-                self._next(outcome)
+            if outcome.next is not None:
+                self._next(*outcome.next)
         elif kind is NoReply:
             self._follow(outcome, self.handle_call)
         elif kind is Stop:
@@ -403,7 +423,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             raise _End(BadReturnValue(outcome), self.handle_call)
 
     def _receive_system(self, item: object) -> bool:
-        """Handle what is handled even while suspended; False if `item` is not such a thing."""
+        """Handle what is handled even while suspended; False if `item` is an Exit that is a message like others."""
         if isinstance(item, StopRequest):
             raise _End(item.reason, "stop")
         if isinstance(item, Exit):
@@ -412,10 +432,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
                 return False
             raise _End(item.reason, "stop")
         assert isinstance(item, Request)  # noqa: S101
-        message = item.message
-        if type(message) not in _SYSTEM:
-            return False
-        match message:
+        match item.message:
             case system.GetState():
                 item.reply(self._state)
             case system.ReplaceState(function):
@@ -498,6 +515,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             self._high_water = 2 * length
             telemetry.emit("mailbox.high_water", {"length": length}, {"pid": self.pid})
 
+    def _proxy_told(self, message: object, state: object) -> None:
+        del state
+        self._proxy(message)
+
     def _proxy(self, message: Any) -> Any:
         """Do what a pykka proxy asks."""
         *path, last = message.attr_path
@@ -512,26 +533,25 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             case _:
                 return getattr(target, last)
 
-    def _run(self, callback: Any, *arguments: object) -> Any:
-        """Call a callback; what it raises ends the server."""
+    def _handle(self, callback: Callable[[Any, S], object], message: object) -> None:
+        """Call a callback and do what its outcome says; what it raises ends the server."""
         try:
-            return callback(*arguments)
+            outcome = callback(message, self._state)
         except BaseException as error:
             raise _End(error, callback) from error
-
-    def _handle(self, callback: Any, *arguments: object, ok: bool = False) -> None:
-        """Call a callback, with the state last, and do what its outcome says; `Ok` is one where `ok` is true."""
-        outcome = self._run(callback, *arguments, self._state)
-        if outcome is not None:
-            self._follow(outcome, callback, ok=ok)
+        if type(outcome) is NoReply and outcome.next is None:  # as _follow does
+            if outcome.state is not UNSET:
+                self._state = outcome.state
+        elif outcome is not None:
+            self._follow(outcome, callback)
 
     def _follow(self, outcome: Any, callback: Any, *, ok: bool = False) -> None:
         kind = type(outcome)
         if kind is NoReply or (ok and kind is Ok):
             if outcome.state is not UNSET:
                 self._state = outcome.state
-            if not outcome.plain:
-                self._next(outcome)
+            if outcome.next is not None:
+                self._next(*outcome.next)
         elif kind is Stop:
             if outcome.state is not UNSET:
                 self._state = outcome.state
@@ -539,15 +559,15 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         else:
             raise _End(BadReturnValue(outcome), callback)
 
-    def _next(self, outcome: Any) -> None:
+    def _next(self, timeout: float | None, hibernate: bool, continue_: object) -> None:  # noqa: FBT001
         """Arrange what comes after this callback."""
-        if outcome.continue_ is not UNSET:
-            self._ahead.appendleft(Continue(outcome.continue_))
-        elif outcome.timeout is not None:
-            self._timeout = outcome.timeout
-            self._deadline = clock().monotonic() + outcome.timeout
+        if continue_ is not UNSET:
+            self._ahead.appendleft(Continue(continue_))
+        elif timeout is not None:
+            self._timeout = timeout
+            self._deadline = clock().monotonic() + timeout
         else:
-            self._hibernate = outcome.hibernate
+            self._hibernate = hibernate
 
     # The end.
 
@@ -615,4 +635,4 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             logger.exception("%r crashed, and so did the report of it", self.pid)
 
 
-_SYSTEM_ENVELOPES = frozenset({Request, StopRequest, Exit})
+_ENDS = frozenset({StopRequest, Exit})

@@ -67,7 +67,7 @@ def check_seconds(name: str, value: object) -> float:
 class _Next(Generic[S]):
     """State, and what comes next."""
 
-    __slots__ = ("continue_", "hibernate", "plain", "state", "timeout")
+    __slots__ = ("next", "state")
 
     def __init__(
         self,
@@ -78,16 +78,29 @@ class _Next(Generic[S]):
         continue_: object = UNSET,
     ) -> None:
         self.state = state
-        self.timeout = timeout
-        self.hibernate = hibernate
-        self.continue_ = continue_
-        # One look tells the receive loop that there is nothing but the state to take over.
-        self.plain = timeout is None and not hibernate and continue_ is UNSET
-        if not self.plain:
+        # (timeout, hibernate, continue_), or None, which is quick to make, and to see in the receive loop.
+        self.next: tuple[float | None, bool, object] | None = None
+        if timeout is not None or hibernate or continue_ is not UNSET:
             if timeout is not None:
                 check_seconds("timeout", timeout)
             if (timeout is not None) + bool(hibernate) + (continue_ is not UNSET) > 1:
                 raise ValueError("give one of timeout, hibernate and continue_")
+            self.next = (timeout, hibernate, continue_)
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds, or None."""
+        return None if self.next is None else self.next[0]
+
+    @property
+    def hibernate(self) -> bool:
+        """Whether garbage is collected before the wait."""
+        return self.next is not None and self.next[1]
+
+    @property
+    def continue_(self) -> object:
+        """The argument for handle_continue, or UNSET."""
+        return UNSET if self.next is None else self.next[2]
 
     def __repr__(self) -> str:
         fields = [f"state={self.state!r}"]
@@ -136,8 +149,8 @@ class Reply(_Next[S]):
         hibernate: bool = False,
         continue_: object = UNSET,
     ) -> None:
-        super().__init__(state, timeout=timeout, hibernate=hibernate, continue_=continue_)
         self.value = value
+        _Next.__init__(self, state, timeout=timeout, hibernate=hibernate, continue_=continue_)
 
     def __repr__(self) -> str:
         return f"Reply({self.value!r}, {super().__repr__()[6:]}"

@@ -52,11 +52,19 @@ class Pid(pykka.ActorRef[Any]):
 
     def cast(self, request: object) -> None:
         """See `cast`."""
-        self.process.put_from(current(), Cast(request))
+        process, sender = self.process, current()
+        if sender is None:  # as put_from does, without the way there: half of what a cast costs
+            process.mailbox.put(Cast(request))
+        else:
+            process.put_from(sender, Cast(request))
 
     def send(self, message: object) -> None:
         """See `send`."""
-        self.process.put_from(current(), message)
+        process, sender = self.process, current()
+        if sender is None:
+            process.mailbox.put(message)
+        else:
+            process.put_from(sender, message)
 
     tell = send
 
