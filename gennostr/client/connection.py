@@ -44,6 +44,7 @@ from gennostr.client.frames import (
 from gennostr.client.options import Relay
 from gennostr.client.outbox import FLUSH, Flush, Outbox
 from gennostr.client.socket_mailbox import SocketMailbox, SocketReady
+from gennostr.client.verification import verify_events
 from gennostr.exceptions import (
     ConnectionLost,
     ConnectTimeout,
@@ -51,8 +52,7 @@ from gennostr.exceptions import (
     PingTimeout,
     ProtocolError,
 )
-from gennostr.nostr.event import verify
-from gennostr.nostr.messages import EventMessage, RelayMessage, decode, decode_known
+from gennostr.nostr.messages import RelayMessage, decode, decode_known
 from gennostr.nostr.relay_url import redact
 from gennostr.otp import telemetry
 from gennostr.otp.clock import ScheduledCall, clock
@@ -66,7 +66,7 @@ from gennostr.otp.timers import send_after
 
 STABLE_AFTER: Final = 30.0
 """Seconds after which a connection counts as stable, and the reconnect counter starts over."""
-READ_SIZE: Final = 128 * 1024
+READ_SIZE: Final = 64 * 1024
 WRITE_SIZE: Final = 64 * 1024
 STOP_TIMEOUT: Final = 1.0
 """Seconds that a stop waits for the relay to answer the close frame; ``close_timeout`` may be shorter."""
@@ -292,7 +292,7 @@ class Connection(GenServer[Any]):
             return None if end is None else Stop(NORMAL)
         if messages:
             if self._options.verify:
-                self._verify(messages)
+                verify_events(messages)
             size = len(data)
             self._credit.give(size)
             self._client.deliver(Batch(self._process, self._relay, messages, size, self._credit))
@@ -324,15 +324,6 @@ class Connection(GenServer[Any]):
                 assert isinstance(item, Close | ProtocolError)  # noqa: S101
                 end = item
         return messages, end
-
-    def _verify(self, messages: list[RelayMessage | MessageError]) -> None:
-        """Put an error where an event is not what it claims to be."""
-        for place, message in enumerate(messages):
-            if type(message) is EventMessage:
-                try:
-                    verify(message.event)
-                except MessageError as error:
-                    messages[place] = error
 
     def _ended(self, end: Close | ProtocolError) -> Outcome[Any]:
         """Answer the relay's close frame, or its violation."""

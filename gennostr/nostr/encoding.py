@@ -32,7 +32,7 @@ def encode(message: str | Sequence[object]) -> bytes:
 
     """
     if isinstance(message, str):
-        if not message.strip():
+        if not message or message.isspace():
             raise MessageError(f"a message must not be empty: {_shown(message)}")
         try:
             return message.encode()

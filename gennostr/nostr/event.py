@@ -9,6 +9,7 @@ Reading an event checks its types only. What it claims, its hex, its id and its 
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -146,17 +147,33 @@ def verify(event: Event) -> None:
     computed = event.compute_id()
     if computed != event.id:
         raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
-    if not _is_signed(event.pubkey, computed, event.sig):
-        raise MessageError(f"event {event.id!r}: the signature is not that of {event.pubkey!r}")
+    _check_signature(event.pubkey, computed, event.sig)
+
+
+@lru_cache(maxsize=8192)
+def _check_signature(pubkey: str, message: str, signature: str) -> None:
+    """Raise MessageError where `_is_signed` is false.
+
+    Only successes are kept, as what an exception ends is not cached. The same event comes from many relays; that it is
+    the same is known from its id, which `message` is: computed, not claimed.
+    """
+    if not _is_signed(pubkey, message, signature):
+        raise MessageError(f"event {message!r}: the signature is not that of {pubkey!r}")
 
 
 def _is_signed(pubkey: str, message: str, signature: str) -> bool:
     """Whether `signature` is `pubkey`'s over `message` (BIP-340), all of them hex of the right length."""
+    key = _public_key(pubkey)
+    return key is not None and bool(key.verify(bytes.fromhex(signature), bytes.fromhex(message)))
+
+
+@lru_cache(maxsize=2048)
+def _public_key(pubkey: str) -> Any:
+    """Return coincurve's form of a key, or None where it is nobody's: no point of the curve."""
     try:
-        key = _coincurve().PublicKeyXOnly(bytes.fromhex(pubkey))
+        return _coincurve().PublicKeyXOnly(bytes.fromhex(pubkey))
     except ValueError:
-        return False  # no point of the curve: nobody's key
-    return bool(key.verify(bytes.fromhex(signature), bytes.fromhex(message)))
+        return None
 
 
 def _private_key(secret_key: str | bytes) -> Any:

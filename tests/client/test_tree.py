@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gennostr import KILL, KILLED, SHUTDOWN, Close, Exit, GenNostr, Ok, Pid, StartError, Stop, tree
+from gennostr import KILL, KILLED, SHUTDOWN, Close, Exit, GenNostr, Ok, Pid, Reply, StartError, Stop, tree
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.testing.fake_relay import FakeRelay
+from gennostr.testing.relay_socket import PING, PONG, TEXT, encode_frame
 from tests.client.recorder import FAST, Recorder, Recording
 
 
@@ -210,6 +211,49 @@ def test_a_client_whose_init_fails_leaves_nothing() -> None:
 
     with FakeRelay() as relay, pytest.raises(StartError, match="no"):
         Failing.start(relay.url)
+
+
+def test_a_call_waits_for_one_callback_though_batches_of_many_relays_came_before_it() -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    class Slow(Recorder):
+        handled = 0
+
+        def handle_notice(self, message: Any, relay: Any, state: Any) -> Any:
+            self.handled += 1
+            begun.set()
+            gate.wait(5)
+
+        def handle_call(self, request: Any, from_: Any, state: Any) -> Any:
+            return Reply(self.handled)
+
+    with FakeRelay() as relay, Recording(Slow, urls=[f"{relay.url}/{number}" for number in range(8)]) as client:
+        peers = [relay.accept() for _ in range(8)]
+        client.expect(*["connect"] * 8)
+        for peer in peers:
+            peer.raw(encode_frame(TEXT, b'["NOTICE","x"]') * 3 + encode_frame(PING, b""))
+            assert peer.receive_frame().opcode == PONG  # the notices are in the client's mailbox
+        assert begun.wait(5)
+        answer = client.feed.send_request("how many?")
+        gate.set()
+        assert answer.wait() <= 2  # of 24: the one that was under way, and one more at most
+
+
+def test_a_suspended_connection_reads_on_when_it_is_resumed_and_does_not_spin_meanwhile() -> None:
+    with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        connection = actors(client.feed)["Connection"]
+        connection.suspend()
+        peer.send(["NOTICE", "x"])
+        assert connection.statistics().messages <= 1  # the news of the socket, once
+        before = time.thread_time(), time.process_time()
+        client.expect_nothing()
+        spent = (time.process_time() - before[1]) - (time.thread_time() - before[0])
+        assert spent < 0.1  # of 0.2 s
+        assert connection.statistics().messages <= 1
+        connection.resume()
+        assert client.expect("notice").value.message == "x"
 
 
 def test_a_call_is_answered_between_two_events_of_a_flood() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gennostr.exceptions import MessageError
 from gennostr.nostr import Event, EventMessage, decode, event_id, public_key, serialize, sign, verify
-from gennostr.nostr.event import _is_signed
+from gennostr.nostr.event import _check_signature, _is_signed, _public_key
 
 SECRET = "b7e151628aed2a6abf7158809cf4f3c762e7160f38b4da56a784d9045190cfef"
 AUTHOR = "dff1d77f2a671c5f36183726db2341be58feae1da2deced843240f7b502ba659"
@@ -278,6 +278,21 @@ def test_a_changed_event_with_its_new_id_is_refused_for_its_old_signature() -> N
         verify(msgspec.structs.replace(changed, id=changed.compute_id()))
 
 
+def test_a_success_is_remembered_for_that_event_and_signature_alone() -> None:
+    signed, another = (sign(SECRET, created_at=1, kind=1, content=content) for content in ("remembered", "another"))
+    for _ in range(2):
+        verify(signed)
+        for other in (
+            msgspec.structs.replace(signed, content="forged"),
+            msgspec.structs.replace(signed, sig=REAL.sig),
+            msgspec.structs.replace(signed, pubkey=REAL.pubkey),
+            msgspec.structs.replace(another, sig=signed.sig),
+        ):
+            for _ in range(2):
+                with pytest.raises(MessageError):
+                    verify(other)
+
+
 def test_a_secret_key_as_bytes_and_as_hex_of_either_case_signs_as_the_same_author() -> None:
     for secret in (SECRET, SECRET.upper(), bytes.fromhex(SECRET)):
         signed = sign(secret, created_at=1, kind=1, content="")
@@ -419,6 +434,8 @@ def test_nostr_sdk_has_the_same_public_key_for_a_secret_key() -> None:
 
 def test_without_coincurve_ids_are_computed_and_signing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coincurve", None)
+    _check_signature.cache_clear()
+    _public_key.cache_clear()
     assert REAL.compute_id() == REAL.id
     for needs_it in (lambda: verify(REAL), lambda: public_key(SECRET)):
         with pytest.raises(ImportError, match=r"pip install 'gennostr\[crypto\]'"):

@@ -1,0 +1,73 @@
+"""The events that the benchmarks send: signed, of the sizes that relays send, the same in every run.
+
+Of ten events four are notes of a line or two, three are reactions (two tags, one character), two are replies with a
+handful of tags, and one is long: messages of 864 bytes on average. They are by 400 authors.
+"""
+
+import random
+from functools import cache
+
+import msgspec
+
+from gennostr.nostr import Event, sign
+
+COUNT = 20_000
+SUBSCRIPTION = "benchmark"
+_AUTHORS = 400
+_WORDS = [
+    *("zap", "relay", "note", "the", "of", "a", "nostr", "\u26a1", "client", "to", "and", "key", "signed"),
+    *('"quoted"', "https://example.com/image.png", "so", "it\n"),
+]
+
+
+def _text(source: random.Random, length: int) -> str:
+    words: list[str] = []
+    size = 0
+    while size < length:
+        words.append(source.choice(_WORDS))
+        size += len(words[-1]) + 1
+    return " ".join(words)
+
+
+def _hex(source: random.Random) -> str:
+    return source.randbytes(32).hex()
+
+
+@cache
+def signed(count: int = COUNT) -> list[Event]:
+    """Return `count` events."""
+    source = random.Random(1)
+    keys = [source.randbytes(32) for _ in range(_AUTHORS)]
+    events = []
+    for number in range(count):
+        what = source.random()
+        kind, tags = 1, []
+        if what < 0.4:
+            content = _text(source, source.randint(40, 280))
+        elif what < 0.7:
+            kind, content = 7, "+"
+            tags = [["e", _hex(source), "wss://relay.example.com"], ["p", _hex(source)]]
+        elif what < 0.9:
+            content = _text(source, source.randint(40, 500))
+            tags = [["e", _hex(source), "", "root"], *(["p", _hex(source)] for _ in range(source.randint(2, 12)))]
+        else:
+            kind, content = 30023, _text(source, source.randint(800, 2705))
+            tags = [["d", _hex(source)], ["title", _text(source, 40)], *(["t", "nostr"] for _ in range(5))]
+        key, created_at = source.choice(keys), 1_790_000_000 + number
+        events.append(sign(key, created_at=created_at, kind=kind, content=content, tags=tags))
+    return events
+
+
+def text(event: Event, subscription: str = SUBSCRIPTION) -> bytes:
+    """Return the message that tells `event` to `subscription`."""
+    return msgspec.json.encode(["EVENT", subscription, event])
+
+
+def frame(payload: bytes) -> bytes:
+    """Return a final text frame, as a relay sends it."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload

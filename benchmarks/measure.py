@@ -1,0 +1,79 @@
+"""How the benchmarks measure: contenders take turns, round by round, in one run; medians, and ratios of medians."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROUNDS = 5
+
+
+def machine(*packages: str) -> str:
+    """Return the machine and the versions, in a line."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} not installed")
+    versions = ", ".join([f"Python {platform.python_version()}", *found])
+    return f"{platform.platform()}, {os.cpu_count()} cores; {versions}"
+
+
+def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Run every contender once a round; return the median of each."""
+    seen: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        # Each round begins with another one, so that no contender always follows the same.
+        names = [*contenders][number % len(contenders) :] + [*contenders][: number % len(contenders)]
+        for name in names:
+            seen[name].append(contenders[name]())
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+def in_process(module: str, *arguments: str) -> dict[str, float]:
+    """Run ``python -m module arguments`` in a process of its own; return the figures that it prints, as JSON."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, check=True)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+
+
+def table(title: str, ours: str, figures: Mapping[str, float], unit: str) -> None:
+    """Print the figures, and how many times another's `ours` is."""
+    print(f"\n{title}")
+    width = max(map(len, figures)) + 2
+    for name, value in figures.items():
+        ratio = "" if name == ours else f"{figures[ours] / value:10.2f}"
+        print(f"  {name:{width}}{_shown(value):>12} {unit}{ratio}")
+
+
+def rows(figures: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a line for each thing that was measured: what each contender did, ours first, and ours / theirs."""
+    columns = [*dict.fromkeys(name for line in figures.values() for name in line)]
+    width = max(map(len, figures)) + 2
+    print(f"\n{'':{width}}{''.join(f'{name:>18}' for name in columns)}{'ratio':>8}")
+    for what, line in figures.items():
+        shown = "".join(f"{_shown(value):>18}" for value in line.values())
+        ours, *theirs = line.values()
+        ratio = f"{ours / theirs[0]:8.2f}" if theirs else ""
+        print(f"{what:{width}}{shown}{ratio}")
+
+
+def resident() -> int:
+    """Return how many bytes of memory this process holds now (Linux)."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def heading(what: str, packages: Sequence[str], rounds: int = ROUNDS) -> None:
+    """Print what is measured, and where."""
+    print(what)
+    print(f"{machine(*packages)}; medians of {rounds}, the last column is ours / theirs")

@@ -1,0 +1,166 @@
+"""The relays that the benchmarks talk to: one process, which does nothing but send bytes that it has prepared.
+
+What a connection gets depends on its url's path:
+
+``/flood/N``      on a REQ: EOSE, then all events at once
+``/slice/N/M``    on a REQ: EOSE, then the Nth of M parts of the events
+``/live/RATE``    on a REQ: EOSE, then one event at a time, RATE a second; its content is the time of sending,
+                  in nanoseconds on the machine's monotonic clock
+``/accept``       an OK for each EVENT
+
+So what is measured is the client: draining such a relay takes 0.3 microseconds an event, and an OK of it takes 6.
+"""
+
+import base64
+import hashlib
+import multiprocessing
+import re
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from benchmarks import events
+from gennostr.client.frames import apply_mask
+
+_CLOSE = 8
+_ID = re.compile(rb'"id": ?"([0-9a-f]{64})"')
+_EOSE = events.frame(b'["EOSE","%s"]' % events.SUBSCRIPTION.encode())
+
+
+class _Streams:
+    """Prepared once, before the first client comes."""
+
+    def __init__(self) -> None:
+        self.frames = [events.frame(events.text(event)) for event in events.signed()]
+
+    def part(self, number: int, parts: int) -> bytes:
+        size = len(self.frames) // parts
+        return _EOSE + b"".join(self.frames[number * size : (number + 1) * size])
+
+
+def _upgrade(head: bytes) -> bytes | None:
+    key = re.search(rb"(?i)sec-websocket-key:[ \t]*(\S+)", head)
+    if key is None:
+        return None
+    accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    )
+
+
+def _frames(data: bytearray) -> Iterator[tuple[int, bytes]]:
+    """Cut the masked frames out of `data`; yield opcodes and payloads."""
+    while len(data) >= 6:
+        length, at = data[1] & 0x7F, 2
+        if length == 126:
+            length, at = int.from_bytes(data[2:4], "big"), 4
+        elif length == 127:
+            length, at = int.from_bytes(data[2:10], "big"), 10
+        if len(data) < at + 4 + length:
+            return
+        opcode, key, payload = data[0] & 15, bytes(data[at : at + 4]), bytes(data[at + 4 : at + 4 + length])
+        del data[: at + 4 + length]
+        yield opcode, apply_mask(payload, key)
+
+
+def _live(sock: socket.socket, rate: float, stop: threading.Event) -> None:
+    event = events.signed(10)[0]
+    start, _, end = events.text(event).partition(event.content.encode())
+    begin, number = time.monotonic(), 0
+    with suppress(OSError):  # the client is gone
+        while not stop.is_set():
+            number += 1
+            wait = begin + number / rate - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            sock.sendall(events.frame(b"%s%d%s" % (start, time.monotonic_ns(), end)))
+
+
+def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    data = bytearray()
+    stop = threading.Event()
+    try:
+        while b"\r\n\r\n" not in data:
+            chunk = sock.recv(4096)
+            if not chunk:
+                return
+            data += chunk
+        head, _, rest = bytes(data).partition(b"\r\n\r\n")
+        answer = _upgrade(head)
+        if answer is None:  # a client that asks for the relay's information first
+            sock.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\n"
+                b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+            )
+            return
+        sock.sendall(answer)
+        path = head.split(b" ", 2)[1].decode()
+        data = bytearray(rest)
+        while True:
+            oks = []
+            for opcode, message in _frames(data):
+                if opcode == _CLOSE:
+                    sock.sendall(b"\x88\x00")  # a client may wait for it
+                    return
+                if message.startswith(b'["REQ"'):
+                    kind, *arguments = path.strip("/").split("/")
+                    if kind == "live":
+                        sock.sendall(_EOSE)
+                        threading.Thread(target=_live, args=(sock, float(arguments[0]), stop), daemon=True).start()
+                    elif kind in ("flood", "slice"):
+                        sock.sendall(streams[path.strip("/")])
+                elif message.startswith(b'["EVENT"') and (id_ := _ID.search(message)):
+                    oks.append(events.frame(b'["OK","%s",true,""]' % id_[1]))
+            if oks:
+                sock.sendall(b"".join(oks))
+            chunk = sock.recv(262144)
+            if not chunk:
+                return
+            data += chunk
+    except OSError:
+        pass  # the client is gone
+    finally:
+        stop.set()
+        sock.close()
+
+
+def _run(pipe: Connection, parts: int, *, streams_wanted: bool) -> None:
+    streams: dict[str, bytes] = {}
+    if streams_wanted:
+        prepared = _Streams()
+        whole = prepared.part(0, 1)
+        for number in range(parts):
+            streams[f"flood/{number}"] = whole
+            streams[f"slice/{number}/{parts}"] = prepared.part(number, parts)
+        streams["flood/0"] = streams["slice/0/1"] = whole
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    pipe.send(listener.getsockname()[1])
+    watched: list[Any] = [listener, pipe]
+    while True:
+        ready, _, _ = select.select(watched, [], [])
+        if pipe in ready:
+            return
+        sock, _ = listener.accept()
+        threading.Thread(target=_serve, args=(sock, streams), daemon=True).start()
+
+
+@contextmanager
+def relay_process(parts: int = 8, *, streams: bool = True) -> Iterator[str]:
+    """Run the relays' process; what comes is the url to put a path behind."""
+    context: Any = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run, args=(theirs, parts), kwargs={"streams_wanted": streams}, daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield f"ws://127.0.0.1:{ours.recv()}"
+    finally:
+        ours.close()
+        process.join()
