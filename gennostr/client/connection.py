@@ -3,8 +3,8 @@
     dialling ──▶ open ──▶ closing ──▶ gone
         └──────────┴─── told Ended ───▶┘
 
-Its thread alone reads, writes, pings and closes; while it dials, a `Dialler` does what blocks. It waits for its
-mailbox and its socket at once (`SocketMailbox`). A read is cut into frames, decoded, and told to the client as one
+Its thread alone dials, reads, writes, pings and closes, and never blocks in it: it waits for its mailbox and its
+socket at once (`SocketMailbox`). A read is cut into frames, decoded, and told to the client as one
 batch; when the client has too much of that unhandled, the socket is not read until it has caught up, and TCP
 slows the relay down.
 
@@ -20,7 +20,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
 
-from gennostr.client.dialler import Dial, Dialler, shut_down
+from gennostr.client.dial import Dial, Resolved, Want
 from gennostr.client.events import (
     Batch,
     Connected,
@@ -66,6 +66,8 @@ from gennostr.otp.timers import send_after
 
 STABLE_AFTER: Final = 30.0
 """Seconds after which a connection counts as stable, and the reconnect counter starts over."""
+CLOSE_ENOUGH: Final = 0.001
+"""Seconds that a timer may come early, by rounding. Set anew for so little, it could be due at once, for ever."""
 READ_SIZE: Final = 64 * 1024
 WRITE_SIZE: Final = 64 * 1024
 STOP_TIMEOUT: Final = 1.0
@@ -102,7 +104,6 @@ class Connection(GenServer[Any]):
             super()._actor_loop()
         finally:
             self._close_socket()
-            self._dial_cancel()
             self._inbox().close()
 
     def _inbox(self) -> SocketMailbox:
@@ -138,15 +139,14 @@ class Connection(GenServer[Any]):
         return Ok(None, continue_="dial")
 
     def handle_continue(self, argument: str, state: Any) -> Outcome[Any]:
-        """Start the dialler."""
+        """Begin to dial."""
         del argument, state
         self._dial = Dial(self._relay, self._process)
         self._schedule(Tick.CONNECT, self._options.connect_timeout)
         if telemetry.handlers:
             counter = {"reconnect_counter": self._relay.reconnect_counter}
             telemetry.emit("connection.attempt", counter, {"relay": self._relay})
-        self._dialler = Dialler.start_link(self._dial)
-        return None
+        return self._go_on(self._dial)
 
     def _activity(self) -> str:
         return self._phase
@@ -155,17 +155,11 @@ class Connection(GenServer[Any]):
         return super()._at_rest() and not self._inbox().ready()
 
     def on_cancel(self) -> None:
-        """Wake the thread: whatever it is blocked in ends with the socket."""
+        """Wake the thread: what it may be waiting for, in `terminate`, ends with the socket."""
         sock = self._sock
         if sock is not None:
-            shut_down(sock)
-        self._dial_cancel()
+            _shut_down(sock)
         self._cancel_timers()
-
-    def _dial_cancel(self) -> None:
-        dial = self._dial
-        if dial is not None:
-            dial.cancel()
 
     # Messages.
 
@@ -203,8 +197,8 @@ class Connection(GenServer[Any]):
                     self._credit.paused = False
                     self._watch()
                 return None
-            case Dial():
-                return self._dialled(message)
+            case Resolved():
+                return self._resolved(message)
             case Tick():
                 self._timers.pop(message, None)
                 return self._tick(message)
@@ -215,20 +209,32 @@ class Connection(GenServer[Any]):
     def _exit(self, pid: object, reason: object) -> Outcome[Any]:
         if pid is self._registry:  # the name is gone: another attempt could run beside this one
             return self._fail(ConnectionLost(f"the connection registry ended: {reason!r}"))
-        if reason is NORMAL or pid is not self._dialler:
+        if reason is NORMAL or self._dial is None or pid is not self._dial.resolver:
             return None
-        return self._fail(ConnectionLost(f"the dialler ended: {reason!r}"))
+        return self._fail(ConnectionLost(f"the resolver ended: {reason!r}"))
 
     # Opening.
 
-    def _dialled(self, dial: Dial) -> Outcome[Any]:
-        if dial is not self._dial:
+    def _resolved(self, resolved: Resolved) -> Outcome[Any]:
+        dial = self._dial
+        if dial is None or resolved.dial is not dial:
+            return None
+        dial.resolved(resolved.answer)
+        return self._go_on(dial)
+
+    def _go_on(self, dial: Dial) -> Outcome[Any]:
+        """Take the next step of the dial."""
+        try:
+            wanted = dial.step()
+        except Exception as error:  # whatever it is (an option that the system refuses, say), the attempt has failed
+            return self._fail(error)
+        if wanted is not None:
+            self._inbox().watch(dial.sock, read=wanted is Want.READABLE, write=wanted is Want.WRITABLE)
             return None
         self._cancel(Tick.CONNECT)
-        sock = dial.take()
+        sock, dial.sock = dial.sock, None
+        assert sock is not None  # noqa: S101
         self._dial = None
-        if sock is None:
-            return self._fail(dial.error or ConnectionLost("the dial was cancelled"))
         self._sock = sock
         self._phase = "open"
         now = clock().monotonic()
@@ -251,6 +257,8 @@ class Connection(GenServer[Any]):
 
     def _socket_ready(self, ready: SocketReady, state: Any = None) -> Outcome[Any]:
         del state
+        if self._dial is not None:
+            return self._go_on(self._dial)
         if self._sock is None:
             return None
         if ready.writable:
@@ -400,8 +408,6 @@ class Connection(GenServer[Any]):
             if self._write() is None and is_clean(reason):
                 self._await_end()
         self._close_socket()
-        if self._dial is not None:
-            self._dialler.process.kill()
 
     def _await_end(self) -> None:
         """Read until the relay's close frame or end, for a short time: a reset would destroy our close frame."""
@@ -420,10 +426,13 @@ class Connection(GenServer[Any]):
             inbox.close()
 
     def _close_socket(self) -> None:
+        self._inbox().watch(None)
         sock, self._sock = self._sock, None
         if sock is not None:
-            self._inbox().watch(None)
             sock.close()
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.close()
 
     # Time.
 
@@ -463,9 +472,9 @@ class Connection(GenServer[Any]):
         silence = clock().monotonic() - self._last_read
         if self._pinged and not self._credit.paused:
             return self._fail(PingTimeout(f"nothing received for {silence:.1f} s, and no answer to a ping"))
-        if silence < options.ping_interval or self._credit.paused:
-            # A socket that is not read because the client lags says nothing about the relay.
-            wait = options.ping_interval if self._credit.paused else options.ping_interval - silence
+        # A socket that is not read because the client lags says nothing about the relay.
+        wait = options.ping_interval if self._credit.paused else options.ping_interval - silence
+        if wait > CLOSE_ENOUGH:
             self._schedule(Tick.KEEPALIVE, wait)
             return None
         self._pinged = True
@@ -482,3 +491,12 @@ def _rest(sock: ssl.SSLSocket, data: bytes) -> bytes:
         parts.append(data)
         size += len(data)
     return b"".join(parts)
+
+
+def _shut_down(sock: socket.socket) -> None:
+    """Wake whoever is blocked on `sock`; it stays open."""
+    try:
+        # Not SSLSocket's own shutdown: that drops its TLS object first, and a send would go out in the clear.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass  # not connected any more

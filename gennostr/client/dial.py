@@ -1,0 +1,393 @@
+"""The dial: how a connection comes to an open WebSocket, step by step, and without ever blocking.
+
+`Dial.run` reads like the blocking thing: addresses, TCP, the tunnel through a proxy, TLS, the upgrade. But it is a
+generator: where it would wait it yields what for, and the connection, which meanwhile answers its mailbox, goes on with
+it when that is there. There is no other thread in it to be woken or waited for: who gives up closes it.
+
+Only the resolver blocks and cannot be interrupted. A host name is looked up by a `Resolver`, a short-lived actor of its
+own; an address needs none.
+
+The upgrade itself is websocket-client's. It wants a socket that blocks, and gets two that are none: one that takes its
+request, and, when the answer is complete, one that has it; see `_Upgrade`. What it does not do is done here: the size
+limit, refusing every answer but 101 before a body is read, keeping cookies from a jar that the whole program would
+share, and keeping what follows the answer: the first frames.
+"""
+
+import base64
+import errno
+import ipaddress
+import os
+import re
+import socket
+import ssl
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from gennostr.client.options import Relay
+from gennostr.exceptions import ConnectionLost, ConnectTimeout, HandshakeError
+from gennostr.nostr.relay_url import redact
+from gennostr.otp.gen_server import GenServer
+from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.pid import Pid
+from gennostr.otp.process import Process
+
+SWITCHING_PROTOCOLS: Final = 101
+
+Address: TypeAlias = tuple[int, int, int, str, Any]
+"""What getaddrinfo returns one of."""
+
+
+class Want(Enum):
+    """What a dial waits for."""
+
+    READABLE = "its socket can be read"
+    WRITABLE = "its socket can be written"
+    ADDRESSES = "the resolver has answered"
+
+
+Steps: TypeAlias = Generator[Want, None, None]
+
+
+class Dial:
+    """One attempt to connect; only the connection's thread may touch it."""
+
+    def __init__(self, relay: Relay, connection: Process) -> None:
+        self.relay = relay
+        self.connection = connection
+        self.sock: socket.socket | None = None
+        """The socket that it works on, in the end the open one; who takes it leaves None."""
+        self.rest = b""
+        """What came behind the answer to the upgrade."""
+        self.resolver: Pid | None = None
+        self._answer: Sequence[Address] | OSError = []
+        self._steps = self.run()
+
+    def step(self) -> Want | None:
+        """Go on; return what it waits for then, or None: the WebSocket is open.
+
+        Raises:
+            OSError, ConnectTimeout, HandshakeError, ConnectionLost: the attempt has failed.
+
+        """
+        import websocket  # noqa: PLC0415 - see _Upgrade
+
+        try:
+            return next(self._steps, None)
+        except TimeoutError:  # the system's own, which may be shorter than ours
+            raise ConnectTimeout(f"{redact(self.relay.url)}: the system gave up connecting") from None
+        except websocket.WebSocketException as error:
+            raise HandshakeError(f"{redact(self.relay.url)}: {error}") from error
+
+    def resolved(self, answer: Sequence[Address] | OSError) -> None:
+        """Take the resolver's answer, before the next step."""
+        self._answer = answer
+
+    def close(self) -> None:
+        """Give up."""
+        self._steps.close()
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            sock.close()
+        if self.resolver is not None:
+            self.resolver.process.kill()
+
+    # The steps.
+
+    def run(self) -> Steps:
+        """Connect; see `step`."""
+        parts = urlsplit(self.relay.url)
+        options = self.relay.options.websocket
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        sockopt = options.get("sockopt") or ()
+        proxy = options.get("proxy")
+        if proxy is None:
+            yield from self._tcp(host, port, sockopt)
+        else:
+            yield from self._tunnel(str(proxy), host, port, sockopt)
+        if parts.scheme == "wss":
+            yield from self._tls(host, options.get("sslopt") or {})
+        yield from self._upgrade(parts.username, parts.password)
+
+    def _tcp(self, host: str, port: int, sockopt: Iterable[Sequence[Any]]) -> Steps:
+        """Connect to the first address that answers."""
+        failure: OSError = ConnectionLost(f"{host} has no address")  # type: ignore[assignment]
+        if _is_address(host):
+            addresses: Sequence[Address] = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        else:
+            self.resolver = Resolver.start_link((self, host, port))
+            yield Want.ADDRESSES
+            if isinstance(self._answer, OSError):
+                raise self._answer
+            addresses = self._answer
+        for address in addresses:
+            try:
+                yield from self._connect(address, sockopt)
+            except OSError as error:
+                failure = error
+                if self.sock is not None:
+                    self.sock.close()
+                    self.sock = None
+            else:
+                return
+        raise failure
+
+    def _connect(self, address: Address, sockopt: Iterable[Sequence[Any]]) -> Steps:
+        family, kind, protocol, _, where = address
+        self.sock = sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)  # noqa: FBT003
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in sockopt:
+            sock.setsockopt(*option)
+        number = sock.connect_ex(where)
+        if number == errno.EINPROGRESS:
+            yield Want.WRITABLE
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+
+    def _tunnel(self, proxy: str, host: str, port: int, sockopt: Iterable[Sequence[Any]]) -> Steps:
+        """Connect through an HTTP proxy."""
+        parts = urlsplit(proxy)
+        yield from self._tcp(parts.hostname or "", parts.port or 80, sockopt)
+        shown = f"[{host}]" if ":" in host else host
+        lines = [f"CONNECT {shown}:{port} HTTP/1.1", f"Host: {shown}:{port}"]
+        if parts.username is not None:
+            lines.append(f"Proxy-Authorization: {_basic(parts.username, parts.password)}")
+        yield from self._send("\r\n".join([*lines, "", ""]).encode())
+        head = yield from self._head()
+        status = _status(head)
+        if status != 200:
+            raise HandshakeError(f"the proxy answered {_first_line(head)!r}", status)
+
+    def _tls(self, host: str, sslopt: Mapping[str, Any]) -> Steps:
+        assert self.sock is not None  # noqa: S101
+        self.sock = sock = tls_context(sslopt).wrap_socket(
+            self.sock,
+            server_hostname=sslopt.get("server_hostname", host),
+            do_handshake_on_connect=False,
+        )
+        while True:
+            try:
+                sock.do_handshake()
+            except ssl.SSLWantReadError:
+                yield Want.READABLE
+            except ssl.SSLWantWriteError:
+                yield Want.WRITABLE
+            else:
+                return
+
+    def _upgrade(self, user: str | None, password: str | None) -> Steps:
+        upgrade = _Upgrade(self.relay, None if user is None else _basic(user, password))
+        yield from self._send(upgrade.request())
+        head = yield from self._head()
+        status = _status(head)
+        if status != SWITCHING_PROTOCOLS:
+            raise HandshakeError(f"the relay answered {_first_line(head)!r}", status)
+        upgrade.check(head)
+
+    def _send(self, data: bytes) -> Steps:
+        sock = self.sock
+        assert sock is not None  # noqa: S101
+        while data:
+            try:
+                data = data[sock.send(data) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                yield Want.WRITABLE
+            except ssl.SSLWantReadError:
+                yield Want.READABLE
+
+    def _head(self) -> Generator[Want, None, bytes]:
+        """Read to the empty line; what follows it is kept in `rest`."""
+        sock = self.sock
+        assert sock is not None  # noqa: S101
+        limit = self.relay.options.max_handshake_size
+        data = bytearray()
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            if len(data) >= limit:
+                raise HandshakeError(f"the answer to the upgrade is over {limit} bytes")
+            try:
+                chunk = sock.recv(min(4096, limit - len(data)))
+            except (BlockingIOError, ssl.SSLWantReadError):
+                yield Want.READABLE
+            except ssl.SSLWantWriteError:
+                yield Want.WRITABLE
+            else:
+                if not chunk:
+                    raise ConnectionLost("the connection ended during the upgrade")
+                data += chunk
+        self.rest = bytes(data[end + 4 :])
+        return bytes(data[: end + 4])
+
+
+class Resolver(GenServer[None]):
+    """Looks up one host for a `Dial`, tells its connection `Resolved`, and ends."""
+
+    def init(self, init_arg: tuple[Dial, str, int]) -> InitOutcome[None]:
+        """Go on after start has returned."""
+        return Ok(continue_=init_arg)
+
+    def handle_continue(self, argument: tuple[Dial, str, int], state: None) -> Outcome[None]:
+        """Look it up; this blocks for as long as the system's resolver wants."""
+        del state
+        dial, host, port = argument
+        answer: Sequence[Address] | OSError
+        try:
+            answer = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            answer = error
+        except UnicodeError as error:  # a label that is too long
+            answer = socket.gaierror(socket.EAI_NONAME, f"{host!r}: {error}")
+        dial.connection.put_from(self._process, Resolved(dial, answer))
+        return Stop()
+
+
+class Resolved:
+    """A `Resolver`'s answer."""
+
+    def __init__(self, dial: Dial, answer: Sequence[Address] | OSError) -> None:
+        self.dial = dial
+        self.answer = answer
+
+
+class _Upgrade:
+    """websocket-client's handshake in two halves: it runs twice, with one key, and is stopped where it would wait."""
+
+    def __init__(self, relay: Relay, authorization: str | None) -> None:
+        options = relay.options.websocket
+        self._headers = _Headers(options.get("headers") or [])
+        self._headers["Sec-WebSocket-Key"] = base64.b64encode(os.urandom(16)).decode()
+        if authorization is not None:
+            self._headers["Authorization"] = authorization
+        self._url = redact(relay.url)
+        self._passed = {name: options[name] for name in ("cookie", "host", "origin", "subprotocols") if name in options}
+        if "origin" not in options:
+            self._passed["suppress_origin"] = True  # no browser, no origin
+
+    def request(self) -> bytes:
+        """Return the request."""
+        sent = _Request()
+        try:
+            self._run(sent)
+        except _AnswerWantedError:
+            pass
+        return sent.data
+
+    def check(self, head: bytes) -> None:
+        """Raise HandshakeError, or websocket-client's own exceptions, if `head` is not the answer to the request."""
+        # Without its cookies, which would go into a jar that the whole program shares.
+        self._run(_Answer(re.sub(rb"(?im)^set-cookie[ \t]*:.*\r\n(?:[ \t].*\r\n)*", b"", head)))
+
+    def _run(self, sock: "_Request | _Answer") -> None:
+        # Imported by the first dial: it would double the time that importing gennostr takes.
+        import websocket  # noqa: PLC0415
+
+        client = websocket.WebSocket()
+        client.connect(  # type: ignore[no-untyped-call]
+            self._url, socket=sock, header=self._headers, redirect_limit=0, **self._passed
+        )
+        client.sock = None  # none of ours: nothing to shut down when it goes
+
+
+class _Headers(dict[str, str]):
+    """A user's headers and ours as websocket-client takes them: a dict, in which it looks for a key of the handshake.
+
+    Headers that come as a list of lines may hold a name twice, so they are kept beside.
+    """
+
+    def __init__(self, given: Mapping[str, str] | Iterable[str]) -> None:
+        super().__init__()
+        self._lines: list[tuple[str, str]] = []
+        if isinstance(given, Mapping):
+            self.update((name, str(value)) for name, value in given.items())
+        else:
+            self._lines = [(name, value.strip()) for name, _, value in (line.partition(":") for line in given)]
+
+    def items(self) -> Any:
+        """Return all, those that came as lines too."""
+        return [*super().items(), *self._lines]
+
+
+class _AnswerWantedError(Exception):
+    """Unwinds websocket-client: its request is complete."""
+
+
+class _Request:
+    """A socket that only takes what is sent."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def send(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        del size
+        raise _AnswerWantedError
+
+    def gettimeout(self) -> float | None:
+        return None
+
+    def close(self) -> None:
+        """Leave it: there is nothing to close."""
+
+
+class _Answer(_Request):
+    """A socket that has the answer already.
+
+    websocket-client reads byte by byte until it sees a line's end. Each line is given in two pieces, the end apart:
+    a hundred reads fewer, and a third of what an upgrade takes.
+    """
+
+    def __init__(self, head: bytes) -> None:
+        super().__init__()
+        self._pieces = filter(None, re.split(rb"(\n)", head))
+
+    def recv(self, size: int) -> bytes:
+        del size
+        return next(self._pieces, b"")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _basic(user: str, password: str | None) -> str:
+    pair = f"{unquote(user)}:{unquote(password or '')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def _first_line(head: bytes) -> str:
+    return head.split(b"\r\n", 1)[0][:200].decode("latin-1")
+
+
+def _status(head: bytes) -> int | None:
+    match = re.match(rb"HTTP/\d\.\d (\d{3})\b", head)
+    return int(match[1]) if match else None
+
+
+def tls_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
+    """Return the context that websocket-client's `sslopt` describes: verifying, unless it says otherwise."""
+    given = sslopt.get("context")
+    if isinstance(given, ssl.SSLContext):
+        return given
+    context = ssl.create_default_context(cafile=sslopt.get("ca_certs"), capath=sslopt.get("ca_cert_path"))
+    if not sslopt.get("check_hostname", True) or sslopt.get("cert_reqs") == ssl.CERT_NONE:
+        context.check_hostname = False
+    if "cert_reqs" in sslopt:
+        context.verify_mode = sslopt["cert_reqs"]
+    if "certfile" in sslopt:
+        context.load_cert_chain(sslopt["certfile"], sslopt.get("keyfile"), sslopt.get("password"))
+    if "ciphers" in sslopt:
+        context.set_ciphers(sslopt["ciphers"])
+    return context
