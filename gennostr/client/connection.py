@@ -68,7 +68,7 @@ STABLE_AFTER: Final = 30.0
 """Seconds after which a connection counts as stable, and the reconnect counter starts over."""
 CLOSE_ENOUGH: Final = 0.001
 """Seconds that a timer may come early, by rounding. Set anew for so little, it could be due at once, for ever."""
-READ_SIZE: Final = 64 * 1024
+READ_SIZE: Final = 128 * 1024
 WRITE_SIZE: Final = 64 * 1024
 STOP_TIMEOUT: Final = 1.0
 """Seconds that a stop waits for the relay to answer the close frame; ``close_timeout`` may be shorter."""

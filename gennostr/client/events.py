@@ -76,7 +76,7 @@ class Credit:
     """
 
     MAX_BATCHES = 4
-    MAX_BYTES = 128 * 1024
+    MAX_BYTES = 256 * 1024
 
     def __init__(self, process: Process) -> None:
         self._process = process

@@ -188,22 +188,25 @@ class GenNostr(RelayFunctions, GenServer[S]):
         process, nothing_waits = self._process, self._inbox().empty
         messages, relay, handlers = batch.messages, batch.relay, self._handlers
         at, end = self._at, len(messages)
-        while at < end:
-            message = messages[at]
-            at += 1
+        try:
+            while at < end:
+                message = messages[at]
+                at += 1
+                handler = handlers[type(message)]
+                outcome = handler(message, relay, self._state)
+                if outcome is not None:
+                    self._follow(outcome, handler, ok=True)
+                    if outcome.next is not None:
+                        return
+                if not nothing_waits() or process.interrupt is not None or process.dead:
+                    return
+        except _End:
+            raise
+        except BaseException as error:
+            raise _End(error, handler) from error
+        finally:
             self._at = at
             self._last = message
-            handler = handlers[type(message)]
-            try:
-                outcome = handler(message, relay, self._state)
-            except BaseException as error:
-                raise _End(error, handler) from error
-            if outcome is not None:
-                self._follow(outcome, handler, ok=True)
-                if outcome.next is not None:
-                    return
-            if not nothing_waits() or process.interrupt is not None or process.dead:
-                return
 
     def _tell(self, callback: Callable[..., RelayOutcome[S]], *arguments: object) -> None:
         """Call a callback of a relay, with the state last, and do what its outcome says."""

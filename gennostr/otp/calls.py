@@ -222,7 +222,7 @@ def call(target: object, message: object, timeout: float | None = 5.0, *, envelo
         CallTimeout: no reply in time; the server is unharmed and its reply goes nowhere.
 
     """
-    if timeout is not None:
+    if timeout is not None and not (type(timeout) is float and timeout >= 0):
         check_seconds("timeout", timeout)
     began = time.perf_counter() if telemetry.handlers else None
     done: SimpleQueue[object] = SimpleQueue()

@@ -150,7 +150,11 @@ class Reply(_Next[S]):
         continue_: object = UNSET,
     ) -> None:
         self.value = value
-        _Next.__init__(self, state, timeout=timeout, hibernate=hibernate, continue_=continue_)
+        if timeout is None and not hibernate and continue_ is UNSET:  # as _Next does, without the way there
+            self.state = state
+            self.next = None
+        else:
+            super().__init__(state, timeout=timeout, hibernate=hibernate, continue_=continue_)
 
     def __repr__(self) -> str:
         return f"Reply({self.value!r}, {super().__repr__()[6:]}"

@@ -191,8 +191,6 @@ class Process:
 
         One that `waits` lets a thread go on, and is told when everybody else has been.
         """
-        if self.is_dead():
-            return False
         with self.lock:
             if self.dead:
                 return False
