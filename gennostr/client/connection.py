@@ -124,7 +124,7 @@ class Connection(GenServer[Any]):
         self._options = self._relay.options
         self._phase = "dialling"
         self._told = False
-        self._out = b""
+        self._out = bytearray()  # takes from its front what was sent, without moving the rest
         self._reader = FrameReader(self._options.max_message_size)
         self._credit = Credit(self._process)
         self._opened_at: float | None = None
@@ -350,11 +350,11 @@ class Connection(GenServer[Any]):
             while True:
                 if len(self._out) < WRITE_SIZE and self._phase == "open":
                     payloads = self._outbox.take(WRITE_SIZE)
-                    self._out += b"".join([encode_frame(TEXT, payload) for payload in payloads])
+                    for payload in payloads:
+                        self._out += encode_frame(TEXT, payload)
                 if not self._out:
                     break
-                sent = sock.send(self._out)
-                self._out = self._out[sent:]
+                del self._out[: sock.send(self._out)]
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
