@@ -5,7 +5,7 @@ what is measured is the cutter. websocket-client reads from a buffer through its
 
 The second table is of messages that are cheap to send and could be dear to receive: one large frame in reads of 1,448
 bytes, as TCP brings them, and one message in many fragments of a byte each. Nanoseconds a byte: the same at four times
-the size, where time is linear. (websocket-client copies what it has at each of these fragments.)
+the size, where time is linear.
 """
 
 import struct

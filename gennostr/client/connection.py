@@ -247,7 +247,8 @@ class Connection(GenServer[Any]):
         self._outbox.open(lambda: self._process.deliver(FLUSH))
         self._schedule(Tick.KEEPALIVE, self._options.ping_interval)
         self._watch()
-        return self._received(dial.rest) if dial.rest else None
+        rest = _rest(sock, dial.rest) if isinstance(sock, ssl.SSLSocket) else dial.rest
+        return self._received(rest) if rest else None
 
     # The socket.
 
@@ -270,7 +271,7 @@ class Connection(GenServer[Any]):
     def _read(self, sock: socket.socket) -> Outcome[Any]:
         try:
             data = sock.recv(READ_SIZE)
-            if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            if data and isinstance(sock, ssl.SSLSocket):
                 data = _rest(sock, data)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
@@ -484,12 +485,21 @@ class Connection(GenServer[Any]):
 
 
 def _rest(sock: ssl.SSLSocket, data: bytes) -> bytes:
-    """Return `data` and what TLS has decrypted already, which poll does not see; up to about READ_SIZE."""
+    """Return `data` and what follows at once, up to about READ_SIZE.
+
+    TLS gives one record at a time, 16 KiB at most, and what it has decrypted already poll does not see. How the stream
+    goes on where it fails, its end included, the next read finds again: what came before must be told first.
+    """
     parts, size = [data], len(data)
-    while size < READ_SIZE and sock.pending():
-        data = sock.recv(READ_SIZE)
-        parts.append(data)
-        size += len(data)
+    try:
+        while size < READ_SIZE:
+            data = sock.recv(READ_SIZE)
+            if not data:
+                break
+            parts.append(data)
+            size += len(data)
+    except OSError:  # nothing more yet (SSLWantReadError), or the failure
+        pass
     return b"".join(parts)
 
 

@@ -10,6 +10,7 @@ import pytest
 from gennostr import REMOVE_RELAY, HandshakeError, tree
 from gennostr.client import dial
 from gennostr.testing.fake_relay import FakeRelay
+from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import Recording
 
 
@@ -162,3 +163,23 @@ def test_an_answer_in_single_bytes_with_the_first_frames_behind_it_connects(rela
         peer.upgrade(bytes((0x81, len(text))) + text)
         client.expect("connect")
         assert client.expect("notice").value.message == "first"
+
+
+def test_what_came_in_the_same_tls_record_as_the_answer_is_told_though_nothing_follows() -> None:
+    notice = encode_frame(TEXT, b'["NOTICE","' + b"x" * 100 + b'"]')
+    with FakeRelay(tls=True) as relay, Recording(urls=[relay.url], options={"websocket": relay.websocket}) as client:
+        peer = relay.accept_raw()
+        peer.start_tls()
+        peer.read_request()
+        peer.upgrade(notice * 120)
+        client.expect("connect", *["notice"] * 120)
+
+
+def test_what_came_before_the_end_of_a_tls_connection_is_told_before_the_end() -> None:
+    notice = encode_frame(TEXT, b'["NOTICE","' + b"x" * 1000 + b'"]')
+    with FakeRelay(tls=True) as relay, Recording(urls=[relay.url], options={"websocket": relay.websocket}) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        peer.raw(notice * 100)
+        peer.disconnect()
+        client.expect(*["notice"] * 100, "error", "disconnect")
