@@ -15,6 +15,10 @@ handled in turn with the mailbox; the rest is the mailbox's order.
 
 Order at the end: terminate, the crash report, the reply that a Stop carries, and only then the exit, which
 releases the names before it tells anyone.
+
+Where the time goes: sending a cast takes 0.6 microseconds and handling it 0.9, of which 0.2 are the outcome object's (a
+callback that returns nothing spares them). A call takes 18 on one processor, and 35 to 50 between two, where waking
+two threads is nearly all of it; two bare queues take 13, and 33 to 45. A start is a thread's start, and two switches.
 """
 
 import atexit
