@@ -12,8 +12,8 @@ The client is told `Connected` once, batches, and the end once: by `Ended` from 
 or is killed, by the watch that ``init`` put on it before anything could happen. When the end has been told, the url is
 free for the next attempt; a close handshake goes on behind that, in state closing, for ``close_timeout`` at most.
 
-Where the time goes while one relay floods, in microseconds an event of 864 bytes: 1.5 to decode it, 1.0 to cut it out and
-check its UTF-8, 0.3 to read it, 0.6 in the client's thread with a callback that counts; all that is done once for a
+Where the time goes while one relay floods, in microseconds an event of 864 bytes: 1.5 to decode it, 1.0 to cut it out
+and check its UTF-8, 0.3 to read it, 0.6 in the client's thread with a callback that counts; all that is done once for a
 read, the wake-ups included, is 0.4, for there are 150 events in it. Eight relays at once take a third more, most of it
 the garbage collector's. Live, one event a read, nearly all is waking up: this thread, and then the client's.
 """
