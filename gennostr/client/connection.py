@@ -309,16 +309,16 @@ class Connection(GenServer[Any]):
                 verify_events(messages)
             size = len(data)
             self._credit.give(size)
+            if self._credit.spent():
+                self._credit.paused = True
+                # Looked at once more, for the client may have caught up before it could see the pause.
+                self._credit.paused = self._credit.spent()
+                self._watch()
+            # Last of all: the client, once awake, wants the interpreter's lock, which the next wait gives free.
             self._client.deliver(Batch(self._process, self._relay, messages, size, self._credit))
         if end is not None:
             return self._ended(end)
-        if self._credit.spent():
-            self._credit.paused = True
-            # Looked at once more, for the client may have caught up before it could see the pause.
-            self._credit.paused = self._credit.spent()
-        outcome = self._write() if self._out else None
-        self._watch()
-        return outcome
+        return self._write() if self._out else None
 
     def _sort(self, received: list[Received]) -> tuple[list[RelayMessage | MessageError], Close | ProtocolError | None]:
         """Return the messages, and the end of the stream where there is one; answer pings."""
