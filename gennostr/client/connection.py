@@ -248,7 +248,7 @@ class Connection(GenServer[Any]):
         if telemetry.handlers:
             telemetry.emit("connection.up", {"duration": now - self._process.started}, {"relay": self._relay})
         self._outbox.relay = self._relay
-        self._client.deliver(Connected(self._process, self._relay))
+        self._tell(Connected(self._process, self._relay))
         self._outbox.open(lambda: self._process.deliver(FLUSH))
         self._schedule(Tick.KEEPALIVE, self._options.ping_interval)
         self._watch()
@@ -315,7 +315,7 @@ class Connection(GenServer[Any]):
                 self._credit.paused = self._credit.spent()
                 self._watch()
             # Last of all: the client, once awake, wants the interpreter's lock, which the next wait gives free.
-            self._client.deliver(Batch(self._process, self._relay, messages, size, self._credit))
+            self._tell(Batch(self._process, self._relay, messages, size, self._credit))
         if end is not None:
             return self._ended(end)
         return self._write() if self._out else None
@@ -342,9 +342,9 @@ class Connection(GenServer[Any]):
     def _ended(self, end: Close | ProtocolError) -> Outcome[Any]:
         """Answer the relay's close frame, or its violation."""
         if isinstance(end, ProtocolError):
-            self._tell(end, error=end)
+            self._tell_end(end, error=end)
             return self._begin_closing(encode_close(end.code, end.reason))
-        self._tell(end)
+        self._tell_end(end)
         return self._begin_closing(encode_close(1000 if end.code is None else end.code))
 
     def _write(self) -> Outcome[Any]:
@@ -370,7 +370,7 @@ class Connection(GenServer[Any]):
 
     # The end.
 
-    def _tell(self, reason: object, *, error: object = None) -> None:
+    def _tell_end(self, reason: object, *, error: object = None) -> None:
         """Tell the client the end, once, and free the url."""
         if self._told:
             return
@@ -379,10 +379,14 @@ class Connection(GenServer[Any]):
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
             relay = replace(relay, reconnect_counter=0)
         self._registry.table.release(relay.url, self._process)
-        self._client.deliver(Ended(self._process, relay, reason, error))
+        self._tell(Ended(self._process, relay, reason, error))
+
+    def _tell(self, event: Connected | Batch | Ended) -> None:
+        """Tell the client, unless this connection was killed meanwhile: then its end has been told, and is the last."""
+        self._client.put_from(self._process, event)
 
     def _fail(self, error: BaseException) -> Outcome[Any]:
-        self._tell(error, error=error)
+        self._tell_end(error, error=error)
         self._phase = "ended"
         return Stop(NORMAL)
 

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gennostr import MessageError
+from gennostr import KILL, MessageError
 from gennostr.client import verification
+from gennostr.client.connection import Connection
 from gennostr.client.verification import verify_events
 from gennostr.nostr import EoseMessage, Event, EventMessage, sign
+from gennostr.otp.process import alive
 from gennostr.testing.fake_relay import FakeRelay
 from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import Recording
@@ -103,6 +105,31 @@ def test_a_system_that_refuses_threads_gets_its_events_verified_all_the_same(
     messages: list[Any] = [EventMessage("s", forged(number)) for number in range(160)]
     verify_events(messages)
     assert all(type(message) is MessageError for message in messages)
+
+
+def test_what_a_connection_still_verifies_when_it_is_killed_does_not_come_after_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def verify(event: Event) -> None:
+        begun.set()
+        assert gate.wait(5)
+
+    monkeypatch.setattr(verification, "verify", verify)
+    with FakeRelay() as relay, Recording(urls=[relay.url], options={"verify": True}) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        peer.send(["EVENT", "s", msgspec.to_builtins(signed(1))])
+        assert begun.wait(5)
+        (connection,) = [each for each in alive() if each.pid.actor_class is Connection]
+        thread = next(each for each in threading.enumerate() if each.ident == connection.thread)
+        connection.pid.exit(KILL)
+        client.expect("error", "disconnect")
+        gate.set()
+        thread.join(5)
+        relay.accept()  # its supervisor has started it anew
+        client.expect("connect")
 
 
 def test_a_verifying_relay_delivers_genuine_events_in_order_and_an_error_for_each_forged_one() -> None:
