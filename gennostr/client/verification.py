@@ -1,11 +1,12 @@
 """Verification: the events of one read, checked on every processor, in order, before anyone sees them.
 
-Checking a signature takes some forty microseconds in C, without the interpreter's lock, and all else about an event
-less than ten with it: so threads help, up to a few for each that has the lock. The connection's own thread does the
-work, and where processors are idle, helpers take events from the same list until none is left. They live for one read:
-starting a thread costs about what waking one does, next to a hundred signatures it is nothing, and so there is no pool
-to own, to fill up, or to stop. Nothing is queued: the read is delivered when all of it is checked, and not before
-that the next is begun.
+A signature takes some forty microseconds in C, without the interpreter's lock; all else about an event takes less than
+ten, with it. So a few threads at once are worth it. The connection's own thread does the work, and where processors are
+idle, helpers take events from the same list until none is left: one relay's events, 35,000 a second on two processors.
+
+Helpers live for one read. To start a thread costs about what it costs to wake one, and next to a hundred signatures
+that is nothing: so there is no pool to own, to fill up or to stop. Nothing is queued: a read is delivered, in order,
+when all of it is checked, and the next is not begun before.
 """
 
 import os
