@@ -342,7 +342,7 @@ class _Answer(_Request):
     """A socket that has the answer already.
 
     websocket-client reads byte by byte until it sees a line's end. Each line is given in two pieces, the end apart:
-    a hundred reads fewer, and a third of what an upgrade takes.
+    two reads a line.
     """
 
     def __init__(self, head: bytes) -> None:

@@ -53,7 +53,7 @@ class Pid(pykka.ActorRef[Any]):
     def cast(self, request: object) -> None:
         """See `cast`."""
         process, sender = self.process, current()
-        if sender is None:  # as put_from does, without the way there: half of what a cast costs
+        if sender is None:  # as put_from does, without the way there
             process.mailbox.put(Cast(request))
         else:
             process.put_from(sender, Cast(request))
