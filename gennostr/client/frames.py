@@ -36,6 +36,7 @@ from struct import Struct
 from typing import Final, TypeAlias
 
 from gennostr.exceptions import ProtocolError
+from gennostr.nostr.messages import LARGE
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -94,6 +95,8 @@ class FrameReader:
         self._fragments = bytearray()
         self._fragments_opcode = 0
         self._over = False
+        self.large = False
+        """Whether a message of LARGE bytes or more was among what the last read completed."""
 
     @property
     def buffered(self) -> int:
@@ -111,6 +114,7 @@ class FrameReader:
         A violation is not raised but returned, as the last item: a `ProtocolError`, whose code is the one to close
         with. After it, or after a `Close`, nothing is read any more: further calls return ``[]``.
         """
+        self.large = False
         if self._over:
             return []
         if not isinstance(data, bytes):
@@ -169,6 +173,8 @@ class FrameReader:
                 stop = start + length
                 if stop > end:
                     break
+                if length >= LARGE:
+                    self.large = True
                 payload = data[start:stop]
                 at = stop
                 if not payload.isascii() and not _is_utf8(payload):
@@ -241,6 +247,8 @@ class FrameReader:
         if not first & 0x80:
             return None
         message = bytes(self._fragments)
+        if len(message) >= LARGE:
+            self.large = True
         text = self._fragments_opcode == TEXT
         self._fragments.clear()
         self._fragments_opcode = 0

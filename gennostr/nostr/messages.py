@@ -3,13 +3,16 @@
 Lenient where relays differ: what is optional may be missing at the end, and what is unknown may follow. An array that
 begins with another string is an `UnknownMessage`; anything else is a `MessageError`.
 
+A value, an empty tag say, takes three bytes on the wire and seventy here. So a long message may have MAX_VALUES of them
+at most: 5 MiB could else become 130.
+
 The decoder does not check UTF-8 inside what it skips (unknown fields of an event, elements after the last one it
 knows); the transport checks the whole text, and closes on what is not UTF-8, before it is decoded.
 """
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -117,9 +120,17 @@ class UnknownMessage(msgspec.Struct, frozen=True):
 _Known: TypeAlias = EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage
 RelayMessage: TypeAlias = _Known | UnknownMessage
 
+LARGE: Final = 65_536
+"""Bytes from which on a message's values are counted before it is decoded: what is smaller cannot hold many."""
+MAX_VALUES: Final = 100_000
+"""Arrays, strings and so on in one message; an event with 30,000 tags of two strings has 90,010 or so."""
+
+# A string, as far as it goes: where its end is missing, to the end. Possessive, so that no input takes it long.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STRINGS = re.compile(rb'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"?){1,1000}+', re.DOTALL)
 _LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
 decode_known: Callable[[bytes | bytearray | memoryview], _Known] = msgspec.json.Decoder(_Known).decode
-"""`decode` for who falls back to it: quick, and raises whatever msgspec does."""
+"""`decode` for who falls back to it, and gives it what is LARGE: quick, and raises whatever msgspec does."""
 _decode_any = msgspec.json.Decoder(list[Any]).decode
 # ValueError: UnicodeDecodeError, and numbers of more digits than int takes.
 _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
@@ -132,6 +143,8 @@ def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
         MessageError: it is not one; the message has the reason and the first bytes.
 
     """
+    if len(data) >= LARGE and _has_too_many_values(bytes(data)):
+        raise _error(f"over {MAX_VALUES} values", data)
     try:
         return decode_known(data)
     except msgspec.ValidationError as error:
@@ -147,6 +160,20 @@ def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
     if not parts or not isinstance(parts[0], str) or parts[0] in _LABELS:
         raise _error(problem, data)
     return UnknownMessage(parts[0], tuple(parts[1:]))
+
+
+def _has_too_many_values(data: bytes) -> bool:
+    # Each value but the first has a comma or a bracket before it. First a count that strings can only make too high.
+    if data.count(b",") + data.count(b"[") + data.count(b"{") <= MAX_VALUES:
+        return False
+    # Then without the strings; a thousand at a time, for sub() keeps all that it takes out a while.
+    values = at = 0
+    while at < len(data) and values <= MAX_VALUES:
+        run = _STRINGS.match(data, at)
+        bare = data[at:] if run is None else _STRING.sub(b"", run[0])
+        values += bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+        at = len(data) if run is None else run.end()
+    return values > MAX_VALUES
 
 
 def _error(problem: str, data: bytes | bytearray | memoryview) -> MessageError:
