@@ -23,6 +23,7 @@ import socket
 import ssl
 from dataclasses import replace
 from enum import Enum
+from queue import Empty
 from typing import Any, Final
 
 from gennostr.client.dial import Dial, Resolved, Want
@@ -75,6 +76,8 @@ CLOSE_ENOUGH: Final = 0.001
 """Seconds that a timer may come early, by rounding. Set anew for so little, it could be due at once, for ever."""
 READ_SIZE: Final = 128 * 1024
 WRITE_SIZE: Final = 64 * 1024
+MESSAGE_SIZE: Final = 256
+"""Bytes that a message counts besides its own: one of two bytes on the wire may be an exception here."""
 STOP_TIMEOUT: Final = 1.0
 """Seconds that a stop waits for the relay to answer the close frame; ``close_timeout`` may be shorter."""
 
@@ -138,16 +141,20 @@ class Connection(GenServer[Any]):
         self._process.watch(ConnectionWatch(self._client, self._relay))
         if self._client.dead:
             return Stop(NORMAL)
-        for task, seconds in self._options.tasks.items():
-            assert task == "garbage_collector"  # noqa: S101 - Options knows no other
-            self._schedule(Tick.GARBAGE, seconds)
         return Ok(None, continue_="dial")
 
     def handle_continue(self, argument: str, state: Any) -> Outcome[Any]:
         """Begin to dial."""
         del argument, state
+        try:
+            self._inbox().open()
+            for task, seconds in self._options.tasks.items():
+                assert task == "garbage_collector"  # noqa: S101 - Options knows no other
+                self._schedule(Tick.GARBAGE, seconds)
+            self._schedule(Tick.CONNECT, self._options.connect_timeout)
+        except (OSError, RuntimeError) as error:  # the system refused descriptors, or the timers their thread
+            return self._fail(error)
         self._dial = Dial(self._relay, self._process)
-        self._schedule(Tick.CONNECT, self._options.connect_timeout)
         if telemetry.handlers:
             counter = {"reconnect_counter": self._relay.reconnect_counter}
             telemetry.emit("connection.attempt", counter, {"relay": self._relay})
@@ -252,8 +259,8 @@ class Connection(GenServer[Any]):
         self._outbox.open(lambda: self._process.deliver(FLUSH))
         self._schedule(Tick.KEEPALIVE, self._options.ping_interval)
         self._watch()
-        rest = _rest(sock, dial.rest) if isinstance(sock, ssl.SSLSocket) else dial.rest
-        return self._received(rest) if rest else None
+        rest, failure = _rest(sock, dial.rest)
+        return self._received(rest, failure) if rest or failure else None
 
     # The socket.
 
@@ -276,38 +283,40 @@ class Connection(GenServer[Any]):
     def _read(self, sock: socket.socket) -> Outcome[Any]:
         try:
             data = sock.recv(READ_SIZE)
-            if data and isinstance(sock, ssl.SSLSocket):
-                data = _rest(sock, data)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except OSError as error:
             return self._lost(error)
         if not data:
-            return self._lost(ConnectionLost("the relay ended the connection without a close frame"))
-        return self._received(data)
+            return self._lost(_ended())
+        return self._received(*_rest(sock, data))
 
     def _lost(self, error: Exception) -> Outcome[Any]:
         if self._phase == "closing":
             return Stop(NORMAL)
         return self._fail(error)
 
-    def _received(self, data: bytes) -> Outcome[Any]:
-        """Deliver what `data` completes."""
+    def _received(self, data: bytes, failure: Exception | None = None) -> Outcome[Any]:
+        """Deliver what `data` completes; then `failure`, if the stream failed behind it, unless it had ended before."""
         self._last_read = clock().monotonic()
         self._pinged = False
         received = self._reader.receive(data)
         end: Close | ProtocolError | None = None
-        try:
-            # Nearly always there are text messages of known types only: then no line of Python runs for each.
-            messages: list[RelayMessage | MessageError] = list(map(decode_known, received))  # type: ignore[arg-type]
-        except Exception:  # whatever it is, and whichever it is: taken one by one, it is found again
+        messages: list[RelayMessage | MessageError]
+        if self._reader.large:
             messages, end = self._sort(received)
+        else:
+            try:
+                # Nearly always there are text messages of known types only: then no line of Python runs for each.
+                messages = list(map(decode_known, received))  # type: ignore[arg-type]
+            except Exception:  # whatever it is, and whichever it is: taken one by one, it is found again
+                messages, end = self._sort(received)
         if self._phase == "closing":
-            return None if end is None else Stop(NORMAL)
+            return None if end is None and failure is None else Stop(NORMAL)
         if messages:
             if self._options.verify:
                 verify_events(messages)
-            size = len(data)
+            size = len(data) + MESSAGE_SIZE * len(messages)
             self._credit.give(size)
             if self._credit.spent():
                 self._credit.paused = True
@@ -318,18 +327,31 @@ class Connection(GenServer[Any]):
             self._tell(Batch(self._process, self._relay, messages, size, self._credit))
         if end is not None:
             return self._ended(end)
+        if failure is not None:
+            return self._lost(failure)
         return self._write() if self._out else None
 
     def _sort(self, received: list[Received]) -> tuple[list[RelayMessage | MessageError], Close | ProtocolError | None]:
         """Return the messages, and the end of the stream where there is one; answer pings."""
         messages: list[RelayMessage | MessageError] = []
         end: Close | ProtocolError | None = None
+        # The errors of texts of two bytes at most, which are no messages: tens of thousands fit into one read, so those
+        # that are the same share one.
+        tiny: dict[bytes, MessageError] = {}
         for item in received:
             if type(item) is bytes:
+                known = tiny.get(item)
+                if known is not None:
+                    messages.append(known)
+                    continue
                 try:
                     messages.append(decode(item))
                 except MessageError as error:
+                    # Without the frames that it was raised in, which are twice its size: thousands may wait.
+                    error.__traceback__ = error.__context__ = None
                     messages.append(error)
+                    if len(item) <= 2:
+                        tiny[item] = error
             elif isinstance(item, Ping):
                 # One pong at a time: a relay that pings without end and does not read must not fill our memory.
                 if len(self._out) < WRITE_SIZE:
@@ -379,7 +401,11 @@ class Connection(GenServer[Any]):
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
             relay = replace(relay, reconnect_counter=0)
         self._registry.table.release(relay.url, self._process)
-        self._tell(Ended(self._process, relay, reason, error))
+        # One step as seen by a killer: a connection that was killed before it told its end is restarted.
+        with self._process.lock:
+            if not self._process.dead:
+                self._outbox.over = True
+                self._tell(Ended(self._process, relay, reason, error))
 
     def _tell(self, event: Connected | Batch | Ended) -> None:
         """Tell the client, unless this connection was killed meanwhile: then its end has been told, and is the last."""
@@ -424,14 +450,16 @@ class Connection(GenServer[Any]):
         deadline = clock().monotonic() + min(self._options.close_timeout, STOP_TIMEOUT)
         inbox = SocketMailbox()
         try:
-            while self._sock is not None:
+            inbox.open()
+            # A flood is always there to be read: the deadline is looked at each time.
+            while self._sock is not None and clock().monotonic() < deadline:
                 inbox.watch(self._sock, read=True, write=bool(self._out))
                 ready = clock().take(inbox, deadline)
                 assert isinstance(ready, SocketReady)  # noqa: S101
                 if self._socket_ready(ready) is not None:
                     return
-        except Exception as error:  # queue.Empty: it did not answer in time
-            del error
+        except (Empty, OSError):  # it did not answer in time, or there is no descriptor to wait with
+            pass
         finally:
             inbox.close()
 
@@ -447,7 +475,9 @@ class Connection(GenServer[Any]):
     # Time.
 
     def _schedule(self, tick: Tick, delay: float) -> None:
-        self._timers[tick] = send_after(delay, self.pid, tick)
+        timer = self._timers[tick] = send_after(delay, self.pid, tick)
+        if self._process.is_dead():  # killed meanwhile: on_cancel may have missed this one
+            timer.cancel()
 
     def _cancel(self, tick: Tick) -> None:
         timer = self._timers.pop(tick, None)
@@ -493,23 +523,33 @@ class Connection(GenServer[Any]):
         return self._write()
 
 
-def _rest(sock: ssl.SSLSocket, data: bytes) -> bytes:
-    """Return `data` and what follows at once, up to about READ_SIZE.
+def _rest(sock: socket.socket, data: bytes) -> tuple[bytes, Exception | None]:
+    """Return `data` and what follows at once, up to about READ_SIZE, and how the stream failed or ended behind it.
 
-    TLS gives one record at a time, 16 KiB at most, and what it has decrypted already poll does not see. How the stream
-    goes on where it fails, its end included, the next read finds again: what came before must be told first.
+    TLS gives one record at a time, 16 KiB at most, and what it has decrypted already poll does not see; nor does poll
+    see a failure that was read: it is kept, for what came before must be told first.
     """
+    if not isinstance(sock, ssl.SSLSocket):
+        return data, None
     parts, size = [data], len(data)
+    failure: Exception | None = None
     try:
         while size < READ_SIZE:
             data = sock.recv(READ_SIZE)
             if not data:
+                failure = _ended()
                 break
             parts.append(data)
             size += len(data)
-    except OSError:  # nothing more yet (SSLWantReadError), or the failure
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):  # nothing more yet
         pass
-    return b"".join(parts)
+    except OSError as error:
+        failure = error
+    return b"".join(parts), failure
+
+
+def _ended() -> ConnectionLost:
+    return ConnectionLost("the relay ended the connection without a close frame")
 
 
 def _shut_down(sock: socket.socket) -> None:

@@ -34,6 +34,8 @@ from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 
 SWITCHING_PROTOCOLS: Final = 101
+_TLS_ALERT: Final = b"\x15\x03"
+"""What a TLS server answers to HTTP."""
 
 Address: TypeAlias = tuple[int, int, int, str, Any]
 """What getaddrinfo returns one of."""
@@ -169,7 +171,7 @@ class Dial:
         assert self.sock is not None  # noqa: S101
         self.sock = sock = tls_context(sslopt).wrap_socket(
             self.sock,
-            server_hostname=sslopt.get("server_hostname", host),
+            server_hostname=sslopt.get("server_hostname") or host,
             do_handshake_on_connect=False,
         )
         while True:
@@ -179,6 +181,10 @@ class Dial:
                 yield Want.READABLE
             except ssl.SSLWantWriteError:
                 yield Want.WRITABLE
+            except ssl.SSLError as error:
+                if error.reason != "WRONG_VERSION_NUMBER":
+                    raise
+                raise HandshakeError(f"what answers there speaks no TLS, as ws:// would have it: {error}") from error
             else:
                 return
 
@@ -221,6 +227,8 @@ class Dial:
                 if not chunk:
                     raise ConnectionLost("the connection ended during the upgrade")
                 data += chunk
+                if data.startswith(_TLS_ALERT):
+                    raise HandshakeError("what answers there speaks TLS: its url would begin with wss://")
         self.rest = bytes(data[end + 4 :])
         return bytes(data[: end + 4])
 
@@ -386,8 +394,8 @@ def tls_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
         context.check_hostname = False
     if "cert_reqs" in sslopt:
         context.verify_mode = sslopt["cert_reqs"]
-    if "certfile" in sslopt:
+    if sslopt.get("certfile") is not None:
         context.load_cert_chain(sslopt["certfile"], sslopt.get("keyfile"), sslopt.get("password"))
-    if "ciphers" in sslopt:
+    if sslopt.get("ciphers") is not None:
         context.set_ciphers(sslopt["ciphers"])
     return context

@@ -188,6 +188,7 @@ class GenNostr(RelayFunctions, GenServer[S]):
         process, nothing_waits = self._process, self._inbox().empty
         messages, relay, handlers = batch.messages, batch.relay, self._handlers
         at, end = self._at, len(messages)
+        self._tree.serving = relay.url
         try:
             while at < end:
                 message = messages[at]
@@ -205,6 +206,7 @@ class GenNostr(RelayFunctions, GenServer[S]):
         except BaseException as error:
             raise _End(error, handler) from error
         finally:
+            self._tree.serving = None
             self._at = at
             self._last = message
 
@@ -235,11 +237,12 @@ class GenNostr(RelayFunctions, GenServer[S]):
                     self._disconnected(relay, reason, reason)
 
     def _connected(self, process: Process, relay: Relay) -> None:
-        self._tree.connecting = process
+        tree = self._tree
+        tree.connecting, tree.serving = process, relay.url
         try:
             self._tell(self.handle_connect, relay)
         finally:
-            self._tree.connecting = None
+            tree.connecting = tree.serving = None
         process.deliver(Cast(Command.READY))
 
     def _disconnected(self, relay: Relay, reason: object, error: object) -> None:

@@ -1,13 +1,18 @@
 """The options of a relay, and the relay as a value."""
 
+import os
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from gennostr.nostr.relay_url import normalize_url, redact
 
 _WEBSOCKET_OPTIONS = frozenset({"cookie", "headers", "host", "origin", "proxy", "sockopt", "sslopt", "subprotocols"})
 _TASKS = frozenset({"garbage_collector"})
+_SSLOPT_TEXTS = frozenset({"ca_cert_path", "ca_certs", "certfile", "ciphers", "keyfile", "server_hostname"})
+_SSLOPT = _SSLOPT_TEXTS | {"cert_reqs", "check_hostname", "context", "password"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +25,9 @@ class Options:
 
     """
 
-    websocket: Mapping[str, Any] = field(default_factory=dict)
+    websocket: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """For websocket-client: headers, cookie, host, origin, subprotocols, sslopt, sockopt; and proxy, the
-    url of an HTTP proxy."""
+    url of an HTTP proxy. Not shown by ``repr``: nearly any of them may hold a secret."""
     reconnect: Sequence[float] = (0.5, 1.0, 5.0, 10.0, 30.0)
     """The delays before the attempts to reconnect; the last repeats."""
     tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0})
@@ -70,6 +75,10 @@ class Options:
         for task, seconds in self.tasks.items():
             _check_number(f"tasks[{task!r}]", seconds, least=0.0, strict=True)
         _check_mapping("websocket", self.websocket, _WEBSOCKET_OPTIONS)
+        if self.websocket.get("proxy") is not None:
+            _check_proxy(self.websocket["proxy"])
+        if self.websocket.get("sslopt") is not None:
+            _check_sslopt(self.websocket["sslopt"])
 
     @classmethod
     def of(cls, **options: Any) -> Self:
@@ -98,10 +107,56 @@ def _check_number(
 
 def _check_mapping(name: str, value: object, known: frozenset[str]) -> None:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, not {value!r}")
+        raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
     for key in value:
         if key not in known:
             raise ValueError(f"{name} has no {key!r}: it takes {', '.join(sorted(known))}")
+
+
+def _check_proxy(proxy: object) -> None:
+    legal = False
+    if isinstance(proxy, str):
+        try:
+            parts = urlsplit(proxy)
+            legal = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+            legal = legal and parts.path in ("", "/") and not parts.query and not parts.fragment
+        except ValueError:  # the port is none
+            pass
+    if not legal:  # not shown: in what is no url, a password may stand anywhere
+        raise ValueError("websocket['proxy'] must be the url of an HTTP proxy: http://host:port")
+
+
+def _check_sslopt(sslopt: object) -> None:
+    """Refuse what would be ignored: who asks for a check and is not understood must not go without."""
+    _check_mapping("sslopt", sslopt, _SSLOPT)
+    assert isinstance(sslopt, Mapping)  # noqa: S101
+    for name in _SSLOPT_TEXTS & sslopt.keys():
+        value = sslopt[name]
+        if value is not None and not isinstance(value, str | os.PathLike):
+            raise TypeError(f"sslopt[{name!r}] must be a text, not {value!r}")
+    if not isinstance(sslopt.get("check_hostname", True), bool):
+        raise TypeError(f"sslopt['check_hostname'] must be True or False, not {sslopt['check_hostname']!r}")
+    if "cert_reqs" in sslopt:
+        try:
+            ssl.VerifyMode(sslopt["cert_reqs"])
+        except ValueError:
+            raise ValueError(f"sslopt['cert_reqs'] must be one of ssl.CERT_*, not {sslopt['cert_reqs']!r}") from None
+    if sslopt.get("certfile") is None:
+        for name in ("keyfile", "password"):
+            if sslopt.get(name) is not None:
+                raise ValueError(f"sslopt has a {name} but no certfile")
+    context = sslopt.get("context")
+    if context is not None:
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"sslopt['context'] must be an ssl.SSLContext, not {context!r}")
+        beside = sorted(sslopt.keys() - {"context", "server_hostname"})
+        if beside:
+            raise ValueError(f"sslopt has a context, so it cannot have {', '.join(beside)}: set that on the context")
+    if sslopt.get("ciphers") is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(sslopt["ciphers"])
+        except ssl.SSLError:
+            raise ValueError(f"sslopt['ciphers'] names no cipher there is: {sslopt['ciphers']!r}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ class Outbox:
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
         """The relay as it stands; the connection alone writes it."""
+        self.over = False
+        """Whether the end of the attempt was told: whatever becomes of the connection, it is not restarted."""
         self._max_size = relay.options.max_queue_size
         self._max_messages = relay.options.max_queue_messages
         self._lock = threading.Lock()

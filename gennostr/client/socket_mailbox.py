@@ -6,6 +6,9 @@ written. A writer wakes a sleeping reader through a pipe; nothing is written whi
 The order that makes this safe: the reader says that it sleeps, then looks at the queue once more, then polls; a
 writer appends, then looks whether the reader sleeps. So either the reader sees the message or the writer sees the
 sleeper.
+
+Made without a descriptor, so that making it cannot fail: `open` takes what waiting needs, in the reader's thread, where
+a failure has somebody to be told to.
 """
 
 import os
@@ -41,15 +44,25 @@ class SocketMailbox:
         self._sleeping = False
         # Protects the pipe against being written after it was closed, and its number given away.
         self._lock = threading.Lock()
-        self._closed = False
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._closed = True
+        self._wake_read = self._wake_write = -1
         self._poll = select.poll()
-        self._poll.register(self._wake_read, select.POLLIN)
         # The descriptor that is registered, and for what.
         self._watched: int | None = None
         self._events = 0
+
+    def open(self) -> None:
+        """Make the pipe; the reader's thread does, before its first `get`.
+
+        Raises:
+            OSError: the system has no descriptors left.
+
+        """
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._closed = False
 
     def put(self, item: object, /) -> None:
         """Append `item`."""

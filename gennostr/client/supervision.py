@@ -26,6 +26,7 @@ from gennostr.exceptions import (
     NoProcess,
     Overflow,
     RelayNotFound,
+    StartError,
 )
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.relay_url import normalize_url, redact
@@ -33,7 +34,7 @@ from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import ScheduledCall
 from gennostr.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorPid
 from gennostr.otp.messages import Cast
-from gennostr.otp.names import via
+from gennostr.otp.names import Via, via
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process, acting, current
@@ -54,12 +55,19 @@ class ConnectionRegistry(Registry):
 
 
 class ConnectionSupervisor(DynamicSupervisor):
-    """Holds the connections. Each has a budget of restarts of its own: they share no intensity."""
+    """Holds the connections. Each url has a budget of restarts of its own: they share no intensity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By url, for those that have crashed: the attempt that the backoff makes is another child.
+        self._budgets: dict[object, Intensity] = {}
 
     def _may_restart(self, child: Child) -> bool | None:
-        if child.budget is None:
-            child.budget = Intensity(CRASHES, CRASH_SECONDS)
-        return True if child.budget.add() else None
+        name = None if child.last is None else child.last.process.name
+        if isinstance(name, Via) and isinstance(name.value, Outbox) and name.value.over:
+            return None  # it failed while it was closing
+        budget = self._budgets.setdefault(child.spec.id, Intensity(CRASHES, CRASH_SECONDS))
+        return True if budget.add() else None
 
 
 class PrimarySupervisor(Supervisor):
@@ -97,6 +105,8 @@ class Tree:
         self._pending: dict[str, tuple[Relay, ScheduledCall]] = {}
         # The connection whose handle_connect runs now: what that sends goes first. Written by the client alone.
         self.connecting: Process | None = None
+        # The relay whose message, or connect, is in a callback now. Written by the client alone.
+        self.serving: str | None = None
 
     # Start and stop.
 
@@ -146,7 +156,7 @@ class Tree:
             StartError: it could not be started (the system refused a thread or a descriptor).
 
         """
-        tries = 5
+        tries = 100
         while True:
             found = self.find(relay.url)
             if found is not None:
@@ -159,10 +169,15 @@ class Tree:
                 return supervisor.start_child(spec)  # type: ignore[no-any-return]
             except (AlreadyStarted, AlreadyRegistered) as there:
                 return there.pid  # type: ignore[no-any-return]
-            except CallError:
-                # The supervisor, or the registry, is being restarted: the primary answers when it is done.
+            except (CallError, StartError) as error:
+                if isinstance(error, StartError) and not isinstance(error.reason, CallError):
+                    raise
+                if self.client.dead:
+                    raise NoProcess(self.client.pid) from error
+                # The supervisor, or the registry, is being restarted: the primary answers when it is done. Many tries,
+                # for a death is told to one after the other, and the primary may answer before it has heard of it.
                 tries -= 1
-                if tries == 0 or self.client.dead or self.primary is None:
+                if tries == 0 or self.primary is None:
                     raise
                 self.primary.which_children()
 
@@ -252,9 +267,14 @@ class RelayFunctions:
         found = tree.find(url)
         if found is not None and tree._registry is not None:
             process, outbox = found
-            # Who takes the name away is the one who removes; the url is free for add_relay from here on.
-            if tree._registry.table.release(url, process):
-                tree.client.deliver(Removed(process, outbox.relay))
+            # Who takes the name away is the one who removes; the url is free for add_relay from here on. The lock keeps
+            # the connection from dying in between: its death would be told first, and then be a second end.
+            with process.lock:
+                removed = not process.dead and tree._registry.table.release(url, process)
+                if removed:
+                    outbox.over = True
+                    tree.client.deliver(Removed(process, outbox.relay))
+            if removed:
                 process.deliver(Cast(Command.REMOVE))
                 return
         if pending is None:
@@ -283,7 +303,9 @@ class RelayFunctions:
     def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
         """Send a message (JSON text, or a list that is encoded) to one relay.
 
-        Before the connection is up it is queued, and sent after what handle_connect sends.
+        Before the connection is up it is queued, and sent after what handle_connect sends. In a callback for what this
+        relay has sent, or for its connect, the connection may have ended meanwhile: then the message goes with it, and
+        handle_disconnect comes next.
 
         Raises:
             RelayNotFound: there is no connection to it.
@@ -296,6 +318,8 @@ class RelayFunctions:
         url = _url(relay)
         found = self._tree.find(url)
         if found is None:
+            if url == self._tree.serving and current() is self._tree.client:
+                return
             raise RelayNotFound(redact(url))
         process, outbox = found
         outbox.put(payload, first=process is self._connecting())

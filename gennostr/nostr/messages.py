@@ -122,12 +122,12 @@ RelayMessage: TypeAlias = _Known | UnknownMessage
 
 LARGE: Final = 65_536
 """Bytes from which on a message's values are counted before it is decoded: what is smaller cannot hold many."""
-MAX_VALUES: Final = 100_000
-"""Arrays, strings and so on in one message; an event with 30,000 tags of two strings has 90,010 or so."""
+MAX_VALUES: Final = 65_536
+"""Arrays, strings and so on in one message; an event with 20,000 tags of two strings has 60,020 or so."""
 
 # A string, as far as it goes: where its end is missing, to the end. Possessive, so that no input takes it long.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_STRINGS = re.compile(rb'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"?){1,1000}+', re.DOTALL)
+_STRINGS = re.compile(rb'(?:[^"]{0,65536}+"[^"\\]*+(?:\\.[^"\\]*+)*+"?){1,1000}+', re.DOTALL)
 _LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
 decode_known: Callable[[bytes | bytearray | memoryview], _Known] = msgspec.json.Decoder(_Known).decode
 """`decode` for who falls back to it, and gives it what is LARGE: quick, and raises whatever msgspec does."""
@@ -166,13 +166,15 @@ def _has_too_many_values(data: bytes) -> bool:
     # Each value but the first has a comma or a bracket before it. First a count that strings can only make too high.
     if data.count(b",") + data.count(b"[") + data.count(b"{") <= MAX_VALUES:
         return False
-    # Then without the strings; a thousand at a time, for sub() keeps all that it takes out a while.
+    # Then without the strings; a thousand at a time, for sub() keeps all that it takes out a while, and none is copied.
+    view = memoryview(data)
     values = at = 0
     while at < len(data) and values <= MAX_VALUES:
         run = _STRINGS.match(data, at)
-        bare = data[at:] if run is None else _STRING.sub(b"", run[0])
+        end = at + LARGE if run is None else run.end()
+        bare = data[at:end] if run is None else _STRING.sub(b"", view[at:end])
         values += bare.count(b",") + bare.count(b"[") + bare.count(b"{")
-        at = len(data) if run is None else run.end()
+        at = end
     return values > MAX_VALUES
 
 

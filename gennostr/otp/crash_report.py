@@ -1,6 +1,8 @@
 """The crash report: the one log record of a server that ends for a failure.
 
-It is logged at ERROR, as text and, for programs, as the record's attribute ``crash_report``.
+It is logged at ERROR, as text and, for programs, as the record's attribute ``crash_report``. What a peer has sent may
+be in the message, the state, and the text of the exception: control characters are escaped, and a traceback is
+indented, so that nobody can write a line of his own into the log.
 """
 
 import logging
@@ -62,6 +64,21 @@ def shown(value: object) -> str:
     except BaseException as error:  # a repr is user code, and a report is no place to die in
         return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    """Format the traceback before a handler does: a filter that lets everything through."""
+    if record.exc_info and not record.exc_text:
+        text = _formatter.formatException(record.exc_info)
+        lines = (
+            "".join(each if each.isprintable() else repr(each)[1:-1] for each in line) for line in text.split("\n")
+        )
+        record.exc_text = "\n".join(f"  {line}" for line in lines)
+    return True
+
+
+_formatter = logging.Formatter()
+logger.addFilter(_escape)
 
 
 def log(report: CrashReport) -> None:

@@ -141,11 +141,12 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         """Start a server and return its pid when init has succeeded, or IGNORE.
 
         Raises:
-            StartError: init stopped, raised, returned something else, or took longer than `timeout` seconds.
+            StartError: init stopped, raised, returned something else, or took longer than `timeout` seconds; or the
+                system refused a thread.
             AlreadyStarted: the name is taken; init did not run.
             NoProcess: the name is a via of a registry that is dead.
             TypeError, ValueError: `name` or `timeout` is no such thing.
-            RuntimeError: the system refused a thread, or this is a child forked while actors ran.
+            RuntimeError: this is a child forked while actors ran.
 
         """
         return cls._spawn(init_arg, name, timeout, None)
@@ -191,8 +192,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         except CallExit:  # the starter was killed: who is linked to it has been told
             raise
         except RuntimeError as error:  # the system refused a thread
+            if parent is not None:  # the StartError says it all: no exit comes besides
+                parent.unlink(process)
             process.die(error)
-            raise
+            raise StartError(error) from error
         except BaseException:  # Ctrl-C: nobody will have the pid, and its thread may run already
             process.kill()
             raise

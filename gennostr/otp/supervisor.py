@@ -131,7 +131,7 @@ class Intensity:
 class Child:
     """A child and its present process."""
 
-    __slots__ = ("budget", "last", "pid", "reason", "restarting", "restarts", "spec")
+    __slots__ = ("last", "pid", "reason", "restarting", "restarts", "spec")
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
@@ -141,7 +141,6 @@ class Child:
         self.reason: object = None
         self.restarting = False
         self.restarts = 0
-        self.budget: Intensity | None = None
 
     def info(self) -> ChildInfo:
         """Return it as which_children tells it."""

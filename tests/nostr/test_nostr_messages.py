@@ -36,7 +36,7 @@ FIELDS: dict[str, Any] = {
     "sig": "d4",
 }
 EVENT = Event(**FIELDS)
-DEEP = b"[" * 90_000  # fewer than MAX_VALUES
+DEEP = b"[" * 60_000  # fewer than MAX_VALUES
 
 
 def wire(*message: object) -> bytes:
@@ -277,7 +277,7 @@ def test_a_message_that_was_not_given_has_no_prefix() -> None:
         (b'["EVENT","s",' + DEEP, "recursion|Expected `object`"),
         (with_field("tags", DEEP), "recursion|Expected `str`"),
         (with_field("unknown", DEEP), "recursion"),
-        (b'{"a":' * 45_000, "Expected `array`|recursion"),
+        (b'{"a":' * 30_000, "Expected `array`|recursion"),
     ],
     ids=lambda value: ascii(value)[:40],
 )
@@ -306,10 +306,10 @@ def tags(number: int, tag: bytes = b'["t"]') -> bytes:
     return with_field("tags", b"[" + b",".join([tag] * number) + b"]")
 
 
-def test_thirty_thousand_tags_are_read() -> None:
-    message = decode(tags(30_000, b'["p","' + b"a" * 64 + b'"]'))
+def test_twenty_thousand_tags_are_read() -> None:
+    message = decode(tags(20_000, b'["p","' + b"a" * 64 + b'"]'))
     assert isinstance(message, EventMessage)
-    assert len(message.event.tags) == 30_000
+    assert len(message.event.tags) == 20_000
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_thirty_thousand_tags_are_read() -> None:
 def test_a_message_of_too_many_values_is_an_error_before_it_takes_memory(data: bytes) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(MessageError, match="over 100000 values"):
+        with pytest.raises(MessageError, match="over 65536 values"):
             decode(data)
-        assert tracemalloc.get_traced_memory()[1] < len(data) + 2_000_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
 
