@@ -23,6 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def _flap(pipe: Connection, relays: int, seed: int) -> None:
     down: list[MemoryRelay] = []
     while not pipe.poll(1.0):
         if down and draw.random() < 0.6:
-            down.pop(draw.randrange(len(down))).start()
+            back = draw.choice(down)
+            with suppress(OSError):  # its port has been given to a connection of somebody's: later
+                back.start()
+                down.remove(back)
             continue
         relay = draw.choice([each for each in running if each not in down])
         if len(down) < relays // 4 and draw.random() < 0.5:
@@ -148,6 +152,8 @@ def _use(pid: Any, urls: Sequence[str], until: float, seed: int) -> list[dict[st
         if now >= next_sample:
             next_sample += SAMPLE_EVERY
             counts: Mapping[str, int] = pid.call("counts", timeout=30.0)
+            if len(samples) > 2 and counts.get("events", 0) == samples[-1]["events"]:
+                raise RuntimeError("nothing was received for a while: are the relays gone?")
             samples.append({"seconds": now - begun, **_held(), "events": counts.get("events", 0)})
             print(json.dumps(samples[-1]), flush=True)
         time.sleep(0.1)

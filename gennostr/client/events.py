@@ -67,6 +67,14 @@ class ReconnectDue:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """The next attempt could not even be made: it has no connection."""
+
+    relay: Relay
+    reason: object
+
+
 class Credit:
     """How much a connection has delivered and its client has not handled yet.
 

@@ -30,6 +30,7 @@ appended to bytearrays, never listed: a list of two-byte reads, or fragments, ta
 sender chooses their size. So between reads no more is held than ``max_message_size`` and one control frame.
 """
 
+import codecs
 import os
 from dataclasses import dataclass
 from struct import Struct
@@ -55,6 +56,7 @@ _MEDIUM_TEXT = _FIN_TEXT << 8 | 126
 _HEAD = Struct("!HH").unpack_from
 _LENGTH_16 = Struct("!H")
 _LENGTH_64 = Struct("!Q")
+_DECODER = codecs.getincrementaldecoder("utf-8")
 _CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})
 
 
@@ -275,7 +277,14 @@ class FrameReader:
 
 def _is_utf8(text: bytes) -> bool:
     try:
-        str(text, "utf-8")
+        if len(text) < LARGE:
+            str(text, "utf-8")
+        else:
+            # In pieces, for a str has up to four bytes for each character.
+            decoder = _DECODER()
+            for at in range(0, len(text), LARGE):
+                decoder.decode(text[at : at + LARGE])
+            decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True

@@ -25,6 +25,7 @@ from gennostr.client.events import (
     Connected,
     ConnectionDown,
     Ended,
+    NotMade,
     ReconnectDue,
     Removed,
 )
@@ -161,7 +162,9 @@ class GenNostr(RelayFunctions, GenServer[S]):
             self._work.append(message)
         elif kind is ReconnectDue:
             assert isinstance(message, ReconnectDue)  # noqa: S101
-            self._tree.due(message.url)
+            failed = self._tree.due(message.url)
+            if failed is not None:
+                self._work.append(failed)
         else:
             super()._receive_info(message)
 
@@ -228,6 +231,8 @@ class GenNostr(RelayFunctions, GenServer[S]):
                 if process not in self._ended:
                     self._ended.add(process)
                     self._disconnected(relay, reason, error)
+            case NotMade(relay, reason):
+                self._disconnected(relay, reason, reason)
             case Removed(process, relay):
                 self._removed(process, relay)
             case ConnectionDown(process, relay, reason):

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 from gennostr.client.connection import Command, Connection
-from gennostr.client.events import ReconnectDue, Removed
+from gennostr.client.events import NotMade, ReconnectDue, Removed
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.exceptions import (
@@ -213,16 +213,16 @@ class Tree:
             timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
             self._pending[relay.url] = (following, timer)
 
-    def due(self, url: str) -> None:
-        """Make the attempt whose delay is over; runs in the client."""
+    def due(self, url: str) -> NotMade | None:
+        """Make the attempt whose delay is over, or say why it could not be made; runs in the client."""
         pending = self.take(url)
         if pending is None:
-            return  # cancelled, or made already
+            return None  # cancelled, or made already
         try:
             self.open(pending[0])
-        except Exception:
-            logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
-            self.schedule(pending[0])
+        except Exception as error:  # the system refused a thread, say
+            return NotMade(pending[0], error)
+        return None
 
 
 class RelayFunctions:

@@ -378,6 +378,25 @@ def test_text_that_is_not_utf8_is_1007(bad: bytes) -> None:
     assert violation(frame(TEXT, b"good until here " + bad)) == 1007
 
 
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 200_000])
+def test_characters_of_a_long_text_may_lie_anywhere_and_a_cut_one_is_1007(size: int) -> None:
+    text = b"x" * (size - 3) + "\u20ac".encode() + "\U0001f642".encode() * 20_000
+    assert read(frame(TEXT, text)) == [text]
+    assert violation(frame(TEXT, text[:-1])) == 1007
+    assert violation(frame(TEXT, text[: size - 1] + text[size:])) == 1007
+
+
+def test_a_long_text_is_checked_without_holding_it_four_times() -> None:
+    data = frame(TEXT, b"x" * 900_000 + "\U0001f642".encode())
+    reader = FrameReader()
+    tracemalloc.start()
+    try:
+        assert len(reader.receive(data)) == 1
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("bad", NOT_UTF8.values(), ids=NOT_UTF8)
 def test_fragmented_text_that_is_not_utf8_as_a_whole_is_1007(bad: bytes) -> None:
     assert violation(b"".join(fragments(TEXT, [b"good until here ", bad, b""]))) == 1007
