@@ -220,8 +220,11 @@ class Tree:
             return None  # cancelled, or made already
         try:
             self.open(pending[0])
-        except Exception as error:  # the system refused a thread, say
-            return NotMade(pending[0], error)
+        except Exception as error:
+            if isinstance(error, StartError) and isinstance(error.reason, RuntimeError):
+                return NotMade(pending[0], error)  # the system refused a thread: no connection tells of its end
+            logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
+            self.schedule(pending[0])
         return None
 
 
