@@ -40,6 +40,7 @@ from gennostr.client.frames import (
     Received,
 )
 from gennostr.exceptions import ProtocolError
+from gennostr.testing.relay_socket import encode_frame
 
 LIMIT = 1 << 17
 SIZES = (0, 1, 2, 3, 5, 20, 40, 124, 125, 126, 127, 128, 200, 300)
@@ -63,18 +64,6 @@ UNREADABLE = "a frame whose payload is too long to be given"
 Said: TypeAlias = list[tuple[Any, ...]]
 
 
-def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
-    """Return a frame as a relay writes it."""
-    size = len(payload)
-    if size < 126:
-        length = bytes((size,))
-    elif size < 65536:
-        length = b"\x7e" + struct.pack("!H", size)
-    else:
-        length = b"\x7f" + struct.pack("!Q", size)
-    return bytes(((0x80 if fin else 0) | opcode,)) + length + payload
-
-
 def _payload(draw: random.Random, opcode: int) -> bytes:
     size = draw.choice(BIG_SIZES) if draw.random() < 0.002 else draw.choice(SIZES)
     if opcode == BINARY:
@@ -85,7 +74,7 @@ def _payload(draw: random.Random, opcode: int) -> bytes:
 
 
 def _control(draw: random.Random) -> bytes:
-    return frame(draw.choice((PING, PONG)), draw.randbytes(draw.choice((0, 1, 4, 125))))
+    return encode_frame(draw.choice((PING, PONG)), draw.randbytes(draw.choice((0, 1, 4, 125))))
 
 
 def valid(draw: random.Random) -> bytes:
@@ -101,15 +90,17 @@ def valid(draw: random.Random) -> bytes:
         ends = [*cuts, len(payload)]
         begin = 0
         for number, end in enumerate(ends):
-            parts.append(frame(CONTINUATION if number else opcode, payload[begin:end], fin=number == len(cuts)))
+            parts.append(encode_frame(CONTINUATION if number else opcode, payload[begin:end], fin=number == len(cuts)))
             begin = end
             if draw.random() < 0.2 and number < len(cuts):
                 parts.append(_control(draw))
     ending = draw.random()
     if ending < 0.2:
-        parts.append(frame(CLOSE, struct.pack("!H", draw.choice(CODES)) + draw.choice(("", "bye", "ende 終")).encode()))
+        parts.append(
+            encode_frame(CLOSE, struct.pack("!H", draw.choice(CODES)) + draw.choice(("", "bye", "ende 終")).encode())
+        )
     elif ending < 0.25:
-        parts.append(frame(CLOSE, b""))
+        parts.append(encode_frame(CLOSE, b""))
     return b"".join(parts)
 
 
@@ -126,7 +117,7 @@ def damaged(draw: random.Random) -> bytes:
     elif kind == 3:
         data[0] ^= 1 << draw.randrange(8)
     elif kind == 4:
-        data += frame(CLOSE, draw.randbytes(draw.randrange(4)))
+        data += encode_frame(CLOSE, draw.randbytes(draw.randrange(4)))
     else:
         for _ in range(draw.randrange(1, 4)):
             data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import machine, resident
-from gennostr import REMOVE_RELAY, GenNostr, NoReply, Ok, Relay, RelayNotFound, Reply
+from gennostr import REMOVE_RELAY, GenNostr, Ok, Relay, RelayNotFound, Reply
 from gennostr.nostr.messages import EventMessage
 from gennostr.otp import telemetry
 from gennostr.testing.fake_relay import make_event
@@ -104,11 +104,6 @@ class Night(GenNostr[dict[str, int]]):
         """Return the counts."""
         del request, from_
         return Reply(dict(state))
-
-    def handle_info(self, message: Any, state: dict[str, int]) -> NoReply[dict[str, int]]:
-        """Take what comes."""
-        del message
-        return NoReply(state)
 
 
 class _Warnings(logging.Handler):

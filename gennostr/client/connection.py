@@ -288,7 +288,7 @@ class Connection(GenServer[Any]):
         except OSError as error:
             return self._lost(error)
         if not data:
-            return self._lost(_ended())
+            return self._lost(_no_close_frame())
         return self._received(*_rest(sock, data))
 
     def _lost(self, error: Exception) -> Outcome[Any]:
@@ -537,7 +537,7 @@ def _rest(sock: socket.socket, data: bytes) -> tuple[bytes, Exception | None]:
         while size < READ_SIZE:
             data = sock.recv(READ_SIZE)
             if not data:
-                failure = _ended()
+                failure = _no_close_frame()
                 break
             parts.append(data)
             size += len(data)
@@ -548,7 +548,7 @@ def _rest(sock: socket.socket, data: bytes) -> tuple[bytes, Exception | None]:
     return b"".join(parts), failure
 
 
-def _ended() -> ConnectionLost:
+def _no_close_frame() -> ConnectionLost:
     return ConnectionLost("the relay ended the connection without a close frame")
 
 
