@@ -23,6 +23,8 @@
      ├── Overflow                       a relay's outbound queue is full
      ├── RelayUrlError                  not a relay url             (ValueError)
      ├── MessageError                   not a Nostr message         (ValueError)
+     ├── AuthenticationError            a relay refused who we are: told, not raised
+     ├── FetchIncomplete                some relays were not read to their end: .failed
      └── ConnectionFault                why a connection ended: told, not raised
           ├── HandshakeError            the upgrade was refused: .status
           ├── ConnectTimeout            not connected in time       (TimeoutError)
@@ -33,6 +35,7 @@
 Wrong types raise TypeError and wrong values ValueError, as everywhere in Python.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pykka
@@ -200,6 +203,21 @@ class RelayUrlError(GenNostrError, ValueError):
 
 class MessageError(GenNostrError, ValueError):
     """A message that breaks NIP-01's shapes: one to send, or (told by handle_error) one received."""
+
+
+class AuthenticationError(GenNostrError):
+    """A relay did not accept an authentication (NIP-42): told by handle_error, for the connection lives."""
+
+
+class FetchIncomplete(GenNostrError):
+    """Not every relay could be read to its end: ``failed`` has the others' urls, and why."""
+
+    def __init__(self, failed: Mapping[str, BaseException]) -> None:
+        super().__init__(failed)
+        self.failed = failed
+
+    def __str__(self) -> str:
+        return "; ".join(f"{url}: {reason}" for url, reason in self.failed.items())
 
 
 class ConnectionFault(GenNostrError):

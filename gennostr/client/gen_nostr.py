@@ -15,9 +15,11 @@ Each attempt ends in one handle_disconnect: the first end that is told of a conn
 connection's own word, the user's removal or the process's death; what comes after it is dropped.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
+from gennostr.client.authentication import Signer
 from gennostr.client.connection import Command
 from gennostr.client.events import (
     REMOVE_RELAY,
@@ -30,6 +32,7 @@ from gennostr.client.events import (
     Removed,
 )
 from gennostr.client.options import Relay
+from gennostr.client.requests import Counted, Order, Published, RequestFunctions, Requests, Told
 from gennostr.client.supervision import RelayFunctions, Tree
 from gennostr.exceptions import MessageError
 from gennostr.nostr.messages import (
@@ -40,6 +43,7 @@ from gennostr.nostr.messages import (
     EventMessage,
     NoticeMessage,
     OkMessage,
+    RelayMessage,
     UnknownMessage,
 )
 from gennostr.otp import telemetry
@@ -48,24 +52,37 @@ from gennostr.otp.clock import clock
 from gennostr.otp.gen_server import GenServer, _End
 from gennostr.otp.messages import Cast
 from gennostr.otp.names import Name
-from gennostr.otp.outcomes import NoReply, Ok, S, Stop
+from gennostr.otp.outcomes import NoReply, Ok, Outcome, S, Stop
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN
 
 RelayOutcome = Ok[S] | NoReply[S] | Stop[S] | None
 
+_M = TypeVar("_M", bound=RelayMessage)
+
 _EVENTS = frozenset({Batch, Connected, ConnectionDown, Ended, Removed})
 
 
-class GenNostrPid(RelayFunctions, Pid):
+class GenNostrPid(RelayFunctions, RequestFunctions, Pid):
     """The handle of a client: a pid with the client's functions."""
 
 
-class GenNostr(RelayFunctions, GenServer[S]):
+class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
     """A client: subclass it, and give it callbacks."""
 
     _pid_class = GenNostrPid
+
+    signer: Signer | Sequence[Signer] | None = None
+    """Who answers challenges (NIP-42); on the class, or set in init. Nobody: handle_auth may."""
+    deduplicate: bool = False
+    """Whether an event that several relays send is told once for each subscription; on the class, or set in init."""
+
+    def handle_info(self, message: Any, state: S) -> Outcome[S]:
+        """Handle a sent message; the default logs it, unless it is `Published` or `Counted`."""
+        if isinstance(message, Published | Counted):
+            return None
+        return super().handle_info(message, state)
 
     # The callbacks; each returns `Ok`, `NoReply`, `Stop`, or nothing.
 
@@ -87,6 +104,13 @@ class GenNostr(RelayFunctions, GenServer[S]):
 
     def handle_eose(self, message: EoseMessage, relay: Relay, state: S) -> RelayOutcome[S]:
         """Handle an EOSE (NIP-01)."""
+
+    def handle_eose_all(self, subscription_id: str, state: S) -> RelayOutcome[S]:
+        """Handle the end of stored events for all of a subscription's relays: none has any left to send.
+
+        Told once for what was subscribed to by `subscribe`. A relay that is not connected is not waited for, once an
+        attempt has failed; one that has closed the subscription (CLOSED) has none left.
+        """
 
     def handle_ok(self, message: OkMessage, relay: Relay, state: S) -> RelayOutcome[S]:
         """Handle an OK (NIP-01)."""
@@ -124,6 +148,8 @@ class GenNostr(RelayFunctions, GenServer[S]):
         pid = self.pid
         assert isinstance(pid, GenNostrPid)  # noqa: S101
         pid._tree = self._tree
+        pid._requests = self._requests = Requests(self, self._tree)
+        self._engaged = False
         # Attempts whose end was told, until their processes are dead.
         self._ended: set[Process] = set()
         self._handlers: dict[type, Callable[[Any, Relay, Any], Any]] = {
@@ -141,7 +167,40 @@ class GenNostr(RelayFunctions, GenServer[S]):
         self._batch: Batch | None = None
         self._at = 0
 
+    def _engage(self) -> None:
+        """Have messages go through the requests before they are told, from now on."""
+        if self._engaged:
+            return
+        self._engaged = True
+        requests = self._requests
+        self._handlers |= {
+            EventMessage: self._judged(requests.event, self.handle_event),
+            EoseMessage: self._judged(requests.eose, self.handle_eose),
+            OkMessage: self._judged(requests.ok, self.handle_ok),
+            ClosedMessage: self._judged(requests.closed, self.handle_closed),
+            CountMessage: self._judged(requests.counted, self.handle_count),
+            AuthMessage: self._judged(requests.challenged, self.handle_auth),
+            NoticeMessage: self._judged(requests.noticed, self.handle_notice),
+        }
+
+    def _judged(
+        self,
+        judge: Callable[[_M, Relay], MessageError | bool],
+        callback: Callable[[_M, Relay, S], RelayOutcome[S]],
+    ) -> Callable[[_M, Relay, S], RelayOutcome[S]]:
+        """Return a handler that asks `judge` what is told: the message, nothing, or an error in its place."""
+
+        @wraps(callback)  # a crash report names the user's
+        def handle(message: _M, relay: Relay, state: S) -> RelayOutcome[S]:
+            verdict = judge(message, relay)
+            if verdict is True:
+                return callback(message, relay, state)
+            return self.handle_error(verdict, relay, state) if verdict else None
+
+        return handle
+
     def _init(self, init_arg: object) -> object:
+        self._process.watch(self._requests)
         self._tree.start()
         return self.init(init_arg)
 
@@ -160,6 +219,12 @@ class GenNostr(RelayFunctions, GenServer[S]):
         kind = type(message)
         if kind in _EVENTS:
             self._work.append(message)
+        elif kind is Order:
+            assert isinstance(message, Order)  # noqa: S101
+            message.do()
+        elif kind is Told:
+            assert isinstance(message, Told)  # noqa: S101
+            self._tell(getattr(self, message.callback), *message.arguments)
         elif kind is ReconnectDue:
             assert isinstance(message, ReconnectDue)  # noqa: S101
             failed = self._tree.due(message.url)
@@ -189,7 +254,7 @@ class GenNostr(RelayFunctions, GenServer[S]):
     def _messages(self, batch: Batch) -> None:
         """Handle messages of `batch`, one after the other until something else is to be done."""
         process, nothing_waits = self._process, self._inbox().empty
-        messages, relay, handlers = batch.messages, batch.relay, self._handlers
+        messages, relay, handlers, ahead = batch.messages, batch.relay, self._handlers, self._ahead
         at, end = self._at, len(messages)
         self._tree.serving = relay.url
         try:
@@ -202,7 +267,7 @@ class GenNostr(RelayFunctions, GenServer[S]):
                     self._follow(outcome, handler, ok=True)
                     if outcome.next is not None:
                         return
-                if not nothing_waits() or process.interrupt is not None or process.dead:
+                if not nothing_waits() or ahead or process.interrupt is not None or process.dead:
                     return
         except _End:
             raise
@@ -248,15 +313,20 @@ class GenNostr(RelayFunctions, GenServer[S]):
             self._tell(self.handle_connect, relay)
         finally:
             tree.connecting = tree.serving = None
+        found = tree.find(relay.url)
+        if found is not None and found[0] is process:  # otherwise its end is on the way
+            self._requests.connected(relay, found[1])
         process.deliver(Cast(Command.READY))
 
     def _disconnected(self, relay: Relay, reason: object, error: object) -> None:
         if telemetry.handlers:
             uptime = 0.0 if relay.connected_at is None else max(0.0, clock().time() - relay.connected_at)
             telemetry.emit("connection.down", {"uptime": uptime}, {"relay": relay, "reason": reason, "error": error})
+        self._requests.lost(relay.url)
         if error is not None:
             self._tell(self.handle_error, error, relay)
         self._tell(self.handle_disconnect, reason, relay)
+        self._requests.parted(relay.url)
 
     def _removed(self, process: Process | None, relay: Relay) -> None:
         if process is not None and process in self._ended:

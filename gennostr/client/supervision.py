@@ -143,6 +143,13 @@ class Tree:
             return []
         return [(str(key), process, outbox) for key, process, outbox in registry.table.entries()]  # type: ignore[misc]
 
+    def urls(self) -> set[str]:
+        """Return the relays that are connected to, or will be again: all that the client has."""
+        # Those in backoff last: one whose delay is over meanwhile is then in both.
+        connected = {url for url, _, _ in self.connections()}
+        with self._lock:
+            return connected | self._pending.keys()
+
     def find(self, url: str) -> tuple[Process, Outbox] | None:
         """Return the connection to `url`, if there is one."""
         registry = self._registry

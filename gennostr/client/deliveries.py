@@ -1,0 +1,207 @@
+"""What is sent once and answered once: events to be published (NIP-01), and counts (NIP-45).
+
+A `Publication` or `Counting` is one for all its relays, and a future: `result` waits for it in a thread, ``await`` in a
+coroutine. A `Delivery` is its part for one relay, and the client's thread alone has it.
+"""
+
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+from gennostr.exceptions import CallExit, CallingSelf
+from gennostr.nostr.event import Event
+from gennostr.nostr.hyperloglog import HyperLogLog
+from gennostr.nostr.messages import CountResult, OkMessage
+from gennostr.otp.calls import _filled, _Pause
+from gennostr.otp.outcomes import check_seconds
+from gennostr.otp.process import Process, check_fence, current
+
+if TYPE_CHECKING:
+    from gennostr.client.requests import Due
+
+T = TypeVar("T")
+Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "not_sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event at one relay; true if the relay has it.
+
+    ``kind``: "accepted", the relay's OK, or it had it already; "rejected", and `prefix` and `message` say why;
+    "timeout", it was sent and not answered; "disconnected", the connection was lost after it was sent (and lost again
+    after a reconnect, or there was no reconnect in time); "not_sent", there was no connection to send it on.
+    """
+
+    kind: Kind
+    prefix: str | None = None
+    """The machine-readable word of the relay's answer, such as "blocked"."""
+    message: str = ""
+
+    def __bool__(self) -> bool:
+        return self.kind == "accepted"
+
+    @classmethod
+    def of(cls, ok: OkMessage) -> "Outcome":
+        """Return what a relay's OK says: that it has the event already is as good as accepted."""
+        accepted = ok.accepted or ok.prefix == "duplicate"
+        return cls("accepted" if accepted else "rejected", ok.prefix, ok.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many events match, by all relays that have answered (NIP-45)."""
+
+    count: int
+    """The estimate of the merged registers, or the greatest number that one relay gave, if that is more: relays share
+    events, so numbers without registers cannot be added up."""
+    approximate: bool
+    hll: HyperLogLog | None
+    """The registers of all relays that gave them, merged."""
+    by_relay: Mapping[str, CountResult | Outcome]
+    """Each relay's own answer, or what stands in its place."""
+
+
+class Waiting(Future, Generic[T]):  # type: ignore[type-arg]
+    """A result of several relays, to come. Made by the functions of a client."""
+
+    key: str
+    """What a relay's answer names."""
+    message: list[Any]
+    """What is sent."""
+
+    def __init__(self, client: Process, relays: frozenset[str] | None, timeout: float) -> None:
+        super().__init__()
+        check_seconds("timeout", timeout)
+        self.relays = relays
+        """Urls; None: those that the client has when it comes to this."""
+        self.timeout = timeout
+        self._client = client
+        # Whether the client itself waits for it, and so gets a message.
+        self.told = current() is client
+        # By url, for those that it goes to; the client's thread alone has it.
+        self.answers: dict[str, Any] = {}
+        self.open: dict[str, Delivery] = {}
+        self.due: Due | None = None
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the result; wait at most `timeout` seconds (None: until it is there, which its own timeout sees to).
+
+        Raises:
+            TimeoutError: it is not there yet.
+            CallExit: the client ended first.
+            CallingSelf: called in a callback of its client, which could not go on meanwhile.
+
+        """
+        if not self.done():
+            if timeout is not None:
+                check_seconds("timeout", timeout)
+            if check_fence() is self._client:
+                raise CallingSelf(self._client.pid)
+            done: SimpleQueue[object] = SimpleQueue()
+            self.add_done_callback(done.put)
+            with _Pause(None, partial(done.put, None)):
+                if not _filled(done, timeout):
+                    raise TimeoutError(f"no result within {timeout} s")
+        value: T = super().result(0)
+        return value
+
+    def __await__(self) -> Generator[Any, None, T]:
+        import asyncio  # noqa: PLC0415 - slow to import, and who awaits has it
+
+        return asyncio.wrap_future(self).__await__()
+
+    def down(self, process: Process, reason: object) -> None:
+        """End it with the client's exit; see `gennostr.otp.process.Watcher`."""
+        self._end(partial(self.set_exception, CallExit(reason, process.pid)))
+
+    def finish(self) -> None:
+        """End it with the answers; runs in the client."""
+        self._end(partial(self.set_result, self.merge()))
+        self._client.unwatch(self)
+
+    def _end(self, set_: partial[None]) -> None:
+        try:
+            set_()
+        except InvalidStateError:  # cancelled by who waited, or ended by a kill of the client
+            pass
+
+    def merge(self) -> T:
+        """Return the result that the answers make."""
+        raise NotImplementedError
+
+
+class Publication(Waiting[dict[str, Outcome]]):
+    """An event on its way: the future of ``{url: Outcome}``."""
+
+    def __init__(self, client: Process, event: Event, relays: frozenset[str] | None, timeout: float) -> None:
+        super().__init__(client, relays, timeout)
+        self.event = event
+        self.key = event.id
+        self.message = ["EVENT", event]
+
+    def __repr__(self) -> str:
+        return f"<Publication of {self.event.id[:8]}: {'done' if self.done() else 'pending'}>"
+
+    def merge(self) -> dict[str, Outcome]:
+        """Return a copy."""
+        return dict(self.answers)
+
+
+class Counting(Waiting[Count]):
+    """A count on its way: the future of a `Count`."""
+
+    def __init__(
+        self,
+        client: Process,
+        id_: str,
+        filters: list[dict[str, Any]],
+        relays: frozenset[str] | None,
+        timeout: float,
+    ) -> None:
+        super().__init__(client, relays, timeout)
+        self.key = id_
+        self.message = ["COUNT", id_, *filters]
+
+    def __repr__(self) -> str:
+        return f"<Counting of {self.message[2:]!r:.80}: {'done' if self.done() else 'pending'}>"
+
+    def merge(self) -> Count:
+        """Merge the registers, and take the greatest of the numbers."""
+        results = [each for each in self.answers.values() if isinstance(each, CountResult)]
+        hll: HyperLogLog | None = None
+        for result in results:
+            registers = _registers(result)
+            if registers is not None:
+                hll = registers if hll is None else hll.merge(registers)
+        greatest = max((result.count for result in results), default=0)
+        count = greatest if hll is None else max(hll.estimate(), greatest)
+        # One relay's exact number, and nobody else's to set it against, is the only one that is known.
+        exact = len(self.answers) == 1 and len(results) == 1 and not results[0].approximate and hll is None
+        return Count(count, not exact, hll, dict(self.answers))
+
+
+def _registers(result: CountResult) -> HyperLogLog | None:
+    if result.hll is None:
+        return None
+    try:
+        return HyperLogLog.from_hex(result.hll)
+    except ValueError:  # what a relay sends may be anything; its number counts all the same
+        return None
+
+
+class Delivery:
+    """One relay's part of a `Waiting`."""
+
+    __slots__ = ("drops", "of", "retried", "sent", "url")
+
+    def __init__(self, of: Waiting[Any], url: str) -> None:
+        self.of = of
+        self.url = url
+        self.sent = False
+        self.drops = 0
+        """How many connections were lost with it unanswered."""
+        self.retried = False
+        """Whether it was sent again after an authentication, on this connection."""

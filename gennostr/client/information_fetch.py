@@ -1,0 +1,59 @@
+"""The fetch of a relay's information by a client: a short-lived actor, for it blocks."""
+
+import logging
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from gennostr.client.options import Relay
+from gennostr.nostr.relay_information import RelayInformation
+from gennostr.nostr.relay_url import redact
+from gennostr.otp.gen_server import GenServer
+from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.process import Process
+from gennostr.otp.reasons import NORMAL
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT: Final = 3.0
+"""Seconds for all of it: REQs wait for it meanwhile."""
+
+_Argument: TypeAlias = tuple[Process, Relay, Callable[[RelayInformation | None], None]]
+
+
+class InformationFetch(GenServer[None]):
+    """Gives a function the information of a relay, or None; and ends then, or with the client."""
+
+    def init(self, init_arg: _Argument) -> InitOutcome[None]:
+        """Go on after start has returned."""
+        client, relay, self._tell = init_arg
+        self._url = relay.url
+        # Imported by the first: HTTP takes as long to import as all the rest.
+        from gennostr.client.relay_information import InformationRequest  # noqa: PLC0415
+
+        self._request = InformationRequest(relay, timeout=TIMEOUT)
+        # Not linked: a client that traps exits would be told of an actor that is none of its own.
+        if not client.watch(self):
+            return Stop(NORMAL)
+        self._client = client
+        return Ok(continue_=None)
+
+    def handle_continue(self, argument: None, state: None) -> Outcome[None]:
+        """Fetch it."""
+        del argument, state
+        information: RelayInformation | None = None
+        try:
+            information = self._request.run()
+        except Exception as error:  # most relays have none, or say it in another way: all is well without
+            logger.debug("no information of %s: %s", redact(self._url), error)
+        self._client.unwatch(self)
+        self._tell(information)
+        return Stop()
+
+    def down(self, process: Process, reason: object) -> None:
+        """End with the client; see `gennostr.otp.process.Watcher`."""
+        del process, reason
+        self._process.kill()
+
+    def on_cancel(self) -> None:
+        """Wake the thread."""
+        self._request.cancel()

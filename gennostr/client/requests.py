@@ -1,0 +1,485 @@
+"""What a client asks of its relays, and asks again until it is done: subscriptions, publications, counts.
+
+The functions run in the caller: they check what they are given, and hand it over. All else is the client's thread's
+alone, so nothing here has a lock: a function that is called in a callback does it at once, one called elsewhere sends
+an `Order`, and timers send theirs.
+
+What a relay sends goes through here before the user's callback: `GenNostr` puts these methods before its handlers when
+the first subscription, publication, count, signer or `deduplicate` gives them something to do, and not before.
+"""
+
+import heapq
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gennostr.client.authentication import signers
+from gennostr.client.deliveries import Counting, Delivery, Outcome, Publication, Waiting
+from gennostr.client.information_fetch import InformationFetch
+from gennostr.client.options import Relay
+from gennostr.client.outbox import Outbox
+from gennostr.client.session import Session, unsent
+from gennostr.client.subscriptions import Seen, Subscription, foreign_key, identity, unasked
+from gennostr.client.supervision import Tree
+from gennostr.exceptions import MessageError, NoProcess, StartError
+from gennostr.nostr.encoding import encode
+from gennostr.nostr.event import Event
+from gennostr.nostr.filters import checked_filters
+from gennostr.nostr.messages import (
+    AuthMessage,
+    ClosedMessage,
+    CountMessage,
+    EoseMessage,
+    EventMessage,
+    NoticeMessage,
+    OkMessage,
+)
+from gennostr.nostr.relay_information import RelayInformation
+from gennostr.nostr.relay_url import normalize_url, redact
+from gennostr.otp.clock import ScheduledCall, clock
+from gennostr.otp.outcomes import check_seconds
+from gennostr.otp.process import Process, acting, current
+from gennostr.otp.timers import send_after
+
+if TYPE_CHECKING:
+    from gennostr.client.gen_nostr import GenNostr
+
+logger = logging.getLogger(__name__)
+
+_numbers = count(1)
+
+Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Told to a client: do this."""
+
+    do: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The info message to a client of which a callback has published: ``publication.result()`` is there."""
+
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The info message to a client of which a callback has counted: ``counting.result()`` is there."""
+
+    counting: Counting
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A callback to be run: `arguments` and the state."""
+
+    callback: str
+    arguments: tuple[object, ...]
+
+
+class Due:
+    """Something that is to be done at a time; `cancel` takes it back."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function: Callable[[], object] | None = function
+
+    def cancel(self) -> None:
+        """Do not do it."""
+        self.function = None
+
+
+class Requests:
+    """One client's; only `down` runs in another thread, when the client is dead."""
+
+    def __init__(self, client: "GenNostr[Any]", tree: Tree) -> None:
+        self._client = client
+        self._process: Process = client._process
+        self._tree = tree
+        # Those that are up, whether or not there is a session: one may be made at any time.
+        self._connections: dict[str, tuple[Relay, Outbox]] = {}
+        self._sessions: dict[str, Session] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._seen = Seen()
+        # What is to be done when, earliest first, and the one timer, which is for the first.
+        self._dues: list[tuple[float, int, Due]] = []
+        self._timer: ScheduledCall | None = None
+        self._signers: tuple[object, list[Callable[..., Event | None]]] = (None, [])
+
+    # What the functions ask for.
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Keep `subscription`, in the place of one with the same id, and ask for it."""
+        self.unsubscribe_elsewhere(subscription)
+        self._subscriptions[subscription.id] = subscription
+        self._client._engage()
+        for url in self._tree.urls():
+            if subscription.is_for(url):
+                self._session(url).subscribe(subscription)
+
+    def unsubscribe_elsewhere(self, subscription: Subscription) -> None:
+        """Close what `subscription` replaces, at relays that it is not for."""
+        for session in self._sessions.values():
+            if not subscription.is_for(session.url):
+                session.unsubscribe(subscription.id)
+
+    def unsubscribe(self, id_: str) -> None:
+        """Keep and ask for it no more."""
+        if self._subscriptions.pop(id_, None) is not None:
+            for session in self._sessions.values():
+                session.unsubscribe(id_)
+
+    def send(self, waiting: Waiting[Any]) -> None:
+        """Send what is waited for to its relays."""
+        self._client._engage()
+        there = self._tree.urls()
+        urls = sorted(there if waiting.relays is None else waiting.relays)
+        waiting.open = {url: Delivery(waiting, url) for url in urls}
+        if not urls:
+            self._finish(waiting)
+            return
+        waiting.due = self.after(waiting.timeout, partial(self._time_out, waiting))
+        for delivery in list(waiting.open.values()):
+            if delivery.url in there:
+                self._session(delivery.url).deliver(delivery)
+            else:
+                self.settle(
+                    delivery, Outcome("not_sent", None, f"{redact(delivery.url)} is not one of the client's relays")
+                )
+
+    def settle(self, delivery: Delivery, answer: object) -> None:
+        """Note a relay's answer, or what stands in its place; the last one ends the wait."""
+        waiting = delivery.of
+        if waiting.open.pop(delivery.url, None) is not None:
+            waiting.answers[delivery.url] = answer
+            if not waiting.open:
+                self._finish(waiting)
+
+    def _time_out(self, waiting: Waiting[Any]) -> None:
+        for delivery in list(waiting.open.values()):
+            session = self._sessions.get(delivery.url)
+            self.settle(delivery, Outcome("timeout", None, f"no answer within {waiting.timeout:g} s"))
+            session = self._sessions.get(delivery.url)
+            if session is None or not session.forget(delivery):
+                why = f"not connected, or its turn did not come, within {waiting.timeout:g} s"
+                waiting.answers[delivery.url] = unsent(delivery, why)
+
+    def _finish(self, waiting: Waiting[Any]) -> None:
+        if waiting.due is not None:
+            waiting.due.cancel()
+        waiting.finish()
+        if waiting.told:
+            # In its turn, as what another process tells: a callback is never run inside of another.
+            message = Published(waiting) if isinstance(waiting, Publication) else Counted(waiting)  # type: ignore[arg-type]
+            self._process.deliver(message)
+
+    def _session(self, url: str) -> Session:
+        session = self._sessions.get(url)
+        if session is None:
+            session = self._sessions[url] = Session(url, self)
+            for subscription in self._subscriptions.values():
+                if subscription.is_for(url):
+                    session.subscribe(subscription)
+            if url in self._connections:
+                session.connected(*self._connections[url])
+        return session
+
+    # What happens to connections.
+
+    def connected(self, relay: Relay, outbox: Outbox) -> None:
+        """Send what there is for this relay; its handle_connect has run."""
+        self._connections[relay.url] = relay, outbox
+        session = self._sessions.get(relay.url)
+        if session is not None:
+            session.connected(relay, outbox)
+        elif self._subscriptions or self._client.deduplicate or self._client.signer is not None:
+            self._client._engage()
+            self._session(relay.url)
+
+    def lost(self, url: str) -> None:
+        """Take note of the end of an attempt, before the user hears of it."""
+        self._connections.pop(url, None)
+        session = self._sessions.get(url)
+        if session is not None:
+            session.lost()
+        elif self._subscriptions:
+            self._session(url).down = True
+
+    def parted(self, url: str) -> None:
+        """Forget a relay that nobody connects to any more, after the user has heard of the end."""
+        if url not in self._tree.urls():
+            session = self._sessions.pop(url, None)
+            if session is not None:
+                session.give_up()
+        for subscription in list(self._subscriptions.values()):
+            self.look_at(subscription)
+
+    def ask_information(self, relay: Relay, function: Callable[[RelayInformation | None], None]) -> None:
+        """Have `function` called with the relay's information, or None."""
+
+        def inform(information: RelayInformation | None) -> None:  # runs in the actor that has fetched it
+            self._process.put_from(current(), Order(partial(function, information)))
+
+        try:
+            InformationFetch.start((self._process, relay, inform))
+        except StartError:  # the system refused a thread: it goes without
+            logger.exception("the information of %s was not asked for", redact(relay.url))
+            function(None)
+
+    # What relays send. The result says what the user is told.
+
+    def event(self, message: EventMessage, relay: Relay) -> MessageError | bool:
+        """Judge an event: verified already, it must be new, and asked for."""
+        event, id_ = message.event, message.subscription_id
+        session = self._sessions.get(relay.url)
+        interest = None if session is None else session.interests.get(id_)
+        if interest is None:
+            if session is not None and session.forgets(id_):
+                return False
+            if not self._client.deduplicate:
+                return True
+            key = foreign_key(id_, identity(event, verified=relay.options.verify))
+            new = key not in self._seen
+            self._seen.add(key)
+            return new
+        subscription = interest.subscription
+        owner = subscription.token if self._client.deduplicate else interest.token
+        key = owner + identity(event, verified=relay.options.verify)
+        if key in self._seen:
+            interest.note(event, self.now())
+            return False
+        if not subscription.wants(event):
+            if interest.before is not None and interest.before.wants(event):
+                return False  # sent before the relay has read of the change
+            return unasked(id_, event)
+        self._seen.add(key)
+        interest.note(event, self.now())
+        return True
+
+    def eose(self, message: EoseMessage, relay: Relay) -> bool:
+        """Take note of an EOSE."""
+        session = self._sessions.get(relay.url)
+        if session is None:
+            return True
+        if session.eose(message.subscription_id):
+            self.look_at(session.interests[message.subscription_id].subscription)
+            return True
+        return not session.forgets(message.subscription_id)
+
+    def closed(self, message: ClosedMessage, relay: Relay) -> bool:
+        """Take note of a CLOSED."""
+        session = self._sessions.get(relay.url)
+        if session is None:
+            return True
+        tell = session.closed(message)
+        interest = session.interests.get(message.subscription_id)
+        if interest is not None:
+            self.look_at(interest.subscription)
+        return tell
+
+    def ok(self, message: OkMessage, relay: Relay) -> bool:
+        """Take note of an OK."""
+        session = self._sessions.get(relay.url)
+        return True if session is None else session.ok(message)
+
+    def counted(self, message: CountMessage, relay: Relay) -> bool:
+        """Take note of a COUNT."""
+        session = self._sessions.get(relay.url)
+        return True if session is None else session.counted(message)
+
+    def challenged(self, message: AuthMessage, relay: Relay) -> bool:
+        """Take note of a challenge."""
+        session = self._sessions.get(relay.url)
+        if session is not None:
+            session.challenged(message)
+        return True
+
+    def noticed(self, message: NoticeMessage, relay: Relay) -> bool:
+        """Take note of a NOTICE."""
+        session = self._sessions.get(relay.url)
+        if session is not None:
+            session.notice(message)
+        return True
+
+    def look_at(self, subscription: Subscription) -> None:
+        """Tell handle_eose_all, once, when no relay has anything stored still to send."""
+        if subscription.complete or self._subscriptions.get(subscription.id) is not subscription:
+            return
+        urls = [url for url in self._tree.urls() if subscription.is_for(url)]
+        if urls and all(self._is_through(subscription, url) for url in urls):
+            subscription.complete = True
+            self.tell("handle_eose_all", subscription.id)
+
+    def _is_through(self, subscription: Subscription, url: str) -> bool:
+        session = self._sessions.get(url)
+        if session is None:
+            return False
+        interest = session.interests.get(subscription.id)
+        return session.down or (interest is not None and interest.settled)
+
+    # What sessions need.
+
+    def signers(self) -> list[Callable[..., Event | None]]:
+        """Return the client's signers."""
+        given = self._client.signer
+        if self._signers[0] is not given:
+            self._signers = (given, signers(given))
+        return list(self._signers[1])
+
+    def tell(self, callback: str, *arguments: object) -> None:
+        """Have a callback run with `arguments` and the state, right after the one under way."""
+        self._client._ahead.append(Told(callback, arguments))
+
+    def now(self) -> float:
+        """Return the time of day: seconds since 1970."""
+        return clock().time()
+
+    def after(self, seconds: float, function: Callable[[], object]) -> Due:
+        """Call `function` in the client after so many seconds."""
+        due = Due(function)
+        heapq.heappush(self._dues, (clock().monotonic() + seconds, next(_numbers), due))
+        if self._dues[0][2] is due:
+            self._wind()
+        return due
+
+    def _wind(self) -> None:
+        """Set the timer for the first."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        while self._dues and self._dues[0][2].function is None:
+            heapq.heappop(self._dues)
+        if self._dues:
+            delay = max(0.0, self._dues[0][0] - clock().monotonic())
+            self._timer = timer = send_after(delay, self._process.pid, Order(self._ring))
+            if self._process.is_dead():  # killed meanwhile: `down` may have missed this one
+                timer.cancel()
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = clock().monotonic()
+        while self._dues and self._dues[0][0] <= now:
+            due = heapq.heappop(self._dues)[2]
+            if due.function is not None:
+                due.function()
+        self._wind()
+
+    def down(self, process: Process, reason: object) -> None:
+        """Let the timer go: the client is dead (see `gennostr.otp.process.Watcher`)."""
+        del process, reason
+        timer = self._timer
+        if timer is not None:
+            timer.cancel()
+
+
+class RequestFunctions:
+    """The functions of a client that it sees through: the same in its callbacks and on its handle."""
+
+    _requests: Requests
+
+    def subscribe(self, filters: Filters, id: str | None = None, relays: Sequence[str] | None = None) -> str:  # noqa: A002
+        """Ask relays for events until `unsubscribe`; return the subscription's id.
+
+        Each relay is asked when it connects, and after a reconnect from where it has ended: nothing is missed, and
+        nothing told twice. `filters` is a filter of NIP-01 or a list of them; `relays` are urls, and None is every
+        relay that the client has or will have. `id` has 1 to 64 characters; one that is in use gets the new filters.
+
+        handle_event gets the events that match; one that does not is an error (handle_error). handle_eose tells each
+        relay's end of stored events, handle_eose_all that of all of them.
+
+        Raises:
+            TypeError, ValueError: an argument is none; the message names it.
+            NoProcess: the client is dead.
+
+        """
+        if id is None:
+            id = f"sub-{next(_numbers)}"  # noqa: A001
+        wanted = checked_filters(filters)
+        encode(["REQ", id, *wanted])
+        self._order(partial(self._requests.subscribe, Subscription(id, wanted, _urls(relays))))
+        return id
+
+    def unsubscribe(self, id: str) -> None:  # noqa: A002
+        """Ask for it no more (NIP-01's CLOSE); what is on its way is not told. An unknown id: nothing happens.
+
+        Raises:
+            TypeError: `id` is no text.
+            NoProcess: the client is dead.
+
+        """
+        if not isinstance(id, str):
+            raise TypeError(f"a subscription id is a text, not {id!r}")
+        self._order(partial(self._requests.unsubscribe, id))
+
+    def publish(
+        self, event: Event | Mapping[str, Any], relays: Sequence[str] | None = None, timeout: float = 10.0
+    ) -> Publication:
+        """Send an event to relays (None: all that the client has), also to those that connect within `timeout` seconds.
+
+        The result says of each relay what became of it, as an `Outcome`: in a thread by ``publish(event).result()``, in
+        a coroutine by ``await publish(event)``. To a callback of the client that has called it, `Published` is sent.
+
+        Raises:
+            TypeError, ValueError: it is no event, or its id is not that of its content (`MessageError`).
+            NoProcess: the client is dead.
+
+        """
+        if not isinstance(event, Event):
+            try:
+                event = msgspec.convert(event, Event)
+            except msgspec.ValidationError as error:
+                raise MessageError(f"not an event: {error}") from None
+        computed = event.compute_id()
+        if event.id != computed:
+            raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
+        process = self._requests._process
+        publication = Publication(process, event, _urls(relays), check_seconds("timeout", timeout))
+        self._send(publication)
+        return publication
+
+    def count(self, filters: Filters, relays: Sequence[str] | None = None, timeout: float = 10.0) -> Counting:
+        """Ask relays how many events match (NIP-45); the result, a `Count`, is theirs merged.
+
+        It comes as that of `publish` does; in a callback of the client as `Counted`.
+
+        Raises:
+            TypeError, ValueError: an argument is none.
+            NoProcess: the client is dead.
+
+        """
+        id_ = f"count-{next(_numbers)}"
+        process = self._requests._process
+        counting = Counting(process, id_, checked_filters(filters), _urls(relays), check_seconds("timeout", timeout))
+        self._send(counting)
+        return counting
+
+    def _send(self, waiting: Waiting[Any]) -> None:
+        # Watched before it is sent: from here on the client's death ends it, wherever the order is then.
+        if not self._requests._process.watch(waiting, waits=True):
+            raise NoProcess(self._requests._process.pid)
+        self._order(partial(self._requests.send, waiting))
+
+    def _order(self, do: Callable[[], object]) -> None:
+        acting()
+        process = self._requests._process
+        if current() is process:
+            do()
+        elif process.dead:
+            raise NoProcess(process.pid)
+        else:
+            process.put_from(current(), Order(do))
+
+
+def _urls(relays: Sequence[str | Relay] | None) -> frozenset[str] | None:
+    if relays is None:
+        return None
+    if isinstance(relays, str | Relay) or not isinstance(relays, Sequence | set | frozenset):
+        raise TypeError(f"relays are a list of urls, not {type(relays).__name__}")
+    return frozenset(each.url if isinstance(each, Relay) else normalize_url(each) for each in relays)

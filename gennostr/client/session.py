@@ -1,0 +1,501 @@
+"""What goes on with one relay besides its connection: open REQs, events and counts without an answer, authentication.
+
+A `Session` outlives its connections, and the client's thread alone has it. Each connection begins anew: no REQ is open
+there, nobody is authenticated, and what was sent on the last one and not answered is sent once more.
+
+REQs go out in the order in which they were asked for, no more at once than the relay says it allows (NIP-11). The first
+needs no permission; before a second one, the relay's information is asked for, and where there is none there is no
+limit. A relay that says ``rate-limited`` gets none for a while.
+
+Authentication (NIP-42): each challenge is answered, by one signer after the other, one answer at a time under way. What
+the relay has refused with ``auth-required``, before or after that, is sent once more when the last of them is through.
+Old relays say less: their OK to an AUTH never comes, they refuse a REQ by a NOTICE, and an event by an OK without an
+id. As they answer in order, what they have refused can be sent again right behind the AUTH.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from gennostr.client.authentication import answer
+from gennostr.client.deliveries import Delivery, Outcome, Publication
+from gennostr.client.options import Relay
+from gennostr.client.outbox import Outbox
+from gennostr.client.subscriptions import Interest, Subscription
+from gennostr.exceptions import AuthenticationError, Overflow
+from gennostr.nostr.encoding import encode
+from gennostr.nostr.event import Event
+from gennostr.nostr.messages import AuthMessage, ClosedMessage, CountMessage, NoticeMessage, OkMessage
+from gennostr.nostr.relay_information import RelayInformation
+from gennostr.nostr.relay_url import redact
+
+if TYPE_CHECKING:
+    from gennostr.client.requests import Due, Requests
+
+logger = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT: Final = 256
+"""Events and counts at one relay that wait for its answer at once; others wait for their turn."""
+COOL_DOWN: Final = (5.0, 300.0)
+"""Seconds without a REQ after ``rate-limited``: at first, doubled each time, and at most."""
+AUTH_TIMEOUT: Final = 10.0
+"""Seconds to wait for a challenge, or for the OK to its answer."""
+STUCK: Final = 1.0
+"""Seconds until a REQ that found the outbox full is tried again."""
+FORGOTTEN: Final = 256
+"""Ids of subscriptions that were closed and whose last events may still come."""
+
+Refused: TypeAlias = tuple[Interest | Delivery, OkMessage | ClosedMessage]
+
+
+class Session:
+    """One relay's. Messages are given to it before the user's callback, and some methods say whether that is to run."""
+
+    def __init__(self, url: str, requests: "Requests") -> None:
+        self.url = url
+        self.down = False
+        """Whether the last attempt has ended and no other has succeeded."""
+        self.interests: dict[str, Interest] = {}
+        self._requests = requests
+        self._relay: Relay | None = None
+        self._outbox: Outbox | None = None
+        # REQs: to be sent, in order; open at the relay; and those that were closed here.
+        self._line: dict[str, Interest] = {}
+        self._open: dict[str, Interest] = {}
+        self._forgotten: dict[str, None] = {}
+        self._to_close: list[str] = []
+        self._stuck = False
+        # The budget: None is no limit, as far as is known.
+        self._asked = False
+        self._known = False
+        self._limit: int | None = None
+        self._cool_down = 0.0
+        self._cooling = False
+        # Events and counts: to be sent, in order; and without an answer, by id.
+        self._queue: deque[Delivery] = deque()
+        self._in_flight: dict[str, list[Delivery]] = {}
+        # A relay that answers in the old style does so on each connection.
+        self._old_style = False
+        self._refused: list[Refused] = []
+        self._forget_authentication()
+
+    def _forget_authentication(self) -> None:
+        self._challenge: str | None = None
+        self._renewed = False
+        self._signers: list[Callable[..., Event | None]] = []
+        self._auth_id: str | None = None
+        self._auth_due: Due | None = None
+        self._some_accepted = False
+        # None: not tried yet, or under way.
+        self._authenticated: bool | None = None
+
+    # The connection.
+
+    def connected(self, relay: Relay, outbox: Outbox) -> None:
+        """Begin with a new connection; handle_connect has run."""
+        self._relay, self._outbox = relay, outbox
+        self.down = False
+        for interest in self.interests.values():
+            interest.forget_connection()
+        self._line = dict(self.interests)
+        if self._limit is None and self._known:
+            self._asked = self._known = False  # it may say now what it did not before
+        self._pump()
+
+    def lost(self) -> None:
+        """Take back what was not answered: the connection is gone, or the attempt has failed."""
+        self._outbox = None
+        self.down = True
+        self._line, self._open = {}, {}
+        self._forgotten.clear()
+        self._to_close.clear()
+        if self._auth_due is not None:
+            self._auth_due.cancel()
+        self._forget_authentication()
+        refused, self._refused = self._refused, []
+        again = [item for item, _ in refused if isinstance(item, Delivery)]
+        for deliveries in self._in_flight.values():
+            for delivery in deliveries:
+                delivery.drops += 1
+                if delivery.drops > 1:
+                    self._settle(delivery, Outcome("disconnected", None, "the connection was lost twice"))
+                else:
+                    again.append(delivery)
+        self._in_flight.clear()
+        for delivery in again:
+            delivery.retried = False
+        self._queue.extendleft(reversed(again))
+
+    def give_up(self) -> None:
+        """Settle everything: nobody connects to this relay any more."""
+        queue, self._queue = self._queue, deque()
+        for delivery in queue:
+            self._settle(delivery, unsent(delivery, "no connection, and none is to come"))
+
+    def _pump(self) -> None:
+        """Send what may be sent."""
+        if self._outbox is None:
+            return
+        while self._to_close and self._put(["CLOSE", self._to_close[0]]):
+            self._to_close.pop(0)
+        while self._line and not self._cooling and self._may_open():
+            id_, interest = next(iter(self._line.items()))
+            if not self._put(["REQ", id_, *interest.ask(self._requests.now())]):
+                break
+            del self._line[id_]
+            self._open[id_] = interest
+        while self._queue and len(self._in_flight) < MAX_IN_FLIGHT and self._deliver(self._queue[0]):
+            self._queue.popleft()
+
+    def _put(self, message: list[Any]) -> bool:
+        """Queue a message; False if it does not fit now, and `_pump` is called again."""
+        assert self._outbox is not None  # noqa: S101
+        try:
+            # With `first`: handle_connect has run, and what others sent before it must not wait for this.
+            self._outbox.put(encode(message), first=True)
+        except Overflow:
+            if not self._stuck:
+                self._stuck = True
+                self._requests.after(STUCK, self._unstick)
+            return False
+        return True
+
+    def _unstick(self) -> None:
+        self._stuck = False
+        self._pump()
+
+    # REQs.
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Ask for `subscription`, in the place of one with the same id."""
+        id_ = subscription.id
+        before = self.interests.get(id_)
+        held = self._open.pop(id_, None)
+        self._line.pop(id_, None)
+        self._drop_refused(before)
+        interest = Interest(subscription, None if held is None else held.subscription)
+        self.interests[id_] = interest
+        self._forgotten.pop(id_, None)
+        if self._outbox is not None:
+            self._line[id_] = interest
+            self._pump()
+
+    def unsubscribe(self, id_: str) -> None:
+        """Ask for it no more."""
+        interest = self.interests.pop(id_, None)
+        self._line.pop(id_, None)
+        self._drop_refused(interest)
+        if self._open.pop(id_, None) is not None:
+            self._to_close.append(id_)
+        if interest is not None:
+            self._forgotten[id_] = None
+            if len(self._forgotten) > FORGOTTEN:
+                del self._forgotten[next(iter(self._forgotten))]
+        self._pump()
+
+    def forgets(self, id_: str) -> bool:
+        """Whether what still comes for this id is not wanted any more."""
+        return id_ in self._forgotten
+
+    def _drop_refused(self, interest: Interest | None) -> None:
+        self._refused = [each for each in self._refused if each[0] is not interest]
+
+    def _may_open(self) -> bool:
+        """Whether one more REQ is within the relay's budget; asks the relay for it where that matters."""
+        if not self._open:
+            return True
+        if not self._known and not self._asked:
+            self._asked = True
+            assert self._relay is not None  # noqa: S101
+            self._requests.ask_information(self._relay, self.informed)
+        return self._known and (self._limit is None or len(self._open) < self._limit)
+
+    def informed(self, information: RelayInformation | None) -> None:
+        """Take the relay's information, or None: it has none to give."""
+        self._known = True
+        self._limit = None if information is None else information.limitation.max_subscriptions
+        if self._limit is not None and len(self.interests) > self._limit:
+            logger.warning(
+                "%s allows %d subscriptions at once: some of %d wait",
+                redact(self.url),
+                self._limit,
+                len(self.interests),
+            )
+        self._pump()
+
+    def _cool(self) -> None:
+        """Send no REQ for a while, each time for longer."""
+        if self._cooling:
+            return
+        self._cool_down = min(max(COOL_DOWN[0], 2 * self._cool_down), COOL_DOWN[1])
+        self._cooling = True
+        logger.info("%s is rate-limited: no REQ for %g s", redact(self.url), self._cool_down)
+        self._requests.after(self._cool_down, self._cooled)
+
+    def _cooled(self) -> None:
+        self._cooling = False
+        # A NOTICE did not say which one it was: each that has had no EOSE may have been dropped.
+        self._again([interest for interest in self._open.values() if not interest.settled])
+        self._pump()
+
+    def _again(self, interests: Iterable[Interest]) -> None:
+        """Put REQs back in line."""
+        for interest in interests:
+            id_ = interest.subscription.id
+            self._open.pop(id_, None)
+            retried = interest.retried
+            interest.forget_connection()
+            interest.retried = retried
+            if self.interests.get(id_) is interest and self._outbox is not None:
+                self._line[id_] = interest
+
+    def eose(self, id_: str) -> bool:
+        """Note that all stored events were sent; return whether this was a subscription's."""
+        interest = self._open.get(id_)
+        if interest is None:
+            return False
+        interest.eose()
+        self._cool_down = 0.0
+        return True
+
+    def closed(self, message: ClosedMessage) -> bool:
+        """Note the end of a subscription or count; return whether the user is to be told."""
+        id_ = message.subscription_id
+        if id_ in self._in_flight:
+            return self._answered(id_, message)
+        interest = self._open.pop(id_, None)
+        if interest is None:
+            return not self.forgets(id_)
+        tell = True
+        if message.prefix == "rate-limited":
+            self._again([interest])
+            self._cool()
+            tell = False
+        elif message.prefix == "auth-required" and self._refuse([(interest, message)]):
+            tell = False
+        else:
+            interest.closed = True
+            interest.before = None
+        self._pump()
+        return tell
+
+    def notice(self, message: NoticeMessage) -> None:
+        """Look for a refusal in what a relay says in the old style."""
+        word = message.message.partition(":")[0]
+        if word == "rate-limited":
+            self._cool()
+        elif word in {"restricted", "auth-required"} and self._requests.signers():
+            self._old_style = True
+            unsettled = [interest for interest in self._open.values() if not interest.settled and not interest.retried]
+            refused: list[Refused] = [
+                (interest, ClosedMessage(interest.subscription.id, message.message)) for interest in unsettled
+            ]
+            for interest in unsettled:
+                del self._open[interest.subscription.id]
+            if not self._refuse(refused):
+                for interest in unsettled:
+                    interest.closed = True
+            self._pump()
+
+    # Events and counts.
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Send it, when its turn comes."""
+        self._queue.append(delivery)
+        self._pump()
+
+    def forget(self, delivery: Delivery) -> bool:
+        """Wait no more for its answer; return whether it was on its way."""
+        key = delivery.of.key
+        together = self._in_flight.get(key, [])
+        if delivery in together:
+            together.remove(delivery)
+            if not together:
+                del self._in_flight[key]
+            self._pump()
+            return True
+        if delivery in self._queue:  # near its left end: the oldest times out first
+            self._queue.remove(delivery)
+            return False
+        kept = len(self._refused)
+        self._refused = [each for each in self._refused if each[0] is not delivery]
+        return len(self._refused) < kept
+
+    def _deliver(self, delivery: Delivery) -> bool:
+        """Send it; False if it must wait."""
+        key = delivery.of.key
+        if delivery.of.done():  # cancelled
+            self._settle(delivery, unsent(delivery, "cancelled"))
+        elif key in self._in_flight:  # one answer is both's
+            self._in_flight[key].append(delivery)
+            delivery.sent = True
+        else:
+            assert self._outbox is not None  # noqa: S101
+            try:
+                self._outbox.put(encode(delivery.of.message), first=True)
+            except Overflow as error:
+                if self._in_flight:
+                    return False  # an answer, or the end, comes first
+                self._settle(delivery, unsent(delivery, str(error)))
+                return True
+            self._in_flight[key] = [delivery]
+            delivery.sent = True
+        return True
+
+    def _settle(self, delivery: Delivery, outcome: object) -> None:
+        self._requests.settle(delivery, outcome)
+
+    def ok(self, message: OkMessage) -> bool:
+        """Take a relay's answer to an event; return whether the user is to be told."""
+        if message.event_id and message.event_id == self._auth_id:
+            self._auth_answered(accepted=message.accepted, why=message.message)
+            return False
+        key = message.event_id
+        if not key and not message.accepted:
+            # The old style: a refusal without an id. Such relays answer in order, so it is the oldest's.
+            events = (each for each, all_ in self._in_flight.items() if isinstance(all_[0].of, Publication))
+            key = next(events, "")
+            self._old_style = self._old_style or bool(key)
+        return self._answered(key, message) if key in self._in_flight else True
+
+    def _answered(self, key: str, message: OkMessage | ClosedMessage) -> bool:
+        """Settle what has the key `key`, or keep it until after the authentication."""
+        deliveries = self._in_flight.pop(key)
+        words = {"auth-required"}
+        if isinstance(message, OkMessage) and not message.event_id:
+            words.add("restricted")
+        refused = message.prefix in words and not (isinstance(message, OkMessage) and message.accepted)
+        kept = refused and self._refuse([(delivery, message) for delivery in deliveries])
+        if not kept:
+            for delivery in deliveries:
+                self._settle(delivery, _outcome(message))
+        self._pump()
+        return not kept
+
+    def counted(self, message: CountMessage) -> bool:
+        """Take the answer to a COUNT; return whether the user is to be told: it was the user's own."""
+        deliveries = self._in_flight.pop(message.subscription_id, None)
+        if deliveries is None:
+            return True
+        for delivery in deliveries:
+            self._settle(delivery, message.result)
+        self._pump()
+        return False
+
+    # Authentication.
+
+    def challenged(self, message: AuthMessage) -> None:
+        """Answer the challenge, or, while another answer is under way, answer it after that."""
+        self._challenge = message.challenge
+        if not self._requests.signers():
+            return
+        if self._auth_id is not None:
+            self._renewed = True
+        else:
+            self._authenticate()
+
+    def _authenticate(self) -> None:
+        self._authenticated = None
+        self._some_accepted = False
+        self._signers = self._requests.signers()
+        self._next_signer()
+
+    def _next_signer(self) -> None:
+        """Send the answer of the next signer; after the last, send again what was refused."""
+        assert self._challenge is not None  # noqa: S101
+        while self._signers:
+            signer = self._signers.pop(0)
+            try:
+                event = answer(signer, self.url, self._challenge, self._requests.now())
+            except Exception as error:
+                logger.exception("a signer failed for %s", redact(self.url))
+                self._error(error)
+                continue
+            if event is None or self._outbox is None:
+                continue
+            try:
+                self._outbox.put(encode(["AUTH", event]), first=True)
+            except Overflow as error:
+                self._error(error)
+                continue
+            self._auth_id = event.id
+            if self._old_style:
+                self._auth_answered(accepted=True, why="")
+            else:
+                self._auth_due = self._requests.after(AUTH_TIMEOUT, self._auth_silent)
+            return
+        self._authenticated = self._some_accepted
+        self._after_authentication()
+
+    def _auth_silent(self) -> None:
+        logger.warning("%s has not answered an AUTH within %g s", redact(self.url), AUTH_TIMEOUT)
+        self._auth_answered(accepted=True, why="")  # what was refused is tried all the same
+
+    def _auth_answered(self, *, accepted: bool, why: str) -> None:
+        self._auth_id = None
+        if self._auth_due is not None:
+            self._auth_due.cancel()
+            self._auth_due = None
+        self._some_accepted = self._some_accepted or accepted
+        if not accepted:
+            self._error(AuthenticationError(f"{redact(self.url)} refused an authentication: {why}"))
+        if self._renewed:  # this answered a challenge that is not the latest
+            self._renewed = False
+            self._authenticate()
+        else:
+            self._next_signer()
+
+    def _refuse(self, refused: list[Refused]) -> bool:
+        """Keep what was refused for want of authentication, to be sent once more; False if there is no more to try."""
+        if not self._requests.signers() or self._authenticated is False or any(item.retried for item, _ in refused):
+            return False
+        for item, _ in refused:
+            if isinstance(item, Interest):
+                item.forget_connection()
+            item.retried = True
+        self._refused += refused
+        if self._authenticated:
+            self._after_authentication()
+        elif self._auth_id is not None and self._old_style:
+            self._auth_answered(accepted=True, why="")
+        elif self._challenge is None and self._auth_due is None:
+            self._auth_due = self._requests.after(AUTH_TIMEOUT, self._unchallenged)
+        return True
+
+    def _unchallenged(self) -> None:
+        self._auth_due = None
+        if self._challenge is None:
+            logger.warning("%s wants authentication, and has sent no challenge", redact(self.url))
+            self._authenticated = False
+            self._after_authentication()
+
+    def _after_authentication(self) -> None:
+        """Send again what was refused, or, where nobody was accepted, tell its refusal."""
+        refused, self._refused = self._refused, []
+        if self._authenticated:
+            self._again(item for item, _ in refused if isinstance(item, Interest))
+            self._queue.extendleft(reversed([item for item, _ in refused if isinstance(item, Delivery)]))
+        else:
+            for item, message in refused:
+                if isinstance(item, Delivery):
+                    self._settle(item, _outcome(message))
+                else:
+                    item.closed = True
+                    self._requests.tell("handle_closed", message, self._relay)
+                    self._requests.look_at(item.subscription)
+        self._pump()
+
+    def _error(self, error: BaseException) -> None:
+        self._requests.tell("handle_error", error, self._relay)
+
+
+def unsent(delivery: Delivery, why: str) -> Outcome:
+    """Return the outcome of a delivery for which the relay is not there."""
+    return Outcome("disconnected" if delivery.sent else "not_sent", None, why)
+
+
+def _outcome(message: OkMessage | ClosedMessage) -> Outcome:
+    if isinstance(message, OkMessage):
+        return Outcome.of(message)
+    return Outcome("rejected", message.prefix, message.message)

@@ -1,0 +1,263 @@
+"""Subscriptions that outlive their connections: asked for again from where they ended, each event once."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gennostr import MessageError, Relay
+from gennostr.nostr import Event, sign
+from gennostr.testing import FakeRelay, MemoryRelay
+from tests.client.recorder import Recorder, Recording
+
+FAST = {"reconnect": [0.01]}
+KEY = "01" * 32
+
+
+class Subscriber(Recorder):
+    """A recorder that notes the end of all stored events too, and cross-relay deduplication if the script wants it."""
+
+    def init(self, init_arg: Any) -> Any:
+        self.deduplicate = init_arg.get("deduplicate", False)
+        self.signer = init_arg.get("signer")
+        return super().init(init_arg)
+
+    def handle_eose_all(self, subscription_id: str, state: Any) -> Any:
+        return self._record("eose_all", subscription_id, Relay.new("ws://all.example"))
+
+
+@pytest.fixture
+def relay() -> Iterator[FakeRelay]:
+    with FakeRelay() as fake:
+        yield fake
+
+
+def subscribed(*relays: FakeRelay | MemoryRelay, **script: Any) -> Recording:
+    options = {**FAST, **script.pop("options", {})}
+    return Recording(Subscriber, urls=[each.url for each in relays], options=options, **script)
+
+
+def now() -> int:
+    return int(time.time())
+
+
+def signed(content: str, created_at: int | None = None) -> Event:
+    return sign(KEY, created_at=now() if created_at is None else created_at, kind=1, content=content)
+
+
+def contents(client: Recording, number: int) -> list[str]:
+    """The next events' contents; other callbacks are passed over."""
+    found: list[str] = []
+    while len(found) < number:
+        callback = client.next()
+        if callback.name == "event":
+            found.append(callback.value.event.content)
+    return found
+
+
+def test_each_relay_is_asked_when_it_connects_and_told_when_it_is_over(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        assert client.feed.subscribe({"kinds": [1]}, "feed") == "feed"
+        relay.accept()
+        assert relay.expect_req() == ("feed", [{"kinds": [1]}])
+        relay.event("feed", content="one")
+        assert contents(client, 1) == ["one"]
+        client.feed.unsubscribe("feed")
+        assert relay.expect_close() == "feed"
+        relay.event("feed", content="late")
+        relay.event("other", content="another's")
+        assert contents(client, 1) == ["another's"]
+
+
+def test_a_subscription_goes_on_after_a_reconnect_from_a_minute_before_the_newest_event(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe([{"kinds": [1], "limit": 5, "until": 9_000}, {"kinds": [7], "since": 4_990}], "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", created_at=5_000, content="stored")
+        relay.eose("feed")
+        live = relay.event("feed", created_at=5_030, content="live")
+        client.expect("connect", "event", "eose", "eose_all", "event")
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req().filters == [
+            {"kinds": [1], "until": 9_000, "since": 4_970},
+            {"kinds": [7], "since": 4_990},
+        ]
+        relay.event("feed", live)
+        relay.event("feed", created_at=5_040, content="new")
+        assert contents(client, 1) == ["new"]
+
+
+def test_a_drop_before_eose_asks_for_all_again(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        newest = relay.event("feed", created_at=5_000, content="newest")
+        contents(client, 1)
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req().filters == [{"kinds": [1]}]
+        relay.event("feed", newest)
+        relay.event("feed", created_at=4_000, content="older")
+        assert contents(client, 1) == ["older"]
+
+
+def test_a_drop_before_the_second_eose_keeps_the_first_ones_place(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", created_at=5_000)
+        relay.eose("feed")
+        client.expect("connect", "event", "eose")
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req().filters == [{"kinds": [1], "since": 4_940}]
+        relay.event("feed", created_at=8_000)
+        contents(client, 1)
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req().filters == [{"kinds": [1], "since": 4_940}]
+
+
+def test_an_event_from_the_future_moves_nothing(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", created_at=5_000)
+        relay.event("feed", created_at=9_999_999_999)
+        relay.eose("feed")
+        relay.event("feed", created_at=9_999_999_999)
+        contents(client, 3)
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req().filters == [{"kinds": [1], "since": 4_940}]
+
+
+def test_a_forged_event_moves_nothing_and_hides_nothing(relay: FakeRelay) -> None:
+    real = signed("real", 5_000)
+    forged = Event(real.id, real.pubkey, now(), 1, [], "forged", real.sig)
+    with subscribed(relay, options={"verify": True}, deduplicate=True) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", forged)
+        relay.event("feed", real)
+        relay.eose("feed")
+        assert client.expect("connect", "error").value.args[0].startswith(f"event {real.id!r}: the id is wrong")
+        assert client.expect("event").value.event.content == "real"
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req().filters == [{"kinds": [1], "since": 4_940}]
+
+
+def test_without_verification_a_forged_event_hides_nothing_either(relay: FakeRelay) -> None:
+    real = signed("real")
+    with subscribed(relay, deduplicate=True) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", Event(real.id, real.pubkey, real.created_at, 1, [], "forged", real.sig))
+        relay.event("feed", real)
+        assert contents(client, 2) == ["forged", "real"]
+
+
+def test_live_only_asks_for_what_came_since_it_began(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        before = now()
+        client.feed.subscribe({"kinds": [1], "limit": 0}, "feed")
+        relay.accept()
+        assert relay.expect_req().filters == [{"kinds": [1], "limit": 0}]
+        relay.drop()
+        relay.accept()
+        [filter_] = relay.expect_req().filters
+        assert before <= filter_["since"] <= now()
+        assert "limit" not in filter_
+
+
+def test_what_was_not_asked_for_is_an_error(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", kind=7)
+        error = client.expect("connect", "error").value
+        assert isinstance(error, MessageError)
+        assert "matches no filter of its subscription 'feed'" in str(error)
+
+
+def test_an_id_that_is_in_use_gets_the_new_filters(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        client.feed.subscribe({"kinds": [7]}, "feed")
+        assert relay.expect_req() == ("feed", [{"kinds": [7]}])
+        relay.event("feed", kind=1, content="sent before the relay had read it")
+        relay.event("feed", kind=7, content="+")
+        assert client.expect("connect", "event").value.event.content == "+"
+
+
+def test_several_relays_and_the_end_of_all_stored_events() -> None:
+    with FakeRelay() as one, FakeRelay() as other, FakeRelay() as down:
+        down.stop_listening()
+        with subscribed(one, other, down, reconnect=False) as client:
+            client.feed.subscribe({"kinds": [1]}, "feed")
+            for relay in (one, other):
+                relay.accept()
+                relay.expect_req()
+            one.eose("feed")
+            other.closed("feed", "error: no")
+            names = [client.next().name for _ in range(7)]
+            assert names[-1] == "eose_all"
+            assert sorted(names[:-1]) == ["closed", "connect", "connect", "disconnect", "eose", "error"]
+
+
+def test_only_the_relays_that_are_named_are_asked() -> None:
+    with FakeRelay() as one, FakeRelay() as other, subscribed(one, other) as client:
+        client.feed.subscribe({}, "one", relays=[one.url])
+        client.feed.subscribe({}, "all")
+        other.accept()
+        assert other.expect_req().subscription_id == "all"
+        one.accept()
+        assert one.expect_req().subscription_id == "one"
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ([], "one at least"),
+        ("kinds", "not 'kinds'"),
+        ({"kinds": 1}, "filter 'kinds'"),
+        ({"#e": "x"}, "filter '#e'"),
+        ({"since": -1}, "negative"),
+        ([{}, None], "not None"),
+    ],
+)
+def test_a_bad_filter_is_told_to_the_caller(filters: Any, words: str) -> None:
+    with subscribed() as client, pytest.raises((TypeError, ValueError), match=words):
+        client.feed.subscribe(filters)
+
+
+@pytest.mark.parametrize("deduplicate", [False, True])
+def test_a_thousand_events_over_ten_restarts_come_once_each(deduplicate: bool) -> None:  # noqa: FBT001
+    with MemoryRelay() as relay:
+        options = {"verify": True}
+        with subscribed(relay, options=options, deduplicate=deduplicate) as client:
+            client.feed.subscribe({"kinds": [1]}, "feed")
+            wanted = []
+            start = now() - 1_000
+            for number in range(1_000):
+                if number % 100 == 50:
+                    relay.stop()
+                if number % 100 == 60:
+                    relay.start()
+                wanted.append(str(number))
+                relay.store(signed(str(number), start + number))
+            assert sorted(contents(client, 1_000), key=int) == wanted
+            last = relay.store(signed("last"))
+            assert contents(client, 1) == [last.content]
