@@ -150,9 +150,7 @@ class Requests:
             if delivery.url in there:
                 self._session(delivery.url).deliver(delivery)
             else:
-                self.settle(
-                    delivery, Outcome("not_sent", None, f"{redact(delivery.url)} is not one of the client's relays")
-                )
+                self.settle(delivery, Outcome("not_sent", None, f"the client has no relay {redact(delivery.url)}"))
 
     def settle(self, delivery: Delivery, answer: object) -> None:
         """Note a relay's answer, or what stands in its place; the last one ends the wait."""
@@ -163,13 +161,14 @@ class Requests:
                 self._finish(waiting)
 
     def _time_out(self, waiting: Waiting[Any]) -> None:
+        within = f"within {waiting.timeout:g} s"
         for delivery in list(waiting.open.values()):
             session = self._sessions.get(delivery.url)
-            self.settle(delivery, Outcome("timeout", None, f"no answer within {waiting.timeout:g} s"))
-            session = self._sessions.get(delivery.url)
-            if session is None or not session.forget(delivery):
-                why = f"not connected, or its turn did not come, within {waiting.timeout:g} s"
-                waiting.answers[delivery.url] = unsent(delivery, why)
+            if session is not None and session.forget(delivery):
+                outcome = Outcome("timeout", None, f"no answer {within}")
+            else:
+                outcome = unsent(delivery, f"not connected, or its turn did not come, {within}")
+            self.settle(delivery, outcome)
 
     def _finish(self, waiting: Waiting[Any]) -> None:
         if waiting.due is not None:

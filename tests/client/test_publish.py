@@ -1,0 +1,227 @@
+"""Publications and counts: one outcome for each relay, whatever the relay does."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from gennostr import CallExit, CallingSelf, GenNostr, NoProcess, NoReply, Ok
+from gennostr.nostr import Event, sign
+from gennostr.testing import FakeRelay, ManualClock, MemoryRelay
+from tests.client.recorder import Recorder
+from tests.client.test_subscriptions import subscribed
+
+KEY = "01" * 32
+
+
+def note(content: str = "hello") -> Event:
+    return sign(KEY, created_at=int(time.time()), kind=1, content=content)
+
+
+@pytest.fixture
+def relay() -> Iterator[FakeRelay]:
+    with FakeRelay() as fake:
+        yield fake
+
+
+def test_five_relays_have_five_outcomes() -> None:
+    with (
+        FakeRelay() as accepts,
+        FakeRelay() as rejects,
+        FakeRelay() as silent,
+        FakeRelay() as drops,
+        FakeRelay() as down,
+    ):
+        down.stop_listening()
+        relays = [accepts, rejects, silent, drops, down]
+        with subscribed(*relays) as client:
+            began = time.monotonic()
+            publication = client.feed.publish(note(), timeout=1.0)
+            for each in relays[:4]:
+                each.accept()
+                each.expect_event()
+            accepts.ok(publication.event.id)
+            rejects.ok(publication.event.id, accepted=False, message="blocked: not today")
+            drops.drop()
+            drops.accept()
+            assert drops.expect_event() == publication.event
+            drops.drop()
+            outcomes = publication.result()
+            assert time.monotonic() - began < 1.5
+            assert {each: outcomes[each.url].kind for each in relays} == {
+                accepts: "accepted",
+                rejects: "rejected",
+                silent: "timeout",
+                drops: "disconnected",
+                down: "not_sent",
+            }
+            assert [bool(outcomes[each.url]) for each in relays] == [True, False, False, False, False]
+            assert outcomes[rejects.url].prefix == "blocked"
+            assert outcomes[rejects.url].message == "blocked: not today"
+
+
+def test_a_duplicate_is_accepted(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        publication = client.feed.publish(note())
+        relay.accept()
+        relay.ok(relay.expect_event().id, accepted=False, message="duplicate: have it")
+        assert publication.result(5)[relay.url]
+
+
+def test_what_was_dropped_is_sent_again_and_accepted(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        publication = client.feed.publish(note())
+        relay.accept()
+        relay.expect_event()
+        relay.drop()
+        relay.accept()
+        relay.ok(relay.expect_event().id)
+        assert publication.result(5)[relay.url]
+
+
+def test_a_relay_that_is_removed_or_was_never_there_has_its_outcome_at_once(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        publication = client.feed.publish(note(), relays=[relay.url, "ws://127.0.0.1:1"], timeout=60)
+        relay.accept()
+        relay.expect_event()
+        client.feed.remove_relay(relay.url)
+        kinds = {url: outcome.kind for url, outcome in publication.result(5).items()}
+        assert kinds == {relay.url: "disconnected", "ws://127.0.0.1:1/": "not_sent"}
+        assert client.feed.publish(note()).result(5) == {}
+
+
+def test_a_refusal_without_an_id_is_the_oldest_events(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        one, other = client.feed.publish(note("one")), client.feed.publish(note("other"))
+        relay.accept()
+        relay.expect_event()
+        relay.expect_event()
+        relay.ok("", accepted=False, message="blocked: no")
+        relay.ok(other.event.id)
+        assert one.result(5)[relay.url].kind == "rejected"
+        assert other.result(5)[relay.url].kind == "accepted"
+
+
+def test_thousands_at_once_do_not_overflow_the_outbox() -> None:
+    with MemoryRelay() as relay, subscribed(relay) as client:
+        publications = [client.feed.publish(note(str(number)), timeout=60) for number in range(3_000)]
+        assert all(publication.result()[relay.url] for publication in publications)
+        assert len(relay.events) == 3_000
+
+
+def test_it_can_be_awaited() -> None:
+    with MemoryRelay() as relay, subscribed(relay) as client:
+
+        async def publish() -> list[Any]:
+            return await asyncio.gather(*(client.feed.publish(note(str(number))) for number in range(3)))
+
+        assert [each[relay.url].kind for each in asyncio.run(publish())] == ["accepted"] * 3
+
+
+class Publisher(GenNostr[Any]):
+    """Publishes in its callbacks, and passes on what is told."""
+
+    def init(self, init_arg: Any) -> Any:
+        url, self.told = init_arg
+        self.add_relay(url)
+        return Ok(None)
+
+    def handle_connect(self, relay: Any, state: Any) -> None:
+        self.publish(note())
+        self.count({"kinds": [1]})
+
+    def handle_call(self, request: Any, from_: Any, state: Any) -> Any:
+        self.publish(note()).result()
+
+    def handle_info(self, message: Any, state: Any) -> Any:
+        self.told.put(message)
+        return NoReply()
+
+
+def test_in_a_callback_the_outcome_comes_as_a_message() -> None:
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with MemoryRelay() as relay, Publisher.start((relay.url, told)):
+        published = told.get(timeout=5)
+        assert published.publication.result()[relay.url].kind == "accepted"
+        assert told.get(timeout=5).counting.result().count == 1
+
+
+def test_to_wait_for_it_in_a_callback_of_its_client_is_an_error_and_no_deadlock() -> None:
+    with MemoryRelay() as relay:
+        feed = Publisher.start((relay.url, queue.SimpleQueue()))
+        with pytest.raises(CallExit) as caught:
+            feed.call("publish and wait")
+        assert isinstance(caught.value.reason, CallingSelf)
+
+
+def test_the_end_of_the_client_ends_the_wait(relay: FakeRelay) -> None:
+    client = Recorder.start({"urls": [relay.url]})
+    publication = client.publish(note(), timeout=60)
+    relay.accept()
+    relay.expect_event()
+    stopper = threading.Thread(target=client.stop)
+    stopper.start()
+    with pytest.raises(CallExit):
+        publication.result(5)
+    stopper.join()
+    with pytest.raises(NoProcess):
+        client.publish(note())
+
+
+def test_it_times_out_on_the_clock_that_is_installed(relay: FakeRelay) -> None:
+    with ManualClock() as clock, subscribed(relay) as client:
+        publication = client.feed.publish(note(), timeout=10)
+        relay.accept()
+        relay.expect_event()
+        clock.advance(9.9)
+        assert not publication.done()
+        clock.advance(0.2)
+        assert publication.result()[relay.url].kind == "timeout"
+        relay.drop()  # time stands still: a close frame would be waited for
+
+
+def test_a_result_that_is_not_there_in_time_is_a_timeout(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        publication = client.feed.publish(note())
+        with pytest.raises(TimeoutError):
+            publication.result(0.01)
+        publication.cancel()
+        relay.accept()
+        relay.event("x", content="the client lives")
+        client.expect("connect", "event")
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [({"id": "x"}, "missing required"), (msgspec.structs.replace(note(), content="other"), "the id is wrong")],
+)
+def test_a_bad_event_is_told_to_the_caller(event: Any, words: str) -> None:
+    with subscribed() as client, pytest.raises(ValueError, match=words):
+        client.feed.publish(event)
+
+
+def test_counts_of_several_relays_are_merged() -> None:
+    with MemoryRelay() as one, MemoryRelay() as other, subscribed(one, other) as client:
+        for number in range(3):
+            one.store(note(str(number)))
+        other.store(note("0"))
+        count = client.feed.count({"kinds": [1]}).result()
+        assert (count.count, count.approximate) == (3, True)
+        assert {url: each.count for url, each in count.by_relay.items()} == {one.url: 3, other.url: 1}  # type: ignore[union-attr]
+
+
+def test_a_relay_that_does_not_count_has_an_outcome_in_its_place(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        counting = client.feed.count([{"kinds": [1]}, {"kinds": [7]}])
+        relay.accept()
+        id_, filters = relay.expect_count()
+        assert filters == [{"kinds": [1]}, {"kinds": [7]}]
+        relay.closed(id_, "unsupported: COUNT")
+        count = counting.result(5)
+        assert count.count == 0
+        assert count.by_relay[relay.url].prefix == "unsupported"  # type: ignore[union-attr]
