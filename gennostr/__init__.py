@@ -8,14 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gennostr.client.deliveries import Count, Counting, Outcome, Publication
     from gennostr.client.events import REMOVE_RELAY
+    from gennostr.client.fetch import Fetch, FetchProgress, fetch
     from gennostr.client.frames import Close
     from gennostr.client.gen_nostr import GenNostr
     from gennostr.client.options import Options, Relay
+    from gennostr.client.relay_information import relay_information
+    from gennostr.client.relay_statistics import RelayStatistics
+    from gennostr.client.requests import Counted, Published
     from gennostr.exceptions import (
         AlreadyPresent,
         AlreadyRegistered,
         AlreadyStarted,
+        AuthenticationError,
         BadReturnValue,
         CallError,
         CallExit,
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
         ConnectionLost,
         ConnectTimeout,
         FailedToStartChild,
+        FetchIncomplete,
         GenNostrError,
         HandshakeError,
         MaxChildren,
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
         PingTimeout,
         ProtocolError,
         RelayNotFound,
+        RelayRefused,
         RelayUrlError,
         StartError,
         SupervisorError,
@@ -81,6 +89,7 @@ __all__ = [
     "AlreadyPresent",
     "AlreadyRegistered",
     "AlreadyStarted",
+    "AuthenticationError",
     "BadReturnValue",
     "CallError",
     "CallExit",
@@ -94,11 +103,17 @@ __all__ = [
     "ConnectTimeout",
     "ConnectionFault",
     "ConnectionLost",
+    "Count",
+    "Counted",
+    "Counting",
     "CrashReport",
     "Down",
     "DynamicSupervisor",
     "Exit",
     "FailedToStartChild",
+    "Fetch",
+    "FetchIncomplete",
+    "FetchProgress",
     "GenNostr",
     "GenNostrError",
     "GenServer",
@@ -110,15 +125,20 @@ __all__ = [
     "Node",
     "Ok",
     "Options",
+    "Outcome",
     "Overflow",
     "PendingReply",
     "Pid",
     "PingTimeout",
     "ProtocolError",
+    "Publication",
+    "Published",
     "Registered",
     "Registry",
     "Relay",
     "RelayNotFound",
+    "RelayRefused",
+    "RelayStatistics",
     "RelayUrlError",
     "Reply",
     "Shutdown",
@@ -133,11 +153,13 @@ __all__ = [
     "cancel_timer",
     "cast",
     "demonitor",
+    "fetch",
     "get_state",
     "get_status",
     "is_clean",
     "link",
     "monitor",
+    "relay_information",
     "replace_state",
     "reply",
     "resume",
@@ -156,15 +178,20 @@ __all__ = [
 ]
 
 _NAMES = {
+    "client.deliveries": "Count Counting Outcome Publication",
     "client.events": "REMOVE_RELAY",
+    "client.fetch": "Fetch FetchProgress fetch",
     "client.frames": "Close",
     "client.gen_nostr": "GenNostr",
     "client.options": "Options Relay",
+    "client.relay_information": "relay_information",
+    "client.relay_statistics": "RelayStatistics",
+    "client.requests": "Counted Published",
     "exceptions": (
-        "AlreadyPresent AlreadyRegistered AlreadyStarted BadReturnValue CallError CallExit CallingSelf "
-        "CallTimeout ChildNotFound ChildRestarting ChildRunning ConnectionFault ConnectionLost ConnectTimeout "
-        "FailedToStartChild GenNostrError HandshakeError MaxChildren MessageError NoProcess Overflow "
-        "PingTimeout ProtocolError RelayNotFound RelayUrlError StartError SupervisorError"
+        "AlreadyPresent AlreadyRegistered AlreadyStarted AuthenticationError BadReturnValue CallError CallExit "
+        "CallingSelf CallTimeout ChildNotFound ChildRestarting ChildRunning ConnectionFault ConnectionLost "
+        "ConnectTimeout FailedToStartChild FetchIncomplete GenNostrError HandshakeError MaxChildren MessageError NoProcess "
+        "Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError StartError SupervisorError"
     ),
     "otp.calls": "PendingReply as_completed reply send_request",
     "otp.child_spec": "ChildSpec",

@@ -24,6 +24,7 @@
      ├── RelayUrlError                  not a relay url             (ValueError)
      ├── MessageError                   not a Nostr message         (ValueError)
      ├── AuthenticationError            a relay refused who we are: told, not raised
+     ├── RelayRefused                   a relay gives no more
      ├── FetchIncomplete                some relays were not read to their end: .failed
      └── ConnectionFault                why a connection ended: told, not raised
           ├── HandshakeError            the upgrade was refused: .status
@@ -207,6 +208,10 @@ class MessageError(GenNostrError, ValueError):
 
 class AuthenticationError(GenNostrError):
     """A relay did not accept an authentication (NIP-42): told by handle_error, for the connection lives."""
+
+
+class RelayRefused(GenNostrError):
+    """A relay did not give what it was asked for: why `fetch` could not read it to its end."""
 
 
 class FetchIncomplete(GenNostrError):

@@ -37,6 +37,8 @@ BESIDE = """
     MessageError Node PendingReply Pid PingTimeout ProtocolError Registered RelayUrlError SupervisorError
     Unregistered abandoned as_completed get_state get_status replace_state resume send_request statistics
     suspend telemetry tree
+    AuthenticationError Count Counted Counting Fetch FetchIncomplete FetchProgress Outcome Publication Published
+    RelayRefused RelayStatistics fetch relay_information
 """.split()  # noqa: SIM905 - reads better
 
 

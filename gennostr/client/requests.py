@@ -402,7 +402,7 @@ class RequestFunctions:
             id = f"sub-{next(_numbers)}"  # noqa: A001
         wanted = checked_filters(filters)
         encode(["REQ", id, *wanted])
-        self._order(partial(self._requests.subscribe, Subscription(id, wanted, _urls(relays))))
+        self._order(partial(self._requests.subscribe, Subscription(id, wanted, urls_of(relays))))
         return id
 
     def unsubscribe(self, id: str) -> None:  # noqa: A002
@@ -439,7 +439,7 @@ class RequestFunctions:
         if event.id != computed:
             raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
         process = self._requests._process
-        publication = Publication(process, event, _urls(relays), check_seconds("timeout", timeout))
+        publication = Publication(process, event, urls_of(relays), check_seconds("timeout", timeout))
         self._send(publication)
         return publication
 
@@ -455,7 +455,7 @@ class RequestFunctions:
         """
         id_ = f"count-{next(_numbers)}"
         process = self._requests._process
-        counting = Counting(process, id_, checked_filters(filters), _urls(relays), check_seconds("timeout", timeout))
+        counting = Counting(process, id_, checked_filters(filters), urls_of(relays), check_seconds("timeout", timeout))
         self._send(counting)
         return counting
 
@@ -476,7 +476,13 @@ class RequestFunctions:
             process.put_from(current(), Order(do))
 
 
-def _urls(relays: Sequence[str | Relay] | None) -> frozenset[str] | None:
+def urls_of(relays: Sequence[str | Relay] | None) -> frozenset[str] | None:
+    """Return the normalized urls of a list of relays; None is None.
+
+    Raises:
+        TypeError, ValueError: one is none.
+
+    """
     if relays is None:
         return None
     if isinstance(relays, str | Relay) or not isinstance(relays, Sequence | set | frozenset):
