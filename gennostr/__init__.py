@@ -190,8 +190,9 @@ _NAMES = {
     "exceptions": (
         "AlreadyPresent AlreadyRegistered AlreadyStarted AuthenticationError BadReturnValue CallError CallExit "
         "CallingSelf CallTimeout ChildNotFound ChildRestarting ChildRunning ConnectionFault ConnectionLost "
-        "ConnectTimeout FailedToStartChild FetchIncomplete GenNostrError HandshakeError MaxChildren MessageError NoProcess "
-        "Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError StartError SupervisorError"
+        "ConnectTimeout FailedToStartChild FetchIncomplete GenNostrError HandshakeError MaxChildren MessageError "
+        "NoProcess Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError StartError "
+        "SupervisorError"
     ),
     "otp.calls": "PendingReply as_completed reply send_request",
     "otp.child_spec": "ChildSpec",

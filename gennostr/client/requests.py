@@ -120,7 +120,7 @@ class Requests:
         self.unsubscribe_elsewhere(subscription)
         self._subscriptions[subscription.id] = subscription
         self._client._engage()
-        for url in self._tree.urls():
+        for url in self._urls():
             if subscription.is_for(url):
                 self._session(url).subscribe(subscription)
 
@@ -139,7 +139,7 @@ class Requests:
     def send(self, waiting: Waiting[Any]) -> None:
         """Send what is waited for to its relays."""
         self._client._engage()
-        there = self._tree.urls()
+        there = self._urls()
         urls = sorted(there if waiting.relays is None else waiting.relays)
         waiting.open = {url: Delivery(waiting, url) for url in urls}
         if not urls:
@@ -178,6 +178,10 @@ class Requests:
             # In its turn, as what another process tells: a callback is never run inside of another.
             message = Published(waiting) if isinstance(waiting, Publication) else Counted(waiting)  # type: ignore[arg-type]
             self._process.deliver(message)
+
+    def _urls(self) -> set[str]:
+        """Return all relays that the client has; one whose end is on its way to the client, too."""
+        return self._tree.urls() | self._sessions.keys() | self._connections.keys()
 
     def _session(self, url: str) -> Session:
         session = self._sessions.get(url)
@@ -311,7 +315,7 @@ class Requests:
         """Tell handle_eose_all, once, when no relay has anything stored still to send."""
         if subscription.complete or self._subscriptions.get(subscription.id) is not subscription:
             return
-        urls = [url for url in self._tree.urls() if subscription.is_for(url)]
+        urls = [url for url in self._urls() if subscription.is_for(url)]
         if urls and all(self._is_through(subscription, url) for url in urls):
             subscription.complete = True
             self.tell("handle_eose_all", subscription.id)
