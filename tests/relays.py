@@ -10,10 +10,12 @@ import os
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +34,13 @@ storage:
   sqlalchemy.url: sqlite+aiosqlite:///{directory}/events.sqlite3
   validators: [nostr_relay.validators.is_signed]
 verification: {{nip05_verification: disabled}}
+{authentication}
 gunicorn: {{bind: "{host}:{port}", workers: 1, loglevel: warning}}
+"""
+
+# Without a role of its own, a key that has authenticated itself may do what anybody may.
+AUTHENTICATION = """\
+authentication: {{enabled: true, relay_urls: ["{url}"], actions: {{save: w, query: w}}}}
 """
 
 # It takes five seconds to stop in order, and killed, it leaves its worker behind. So it runs in a
@@ -42,9 +50,14 @@ GUARD = '{ "$@" </dev/null; kill -KILL 0; } & cat >/dev/null; kill -KILL 0'
 
 
 class NostrRelay:
-    """The same interface as LocalRelay: one port for good, and nothing kept across a restart."""
+    """The same interface as LocalRelay: one port for good, and nothing kept across a restart unless it is to `keep`.
 
-    def __init__(self) -> None:
+    With `members`, public keys, it lets nobody else read or write.
+    """
+
+    def __init__(self, *, keep: bool = False, members: Sequence[str] = ()) -> None:
+        self._keep = keep
+        self._members = members
         self.port = free_port()
         self.url = url_at(self.port)
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,9 +80,13 @@ class NostrRelay:
         """Return when the relay accepts connections."""
         directory = Path(self._directory.name)
         for leftover in directory.iterdir():
-            leftover.unlink()
+            if not (self._keep and leftover.name.startswith("events")):
+                leftover.unlink()
         configuration = directory / "config.yaml"
-        configuration.write_text(CONFIGURATION.format(directory=directory, host=HOST, port=self.port))
+        authentication = AUTHENTICATION.format(url=self.url) if self._members else ""
+        configuration.write_text(
+            CONFIGURATION.format(directory=directory, host=HOST, port=self.port, authentication=authentication)
+        )
         program = Path(sys.executable).with_name("nostr-relay")
         # Everything that the relay starts holds the end of this pipe, which so tells when all of it has ended.
         self._lifeline, held = os.pipe()
@@ -89,6 +106,9 @@ class NostrRelay:
             self.kill()
             print((directory / "log").read_text())  # noqa: T201 - pytest shows it with the failure
             raise
+        with contextlib.closing(sqlite3.connect(directory / "events.sqlite3")) as database, database:
+            for member in self._members:
+                database.execute("INSERT OR REPLACE INTO auth VALUES (?, 'w', '2026-01-01 00:00:00')", (member,))
 
     def kill(self) -> None:
         """Kill the relay's processes and return when its port is free."""

@@ -202,7 +202,9 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
     def _init(self, init_arg: object) -> object:
         self._process.watch(self._requests)
         self._tree.start()
-        return self.init(init_arg)
+        outcome = self.init(init_arg)
+        self._requests.signers()  # one that is none is told now, not when a relay first asks
+        return outcome
 
     def _terminate(self, reason: object) -> None:
         try:
