@@ -151,10 +151,20 @@ class FakeRelay:
             connection.disconnect()
 
     def accept(self, *, timeout: float = 5.0) -> "FakeConnection":
-        """Accept the next connection: TCP, TLS if the relay has it, and the upgrade with 101."""
-        connection = self._accept_request(timeout)
-        connection.upgrade()
-        return connection
+        """Accept the next connection: TCP, TLS if the relay has it, and the upgrade with 101.
+
+        One that asks for the relay's information instead (NIP-11), which a client with several subscriptions does, is
+        told that there is none, and does not count.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            connection = self._accept_request(max(0.0, deadline - time.monotonic()))
+            if not connection.asks_for_information:
+                connection.upgrade()
+                return connection
+            connection.refuse(404)
+            connection.disconnect()
+            self.connections.remove(connection)
 
     def refuse(
         self, status: int = 403, body: bytes = b"", reason: str | None = None, *, timeout: float = 5.0
@@ -215,6 +225,11 @@ class FakeConnection:
     def request(self) -> str:
         """The head of the HTTP request; empty before it was read."""
         return self._wire.request
+
+    @property
+    def asks_for_information(self) -> bool:
+        """Whether the request is one for the relay's information (NIP-11)."""
+        return "application/nostr+json" in self._wire.request
 
     def start_tls(self, *, timeout: float = 5.0) -> None:
         """Do the server's side of the TLS handshake."""

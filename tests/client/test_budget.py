@@ -1,0 +1,84 @@
+"""One budget of REQs for each relay: no more at once than it allows, and none for a while when it asks for that."""
+
+from typing import Any
+
+import pytest
+
+from gennostr.testing import FakeRelay, ManualClock, MemoryRelay
+from tests.client.test_subscriptions import contents, subscribed
+
+
+def ids(client: Any, number: int) -> set[str]:
+    """The subscriptions of the next EOSEs."""
+    found: set[str] = set()
+    while len(found) < number:
+        callback = client.next()
+        assert callback.name != "closed", callback
+        if callback.name == "eose":
+            found.add(callback.value.subscription_id)
+    return found
+
+
+def test_no_more_reqs_are_open_than_the_relay_says_it_allows() -> None:
+    information = {"limitation": {"max_subscriptions": 2}}
+    with MemoryRelay(information=information, max_subscriptions=2) as relay, subscribed(relay) as client:
+        names = [client.feed.subscribe({"kinds": [1]}, f"feed-{number}") for number in range(5)]
+        begun = ids(client, 2)
+        for _ in range(3):
+            done = begun.pop()
+            client.feed.unsubscribe(done)
+            names.remove(done)
+            begun |= ids(client, 1)
+        assert begun == set(names)
+        relay.drop()
+        assert ids(client, 2) == begun
+
+
+def test_a_relay_that_tells_no_limit_has_none() -> None:
+    with FakeRelay() as relay, subscribed(relay) as client:
+        for number in range(3):
+            client.feed.subscribe({}, f"feed-{number}")
+        relay.accept()
+        assert relay.expect_req().subscription_id == "feed-0"
+        asking = relay.accept_raw()
+        asking.read_request()
+        assert asking.asks_for_information
+        assert "\r\n" in asking.request
+        asking.refuse(404)
+        socket_of_the_relay = relay.connections[0]
+        assert [socket_of_the_relay.expect_req().subscription_id for _ in range(2)] == ["feed-1", "feed-2"]
+
+
+def test_nobody_waits_for_ever_for_a_relay_that_does_not_tell() -> None:
+    with FakeRelay() as relay, subscribed(relay) as client:
+        client.feed.subscribe({}, "one")
+        client.feed.subscribe({}, "other")
+        relay.accept()
+        relay.expect_req()
+        assert relay.expect_req(timeout=10).subscription_id == "other"
+        relay.drop()
+        relay.accept()  # the request for information, which was given up, does not count
+        assert {relay.expect_req().subscription_id, relay.expect_req(timeout=10).subscription_id} == {"one", "other"}
+
+
+@pytest.mark.parametrize("old_style", [False, True])
+def test_a_relay_that_limits_the_rate_gets_no_req_for_a_while(old_style: bool) -> None:  # noqa: FBT001
+    with ManualClock() as clock, FakeRelay() as relay, subscribed(relay) as client:
+        client.feed.subscribe({}, "feed")
+        relay.accept()
+        relay.expect_req()
+        for seconds in (5, 10, 20):
+            if old_style:
+                relay.notice("rate-limited")
+            else:
+                relay.closed("feed", "rate-limited: slow down")
+            clock.advance(seconds - 0.1)
+            relay.event("other", content="nothing was sent")
+            assert contents(client, 1) == ["nothing was sent"]
+            clock.advance(0.2)
+            assert relay.expect_req().subscription_id == "feed"
+        relay.eose("feed")
+        relay.closed("feed", "rate-limited: slow down")
+        clock.advance(5.1)
+        relay.expect_req()
+        relay.drop()  # time stands still: a close frame would be waited for
