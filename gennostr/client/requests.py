@@ -406,7 +406,7 @@ class RequestFunctions:
             id = f"sub-{next(_numbers)}"  # noqa: A001
         wanted = checked_filters(filters)
         encode(["REQ", id, *wanted])
-        self._order(partial(self._requests.subscribe, Subscription(id, wanted, urls_of(relays))))
+        self._subscribe(Subscription(id, wanted, urls_of(relays)))
         return id
 
     def unsubscribe(self, id: str) -> None:  # noqa: A002
@@ -419,7 +419,7 @@ class RequestFunctions:
         """
         if not isinstance(id, str):
             raise TypeError(f"a subscription id is a text, not {id!r}")
-        self._order(partial(self._requests.unsubscribe, id))
+        self._unsubscribe(id)
 
     def publish(
         self, event: Event | Mapping[str, Any], relays: Sequence[str] | None = None, timeout: float = 10.0
@@ -462,6 +462,12 @@ class RequestFunctions:
         counting = Counting(process, id_, checked_filters(filters), urls_of(relays), check_seconds("timeout", timeout))
         self._send(counting)
         return counting
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        self._order(partial(self._requests.subscribe, subscription))
+
+    def _unsubscribe(self, id_: str) -> None:
+        self._order(partial(self._requests.unsubscribe, id_))
 
     def _send(self, waiting: Waiting[Any]) -> None:
         # Watched before it is sent: from here on the client's death ends it, wherever the order is then.

@@ -12,24 +12,42 @@ if TYPE_CHECKING:
     from gennostr.testing.manual_clock import ManualClock
     from gennostr.testing.memory_relay import MemoryRelay
     from gennostr.testing.probe import Probe, ReceivedCall
-    from gennostr.testing.recorded import Added, Broadcast, Reconnecting, Removed, Scheduled, Sent, recording
+    from gennostr.testing.recorded import (
+        Added,
+        AskedCount,
+        Broadcast,
+        Pinged,
+        PublishedEvent,
+        Reconnecting,
+        Removed,
+        Scheduled,
+        Sent,
+        Subscribed,
+        Unsubscribed,
+        recording,
+    )
     from gennostr.testing.supervised import Supervised
 
 __all__ = [
     "Added",
+    "AskedCount",
     "Broadcast",
     "FakeConnection",
     "FakeRelay",
     "ManualClock",
     "MemoryRelay",
+    "Pinged",
     "Probe",
+    "PublishedEvent",
     "ReceivedCall",
     "Reconnecting",
     "Removed",
     "Req",
     "Scheduled",
     "Sent",
+    "Subscribed",
     "Supervised",
+    "Unsubscribed",
     "make_event",
     "recording",
 ]
@@ -39,7 +57,10 @@ _NAMES = {
     "manual_clock": "ManualClock",
     "memory_relay": "MemoryRelay",
     "probe": "Probe ReceivedCall",
-    "recorded": "Added Broadcast Reconnecting Removed Scheduled Sent recording",
+    "recorded": (
+        "Added AskedCount Broadcast Pinged PublishedEvent Reconnecting Removed Scheduled Sent Subscribed Unsubscribed "
+        "recording"
+    ),
     "supervised": "Supervised",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -20,10 +20,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
+from gennostr.client.deliveries import Publication, Waiting
 from gennostr.client.gen_nostr import GenNostr
 from gennostr.client.options import Options, Relay
+from gennostr.client.relay_statistics import RelayStatistics
+from gennostr.client.requests import RequestFunctions
+from gennostr.client.subscriptions import Subscription
 from gennostr.client.supervision import RelayFunctions
 from gennostr.nostr.encoding import encode
+from gennostr.nostr.event import Event
 from gennostr.nostr.relay_url import normalize_url
 from gennostr.otp import clock as clocks
 from gennostr.otp import timers
@@ -74,6 +79,45 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """``subscribe(filters, id, relays)`` was called; the urls of `relays` are normalized and in order."""
+
+    filters: list[dict[str, Any]]
+    id: str
+    relays: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """``unsubscribe(id)`` was called."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEvent:
+    """``publish(event, relays)`` was called."""
+
+    event: Event
+    relays: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedCount:
+    """``count(filters, relays)`` was called."""
+
+    filters: list[dict[str, Any]]
+    relays: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """``ping(url)`` was called."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scheduled:
     """``send_after(delay, dest, message)`` was called; `delay` in seconds, and no timer runs."""
 
@@ -82,7 +126,19 @@ class Scheduled:
     message: object
 
 
-Action: TypeAlias = Added | Removed | Reconnecting | Sent | Broadcast | Scheduled
+Action: TypeAlias = (
+    Added
+    | Removed
+    | Reconnecting
+    | Sent
+    | Broadcast
+    | Subscribed
+    | Unsubscribed
+    | PublishedEvent
+    | AskedCount
+    | Pinged
+    | Scheduled
+)
 A = TypeVar("A", bound=GenServer[Any])
 
 
@@ -109,7 +165,7 @@ def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
         me.die(NORMAL)
 
 
-class _Recorded(RelayFunctions):
+class _Recorded(RelayFunctions, RequestFunctions):
     """The client's functions, noted instead of done."""
 
     _actions: list[Action]
@@ -146,6 +202,33 @@ class _Recorded(RelayFunctions):
     def broadcast_message(self, message: str | list[Any]) -> list[str]:
         self._actions.append(Broadcast(_message(message)))
         return self.list_relays()
+
+    def ping(self, relay: str | Relay) -> None:
+        self._actions.append(Pinged(_url(relay)))
+
+    def relay_statistics(self) -> dict[str, RelayStatistics]:
+        """Return none: nothing is connected."""
+        return {}
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        filters = [dict(each) for each in subscription.filters]
+        self._actions.append(Subscribed(filters, subscription.id, _in_order(subscription.relays)))
+
+    def _unsubscribe(self, id_: str) -> None:
+        self._actions.append(Unsubscribed(id_))
+
+    def _send(self, waiting: Waiting[Any]) -> None:
+        """Note it; its result never comes, but for the end of the recording."""
+        self._requests._process.watch(waiting)
+        relays = _in_order(waiting.relays)
+        if isinstance(waiting, Publication):
+            self._actions.append(PublishedEvent(waiting.event, relays))
+        else:
+            self._actions.append(AskedCount(waiting.message[2:], relays))
+
+
+def _in_order(relays: frozenset[str] | None) -> tuple[str, ...] | None:
+    return None if relays is None else tuple(sorted(relays))
 
 
 def _message(message: str | list[Any]) -> list[Any] | str:

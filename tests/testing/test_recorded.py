@@ -8,7 +8,22 @@ import pytest
 
 import gennostr as g
 from gennostr import GenNostr, Ok, Options, Relay, Reply
-from gennostr.testing import Added, Broadcast, Probe, Reconnecting, Removed, Scheduled, Sent, recording
+from gennostr.nostr import sign
+from gennostr.testing import (
+    Added,
+    AskedCount,
+    Broadcast,
+    Pinged,
+    Probe,
+    PublishedEvent,
+    Reconnecting,
+    Removed,
+    Scheduled,
+    Sent,
+    Subscribed,
+    Unsubscribed,
+    recording,
+)
 from tests.otp.actors import Driven, Log
 
 URL = "wss://relay.example/"
@@ -60,6 +75,30 @@ def test_what_callbacks_do_is_noted_as_values_and_nothing_is_connected() -> None
         assert feed.list_relays() == []
         assert threading.active_count() == before
     assert not feed.pid.is_alive()
+
+
+def test_what_is_asked_of_relays_is_noted_and_its_result_never_comes() -> None:
+    note = sign("01" * 32, created_at=1, kind=1, content="hello")
+    with recording(Feed) as (feed, actions):
+        assert feed.subscribe({"kinds": [1]}, "feed", ["WSS://relay.example"]) == "feed"
+        feed.unsubscribe("feed")
+        publication = feed.publish(note)
+        counting = feed.count({"kinds": [1]}, [URL])
+        feed.ping(URL)
+        assert actions == [
+            Subscribed([{"kinds": [1]}], "feed", (URL,)),
+            Unsubscribed("feed"),
+            PublishedEvent(note),
+            AskedCount([{"kinds": [1]}], (URL,)),
+            Pinged(URL),
+        ]
+        assert feed.relay_statistics() == {}
+        assert not publication.done()
+        assert not counting.done()
+        with pytest.raises(g.MessageError):
+            feed.subscribe([])
+    with pytest.raises(g.CallExit):
+        publication.result(5)
 
 
 def test_what_the_client_would_refuse_is_refused() -> None:
