@@ -37,6 +37,11 @@ logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT: Final = 256
 """Events and counts at one relay that wait for its answer at once; others wait for their turn."""
+FIRST_IN_FLIGHT: Final = 2
+"""The same, for a client with signers, until the relay has answered one: old relays make who is refused wait, each
+time for longer."""
+HOLD: Final = 0.25
+"""Seconds that a relay has, to which we were known on an earlier connection, to ask who we are before it is asked."""
 COOL_DOWN: Final = (5.0, 300.0)
 """Seconds without a REQ after ``rate-limited``: at first, doubled each time, and at most."""
 AUTH_TIMEOUT: Final = 10.0
@@ -75,8 +80,11 @@ class Session:
         # Events and counts: to be sent, in order; and without an answer, by id.
         self._queue: deque[Delivery] = deque()
         self._in_flight: dict[str, list[Delivery]] = {}
-        # A relay that answers in the old style does so on each connection.
+        # A relay that answers in the old style does so on each connection, and one that asks who we are asks again.
         self._old_style = False
+        self._known_to = False
+        self._holding: Due | None = None
+        self._some_answered = False
         self._refused: list[Refused] = []
         self._forget_authentication()
 
@@ -101,6 +109,9 @@ class Session:
         self._line = dict(self.interests)
         if self._limit is None and self._known:
             self._asked = self._known = False  # it may say now what it did not before
+        self._some_answered = False
+        if self._known_to and self._requests.signers():
+            self._holding = self._requests.after(HOLD, self._release)
         self._pump()
 
     def lost(self) -> None:
@@ -110,8 +121,10 @@ class Session:
         self._line, self._open = {}, {}
         self._forgotten.clear()
         self._to_close.clear()
-        if self._auth_due is not None:
-            self._auth_due.cancel()
+        for due in (self._auth_due, self._holding):
+            if due is not None:
+                due.cancel()
+        self._holding = None
         self._forget_authentication()
         refused, self._refused = self._refused, []
         again = [item for item, _ in refused if isinstance(item, Delivery)]
@@ -135,7 +148,7 @@ class Session:
 
     def _pump(self) -> None:
         """Send what may be sent."""
-        if self._outbox is None:
+        if self._outbox is None or self._holding is not None:
             return
         while self._to_close and self._put(["CLOSE", self._to_close[0]]):
             self._to_close.pop(0)
@@ -145,8 +158,16 @@ class Session:
                 break
             del self._line[id_]
             self._open[id_] = interest
-        while self._queue and len(self._in_flight) < MAX_IN_FLIGHT and self._deliver(self._queue[0]):
+        careful = not self._some_answered and bool(self._requests.signers())
+        most = FIRST_IN_FLIGHT if careful else MAX_IN_FLIGHT
+        while self._queue and len(self._in_flight) < most and self._deliver(self._queue[0]):
             self._queue.popleft()
+
+    def _release(self) -> None:
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
+            self._pump()
 
     def _put(self, message: list[Any]) -> bool:
         """Queue a message; False if it does not fit now, and `_pump` is called again."""
@@ -368,6 +389,7 @@ class Session:
         refused = message.prefix in words and not (isinstance(message, OkMessage) and message.accepted)
         kept = refused and self._refuse([(delivery, message) for delivery in deliveries])
         if not kept:
+            self._some_answered = True
             for delivery in deliveries:
                 self._settle(delivery, _outcome(message))
         self._pump()
@@ -378,6 +400,7 @@ class Session:
         deliveries = self._in_flight.pop(message.subscription_id, None)
         if deliveries is None:
             return True
+        self._some_answered = True
         for delivery in deliveries:
             self._settle(delivery, message.result)
         self._pump()
@@ -473,6 +496,8 @@ class Session:
     def _after_authentication(self) -> None:
         """Send again what was refused, or, where nobody was accepted, tell its refusal."""
         refused, self._refused = self._refused, []
+        self._known_to = bool(self._authenticated)
+        self._release()
         if self._authenticated:
             self._again(item for item, _ in refused if isinstance(item, Interest))
             self._queue.extendleft(reversed([item for item, _ in refused if isinstance(item, Delivery)]))
