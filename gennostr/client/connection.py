@@ -49,6 +49,7 @@ from gennostr.client.frames import (
 )
 from gennostr.client.options import Relay
 from gennostr.client.outbox import FLUSH, Flush, Outbox
+from gennostr.client.relay_statistics import Ledger, Pings
 from gennostr.client.socket_mailbox import SocketMailbox, SocketReady
 from gennostr.client.verification import verify_events
 from gennostr.exceptions import (
@@ -99,7 +100,7 @@ class Tick(Enum):
 
 
 class Connection(GenServer[Any]):
-    """Start with ``Connection.start_link((client, registry, relay, outbox), name=via(registry, url, outbox))``."""
+    """Start with ``start_link((client, registry, relay, outbox, ledger), name=via(registry, url, outbox))``."""
 
     trap_exit = True
 
@@ -126,9 +127,9 @@ class Connection(GenServer[Any]):
         self._dial: Dial | None = None
         self._timers: dict[Tick, ScheduledCall] = {}
 
-    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox]) -> InitOutcome[Any]:
+    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, Ledger]) -> InitOutcome[Any]:
         """Have the client told of the end, whatever comes; then dial."""
-        self._client, self._registry, self._relay, self._outbox = init_arg
+        self._client, self._registry, self._relay, self._outbox, ledger = init_arg
         self._options = self._relay.options
         self._phase = "dialling"
         self._told = False
@@ -138,6 +139,9 @@ class Connection(GenServer[Any]):
         self._opened_at: float | None = None
         self._last_read = 0.0
         self._pinged = False
+        self._pings = Pings()
+        # Before the client is told of a death, its tally is added up.
+        self._tally = ledger.begin(self._relay.url, self._process, self._outbox, self._credit)
         self._process.watch(ConnectionWatch(self._client, self._relay))
         if self._client.dead:
             return Stop(NORMAL)
@@ -251,6 +255,7 @@ class Connection(GenServer[Any]):
         self._phase = "open"
         now = clock().monotonic()
         self._opened_at = self._last_read = now
+        self._tally.connects = 1
         self._relay = replace(self._relay, connected_at=clock().time())
         if telemetry.handlers:
             telemetry.emit("connection.up", {"duration": now - self._process.started}, {"relay": self._relay})
@@ -300,6 +305,7 @@ class Connection(GenServer[Any]):
         """Deliver what `data` completes; then `failure`, if the stream failed behind it, unless it had ended before."""
         self._last_read = clock().monotonic()
         self._pinged = False
+        self._tally.bytes_received += len(data)
         received = self._reader.receive(data)
         end: Close | ProtocolError | None = None
         messages: list[RelayMessage | MessageError]
@@ -316,6 +322,7 @@ class Connection(GenServer[Any]):
         if messages:
             if self._options.verify:
                 verify_events(messages)
+            self._tally.messages_received += len(messages)
             size = len(data) + MESSAGE_SIZE * len(messages)
             self._credit.give(size)
             if self._credit.spent():
@@ -356,7 +363,11 @@ class Connection(GenServer[Any]):
                 # One pong at a time: a relay that pings without end and does not read must not fill our memory.
                 if len(self._out) < WRITE_SIZE:
                     self._out += encode_frame(PONG, item.payload)
-            elif not isinstance(item, Pong):
+            elif isinstance(item, Pong):
+                latency = self._pings.answered(item.payload, self._last_read)
+                if latency is not None:
+                    self._tally.latency = latency
+            else:
                 assert isinstance(item, Close | ProtocolError)  # noqa: S101
                 end = item
         return messages, end
@@ -378,11 +389,17 @@ class Connection(GenServer[Any]):
             while True:
                 if len(self._out) < WRITE_SIZE and self._phase == "open":
                     payloads = self._outbox.take(WRITE_SIZE)
+                    if self._outbox.ping_wanted:  # after `take`: whoever wants one from now on wakes us for it
+                        self._outbox.ping_wanted = False
+                        self._ping()
                     for payload in payloads:
                         self._out += encode_frame(TEXT, payload)
+                    self._tally.messages_sent += len(payloads)
                 if not self._out:
                     break
-                del self._out[: sock.send(self._out)]
+                sent = sock.send(self._out)
+                self._tally.bytes_sent += sent
+                del self._out[:sent]
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
@@ -397,6 +414,7 @@ class Connection(GenServer[Any]):
         if self._told:
             return
         self._told = True
+        self._tally.end(error)
         relay = self._relay
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
             relay = replace(relay, reconnect_counter=0)
@@ -518,9 +536,12 @@ class Connection(GenServer[Any]):
             self._schedule(Tick.KEEPALIVE, wait)
             return None
         self._pinged = True
-        self._out += encode_frame(PING, b"")
+        self._ping()
         self._schedule(Tick.KEEPALIVE, options.ping_timeout)
         return self._write()
+
+    def _ping(self) -> None:
+        self._out += encode_frame(PING, self._pings.send(clock().monotonic()))
 
 
 def _rest(sock: socket.socket, data: bytes) -> tuple[bytes, Exception | None]:

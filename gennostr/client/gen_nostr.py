@@ -328,6 +328,7 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
         if error is not None:
             self._tell(self.handle_error, error, relay)
         self._tell(self.handle_disconnect, reason, relay)
+        self._tree.parted(relay.url)
         self._requests.parted(relay.url)
 
     def _removed(self, process: Process | None, relay: Relay) -> None:

@@ -32,6 +32,9 @@ class Outbox:
         """The relay as it stands; the connection alone writes it."""
         self.over = False
         """Whether the end of the attempt was told: whatever becomes of the connection, it is not restarted."""
+        self.ping_wanted = False
+        """Whether the relay is to be pinged. The connection takes it back, without the lock, and then pings: so whoever
+        has asked before has his ping."""
         self._max_size = relay.options.max_queue_size
         self._max_messages = relay.options.max_queue_messages
         self._lock = threading.Lock()
@@ -64,11 +67,22 @@ class Outbox:
         if wake is not None:
             wake()
 
+    def ping(self) -> None:
+        """Have the relay pinged, once for all who ask before that happens; before the connection is up, nothing."""
+        with self._lock:
+            if self.relay.connected_at is None:
+                return
+            self.ping_wanted = True
+            wake = None if self._told else self._wake
+            self._told = self._told or wake is not None
+        if wake is not None:
+            wake()
+
     def open(self, wake: Callable[[], None]) -> None:
         """Take what handle_connect sends from now on: the connection is up, and `wake` calls it."""
         with self._lock:
             self._wake = wake
-            self._told = bool(self._queue)
+            self._told = bool(self._queue) or self.ping_wanted
         if self._told:
             wake()
 

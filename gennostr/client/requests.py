@@ -180,8 +180,11 @@ class Requests:
             self._process.deliver(message)
 
     def _urls(self) -> set[str]:
-        """Return all relays that the client has; one whose end is on its way to the client, too."""
-        return self._tree.urls() | self._sessions.keys() | self._connections.keys()
+        """Return all relays that the client has, also those of which the end of an attempt is on its way to it.
+
+        The ledger has them: it forgets a relay when handle_disconnect has run and there will be no other attempt.
+        """
+        return self._tree.urls() | self._tree.ledger.urls()
 
     def _session(self, url: str) -> Session:
         session = self._sessions.get(url)

@@ -19,6 +19,7 @@ from gennostr.client.connection import Command, Connection
 from gennostr.client.events import NotMade, ReconnectDue, Removed
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
+from gennostr.client.relay_statistics import Ledger, RelayStatistics, State
 from gennostr.exceptions import (
     AlreadyRegistered,
     AlreadyStarted,
@@ -98,6 +99,7 @@ class Tree:
     def __init__(self, client: Process) -> None:
         self.client = client
         self.primary: SupervisorPid | None = None
+        self.ledger = Ledger()
         self._registry: RegistryPid | None = None
         self._supervisor: DynamicSupervisorPid | None = None
         self._lock = threading.Lock()
@@ -133,6 +135,26 @@ class Tree:
             pending, self._pending = self._pending, {}
         for _, timer in pending.values():
             timer.cancel()
+
+    # Statistics.
+
+    def statistics(self) -> dict[str, RelayStatistics]:
+        """Return the statistics of every relay."""
+        if self.client.dead:
+            return {}
+        standing: dict[str, tuple[State, float | None]]
+        # Those in backoff first: one that is connected to meanwhile is then found in both.
+        with self._lock:
+            standing = dict.fromkeys(self._pending, ("backoff", None))
+        for url, _, outbox in self.connections():
+            connected_at = outbox.relay.connected_at
+            standing[url] = ("connecting" if connected_at is None else "open", connected_at)
+        return self.ledger.statistics(standing)
+
+    def parted(self, url: str) -> None:
+        """Forget the statistics of a relay that nobody connects to any more; handle_disconnect has run."""
+        if url not in self.urls():
+            self.ledger.forget(url)
 
     # Connections.
 
@@ -194,7 +216,7 @@ class Tree:
         assert registry is not None  # noqa: S101
         outbox = Outbox(relay)
         return Connection.start_link(  # type: ignore[no-any-return]
-            (self.client, registry, relay, outbox), name=via(registry, _Key(relay.url), outbox)
+            (self.client, registry, relay, outbox, self.ledger), name=via(registry, _Key(relay.url), outbox)
         )
 
     def take(self, url: str) -> tuple[Relay, ScheduledCall] | None:
@@ -215,9 +237,10 @@ class Tree:
             pending = self._pending.get(relay.url)
             if self.client.dead or (pending is not None and delay > 0):
                 return
+            # First of all, for it raises where the system refuses the timers a thread: then what is pending stays so.
+            timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
             if pending is not None:
                 pending[1].cancel()
-            timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
             self._pending[relay.url] = (following, timer)
 
     def due(self, url: str) -> NotMade | None:
@@ -229,7 +252,9 @@ class Tree:
             self.open(pending[0])
         except Exception as error:
             if isinstance(error, StartError) and isinstance(error.reason, RuntimeError):
-                return NotMade(pending[0], error)  # the system refused a thread: no connection tells of its end
+                # The system refused a thread: no connection counts the attempt, and none tells of its end.
+                self.ledger.not_made(url, error)
+                return NotMade(pending[0], error)
             logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
             self.schedule(pending[0])
         return None
@@ -258,7 +283,11 @@ class RelayFunctions:
         pending = self._tree.take(wanted.url)
         if pending is not None:
             pending[1].cancel()
-        return self._tree.open(wanted)
+        try:
+            return self._tree.open(wanted)
+        except Exception:
+            self._tree.parted(wanted.url)  # it may have been in backoff
+            raise
 
     def remove_relay(self, relay: str | Relay) -> None:
         """Close the connection, or give up the next attempt; handle_disconnect is told REMOVE_RELAY at once.
@@ -283,12 +312,14 @@ class RelayFunctions:
                 removed = not process.dead and tree._registry.table.release(url, process)
                 if removed:
                     outbox.over = True
+                    tree.ledger.forget(url, process)
                     tree.client.deliver(Removed(process, outbox.relay))
             if removed:
                 process.deliver(Cast(Command.REMOVE))
                 return
         if pending is None:
             raise RelayNotFound(redact(url))
+        tree.ledger.forget(url)
         tree.client.deliver(Removed(None, pending[0]))
 
     def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
@@ -298,6 +329,7 @@ class RelayFunctions:
 
         Raises:
             TypeError, ValueError: `relay` or `delay` is no such thing.
+            RuntimeError: the system refuses the timers a thread, and no timer runs that has one; nothing has changed.
 
         """
         acting()
@@ -354,6 +386,33 @@ class RelayFunctions:
             else:
                 queued.append(url)
         return queued
+
+    def relay_statistics(self) -> dict[str, RelayStatistics]:
+        """Return how each relay stands and what was counted since it was added, by url; those in backoff included.
+
+        Each is read where it is counted, at about the same time. One that was removed is not there.
+        """
+        acting()
+        return self._tree.statistics()
+
+    def ping(self, relay: str | Relay) -> None:
+        """Ping a relay; when it has answered, `relay_statistics` tells its latency.
+
+        A relay that does not answer is not given up for that: the keepalive has pings of its own. A connection that is
+        not open yet does nothing.
+
+        Raises:
+            RelayNotFound: there is no connection to it.
+            TypeError, ValueError: `relay` is no relay.
+
+        """
+        acting()
+        url = _url(relay)
+        found = self._tree.find(url)
+        if found is not None:
+            found[1].ping()
+        elif url != self._tree.serving or current() is not self._tree.client:
+            raise RelayNotFound(redact(url))
 
     def _connecting(self) -> Process | None:
         """Return the connection whose handle_connect is the caller."""

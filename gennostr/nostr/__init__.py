@@ -3,6 +3,7 @@
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event, event_id, public_key, serialize, sign, verify
 from gennostr.nostr.filters import matches
+from gennostr.nostr.hyperloglog import HyperLogLog
 from gennostr.nostr.messages import (
     AuthMessage,
     ClosedMessage,
@@ -16,6 +17,7 @@ from gennostr.nostr.messages import (
     UnknownMessage,
     decode,
 )
+from gennostr.nostr.relay_information import Limitation, RelayInformation
 from gennostr.nostr.relay_url import normalize_url, redact
 
 __all__ = [
@@ -26,8 +28,11 @@ __all__ = [
     "EoseMessage",
     "Event",
     "EventMessage",
+    "HyperLogLog",
+    "Limitation",
     "NoticeMessage",
     "OkMessage",
+    "RelayInformation",
     "RelayMessage",
     "UnknownMessage",
     "decode",

@@ -9,14 +9,16 @@
         relay.start()  # on the same port, with the same events
 
 What it does: EVENT with OK (the id is checked, the signature is not), REQ with the stored events, newest first, EOSE
-and then the live ones, CLOSE, and COUNT. What it does not: authentication, replaceable and addressable events (each is
-kept, like any other) and deletions; and it does not limit what waits for a client that reads nothing. Where a test
-wants to decide what the relay says, `gennostr.testing.fake_relay.FakeRelay` is for it.
+and then the live ones, CLOSE, COUNT, and, where they are given, information (NIP-11) and limits. What it does not:
+authentication, replaceable and addressable events (each is kept, like any other) and deletions; and it does not limit
+what waits for a client that reads nothing. Where a test wants to decide what the relay says,
+`gennostr.testing.fake_relay.FakeRelay` is for it.
 
 One daemon thread serves all connections. It does so under a lock that every method takes, and a `ManualClock` too: so
 that actors come to rest, it has the relay's work done in its own thread.
 """
 
+import re
 import selectors
 import socket
 import ssl
@@ -33,6 +35,7 @@ from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import CLOSE, TEXT, Frame, RelaySocket, encode_frame, identity, listener
 
 _EPHEMERAL: Final = range(20_000, 30_000)
+_ASKS_FOR_INFORMATION: Final = re.compile(r"^accept:.*\bapplication/nostr\+json\b", re.IGNORECASE | re.MULTILINE)
 _FILTER: Final[Mapping[str, Any]] = {
     "ids": list[str],
     "authors": list[str],
@@ -62,11 +65,23 @@ class _Client:
 class MemoryRelay:
     """Runs on a port of localhost, from its creation to `stop`, or to the end of a ``with`` statement.
 
-    For ``tls`` see `gennostr.testing.fake_relay.FakeRelay`.
+    For ``tls`` see `gennostr.testing.fake_relay.FakeRelay`. ``information`` is what it says of itself (NIP-11) to who
+    asks; it says what it is given and not what it does. ``max_limit`` stored events at most answer one filter, and
+    ``max_subscriptions`` at most are open on one connection: a REQ for another is closed.
     """
 
-    def __init__(self, *, tls: bool | ssl.SSLContext = False) -> None:
+    def __init__(
+        self,
+        *,
+        tls: bool | ssl.SSLContext = False,
+        information: Mapping[str, object] | None = None,
+        max_limit: int | None = None,
+        max_subscriptions: int | None = None,
+    ) -> None:
         self._identity = identity(tls)
+        self._information = information
+        self._max_limit = max_limit
+        self._max_subscriptions = max_subscriptions
         self.websocket: Mapping[str, object] = self._identity.websocket
         """For ``add_relay(relay.url, websocket=relay.websocket)``."""
         self._lock = threading.Lock()
@@ -192,13 +207,21 @@ class MemoryRelay:
             try:
                 wire.upgrade()
             except ValueError:
-                wire.out += b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"
+                wire.out += self._http(wire.request)
                 client.closing = True
         wire.answer_pings()
         while wire.frames and not client.closing:
             self._done += 1
             self._handle(client, wire.frames.popleft())
         self._write(client)
+
+    def _http(self, request: str) -> bytes:
+        """Return the answer to who asks for no WebSocket."""
+        if self._information is None or not _ASKS_FOR_INFORMATION.search(request):
+            return b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"
+        body = msgspec.json.encode(self._information)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
 
     def _write(self, client: _Client) -> None:
         """Write what the socket takes, and the rest when it takes more."""
@@ -250,6 +273,9 @@ class MemoryRelay:
                 if label == "COUNT":
                     client.send("COUNT", subscription_id, {"count": len(self._matching(filters))})
                     return
+                if self._is_one_too_many(client, subscription_id):
+                    client.send("CLOSED", subscription_id, "error: too many subscriptions")
+                    return
                 for event in self._stored(filters):
                     client.send("EVENT", subscription_id, event)
                 client.send("EOSE", subscription_id)
@@ -258,6 +284,11 @@ class MemoryRelay:
                 client.subscriptions.pop(subscription_id, None)
             case _:
                 client.send("NOTICE", f"invalid: not understood: {frame.payload[:80].decode(errors='replace')}")
+
+    def _is_one_too_many(self, client: _Client, subscription_id: str) -> bool:
+        if self._max_subscriptions is None or subscription_id in client.subscriptions:
+            return False
+        return len(client.subscriptions) >= self._max_subscriptions
 
     def _event(self, client: _Client, fields: dict[str, Any]) -> None:
         try:
@@ -292,7 +323,7 @@ class MemoryRelay:
         wanted = set[str]()
         for each in filters:
             found = [event.id for event in newest_first if matches(each, event)]
-            wanted.update(found[: each.get("limit")])
+            wanted.update(found[: each.get("limit")][: self._max_limit])
         return (event for event in newest_first if event.id in wanted)
 
 

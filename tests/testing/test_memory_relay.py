@@ -190,6 +190,72 @@ def test_who_asks_for_no_websocket_is_told(relay: MemoryRelay) -> None:
     assert relay.connections == 0
 
 
+def http(relay: MemoryRelay, *headers: str) -> tuple[str, str]:
+    """Head and body of the answer to a plain GET."""
+    request = "\r\n".join(["GET / HTTP/1.1", "Host: localhost", *headers, "", ""])
+    with socket.create_connection(("127.0.0.1", int(relay.url[:-1].rpartition(":")[2]))) as curl:
+        curl.sendall(request.encode())
+        with curl.makefile(newline="") as answer:
+            head, _, body = answer.read().partition("\r\n\r\n")
+    return head, body
+
+
+@pytest.mark.parametrize("accept", ["Accept: application/nostr+json", "ACCEPT:text/html, application/nostr+json;q=0.5"])
+def test_who_asks_for_information_gets_what_the_relay_was_given(accept: str) -> None:
+    with MemoryRelay(information={"name": "of a test", "limitation": {"max_limit": 3}}) as relay:
+        head, body = http(relay, accept)
+        assert head.startswith("HTTP/1.1 200 OK\r\n")
+        assert "Content-Type: application/nostr+json" in head
+        assert f"Content-Length: {len(body)}" in head
+        assert json.loads(body) == {"name": "of a test", "limitation": {"max_limit": 3}}
+        assert relay.connections == 0
+
+
+@pytest.mark.parametrize("header", ["Accept: application/json", "Accept: */*", "X-Accept: application/nostr+json"])
+def test_who_asks_for_something_else_gets_no_information(header: str) -> None:
+    with MemoryRelay(information={"name": "of a test"}) as relay:
+        assert http(relay, header)[0].startswith("HTTP/1.1 426 Upgrade Required\r\n")
+
+
+def test_a_relay_without_information_gives_none(relay: MemoryRelay) -> None:
+    assert http(relay, "Accept: application/nostr+json")[0].startswith("HTTP/1.1 426 Upgrade Required\r\n")
+
+
+def test_a_relay_with_information_takes_clients_and_counts_them_alone() -> None:
+    with MemoryRelay(information={}) as relay, closing(Client(relay)) as client:
+        http(relay, "Accept: application/nostr+json")
+        assert client.query({}) == []
+        assert relay.connections == 1
+
+
+def test_a_filter_gets_no_more_stored_events_than_the_limit_of_the_relay() -> None:
+    with MemoryRelay(max_limit=2) as relay, closing(Client(relay)) as client:
+        for created_at in (1, 2, 3, 4):
+            relay.store(content=f"{created_at}", created_at=created_at, kind=created_at % 2)
+        assert client.query({}) == ["4", "3"]
+        assert client.query({"limit": 100}) == ["4", "3"]
+        assert client.query({"limit": 1}) == ["4"]
+        assert client.query({"limit": 0}) == []
+        assert client.query({"until": 2}) == ["2", "1"]
+        assert client.query({"kinds": [0]}, {"kinds": [1]}) == ["4", "3", "2", "1"]
+        assert client.ask("COUNT", "c", {}) == ["COUNT", "c", {"count": 4}]
+
+
+def test_a_subscription_over_the_limit_of_the_relay_is_closed_and_the_others_live_on() -> None:
+    with MemoryRelay(max_subscriptions=2) as relay, closing(Client(relay)) as client, closing(Client(relay)) as other:
+        refused = ["CLOSED", "three", "error: too many subscriptions"]
+        assert client.ask("REQ", "one", {"kinds": [1]}) == ["EOSE", "one"]
+        assert client.ask("REQ", "two", {"kinds": [2]}) == ["EOSE", "two"]
+        assert client.ask("REQ", "three", {"kinds": [3]}) == refused
+        assert client.ask("REQ", "two", {"kinds": [4]}) == ["EOSE", "two"]
+        assert other.ask("REQ", "three", {"kinds": [5]}) == ["EOSE", "three"]
+        for kind in (3, 2, 1):
+            relay.store(kind=kind)
+        assert client.hear()[:2] == ["EVENT", "one"]
+        client.say("CLOSE", "one")
+        assert client.ask("REQ", "three", {"kinds": [6]}) == ["EOSE", "three"]
+
+
 def test_a_client_that_breaks_the_protocol_is_cut_off_and_harms_nobody(relay: MemoryRelay, client: Client) -> None:
     with closing(Client(relay)) as other:
         other.websocket.sock.sendall(b"\x81\x02[]")

@@ -1,0 +1,253 @@
+"""The information document of a relay (NIP-11), asked for over HTTP at the relay's own url.
+
+The way there is the connection's: `Dial` does TCP, the tunnel through a proxy and TLS, with the relay's options. Here
+the caller's thread drives it, and waits where the dial would wait: `InformationRequest._wait` is the only place where a
+request blocks, and its deadline and `InformationRequest.cancel` wake it there. HTTP is http.client's, on a socket that
+is none: `_Wire` waits in the same place, and counts what is read, for http.client would read headers, 1xx answers and
+trailers without end.
+
+Only the system's resolver is not interrupted: the name of a host takes as long to look up as it takes.
+"""
+
+import http.client
+import io
+import select
+import socket
+import ssl
+import string
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from gennostr.client.dial import Dial, Steps, Want, _basic, _Headers
+from gennostr.client.options import Relay, _check_number
+from gennostr.exceptions import ConnectionLost, ConnectTimeout, GenNostrError, HandshakeError, MessageError
+from gennostr.nostr.relay_information import RelayInformation, parse_information
+from gennostr.nostr.relay_url import redact
+from gennostr.otp.clock import clock
+
+ACCEPT: Final = "application/nostr+json"
+READ_SIZE: Final = 8192
+CHUNKS: Final = 1024
+"""Bytes that a chunked body may have on the wire, besides twice its size."""
+
+
+def relay_information(
+    url: str, *, timeout: float = 10.0, max_size: int = 64 * 1024, **options: Any
+) -> RelayInformation:
+    """Return what the relay at `url` says of itself (NIP-11). This blocks; `timeout` seconds for all of it.
+
+    The options are those of `GenNostr.add_relay`; ``websocket`` counts here, but for its subprotocols, and
+    ``max_handshake_size``. The document may have `max_size` bytes. No redirect is followed. A host's name is looked up
+    by the system, which may take longer than `timeout`.
+
+    Raises:
+        TypeError, ValueError: the url (`RelayUrlError`) or an option is none.
+        OSError: no connection; `ssl.SSLError` among them.
+        ConnectTimeout: it took longer than `timeout`.
+        ConnectionLost: the relay ended the connection before all was there.
+        HandshakeError: the answer is no HTTP, or has another status than 200: ``.status``.
+        MessageError: what came is no JSON object, or over `max_size`.
+
+    """
+    return InformationRequest(Relay.new(url, **options), timeout=timeout, max_size=max_size).run()
+
+
+class InformationRequest:
+    """One request, to be run once; another thread may cancel it. For what it raises see `relay_information`."""
+
+    def __init__(self, relay: Relay, *, timeout: float = 10.0, max_size: int = 64 * 1024) -> None:
+        _check_number("timeout", timeout, least=0.0, strict=True)
+        _check_number("max_size", max_size, least=1, kinds=(int,))
+        self._relay = relay
+        self._timeout = timeout
+        self._max_size = max_size
+        self._shown = redact(relay.url)
+        self._dial = _Dial(relay)
+        self._lock = threading.Lock()
+        # The lock's: why it must end, and, while it runs, the socket whose byte wakes the thread.
+        self._end: GenNostrError | None = None
+        self._waker: socket.socket | None = None
+
+    def run(self) -> RelayInformation:
+        """Ask, and return the answer."""
+        timer = clock().call_at(clock().monotonic() + self._timeout, self._expire)
+        try:
+            self._woken, waker = socket.socketpair()
+            with self._lock:
+                self._waker = waker
+            try:
+                return parse_information(self._document())
+            finally:
+                with self._lock:
+                    self._waker = None
+                waker.close()
+                self._woken.close()
+                self._dial.close()
+        finally:
+            timer.cancel()
+
+    def cancel(self) -> None:
+        """End it, now or as soon as it is run: `run` raises ConnectionLost, unless it is done. Any thread may."""
+        self._wake(ConnectionLost(f"{self._shown}: the request for its information was cancelled"))
+
+    def _expire(self) -> None:
+        self._wake(ConnectTimeout(f"{self._shown} did not give its information within {self._timeout:g} s"))
+
+    def _wake(self, end: GenNostrError) -> None:
+        with self._lock:
+            if self._end is None:
+                self._end = end
+                if self._waker is not None:
+                    self._waker.send(b"\0")
+
+    # In the thread that runs it.
+
+    def _wait(self, want: Want | None) -> None:
+        """Wait for the socket; None: only see whether it is to end."""
+        if want is not None and self._end is None:
+            assert self._dial.sock is not None  # noqa: S101
+            poll = select.poll()
+            poll.register(self._woken, select.POLLIN)
+            poll.register(self._dial.sock, select.POLLIN if want is Want.READABLE else select.POLLOUT)
+            poll.poll()
+        if self._end is not None:
+            raise self._end
+
+    def _document(self) -> bytes:
+        dial = self._dial
+        self._wait(None)
+        while (want := dial.step()) is not None:
+            self._wait(want)
+        limit, size = self._relay.options.max_handshake_size, self._max_size
+        wire = _Wire(self, limit)
+        connection = http.client.HTTPConnection("")
+        connection.sock = wire
+        self._request(connection)
+        with self._failures(HandshakeError(f"{self._shown}: the head of the answer is over {limit} bytes")):
+            response = connection.getresponse()
+        with response, self._failures(MessageError(f"{self._shown}: the information is over {size} bytes")):
+            if response.status != http.client.OK:
+                answer = f"{response.status} {response.reason}"
+                raise HandshakeError(f"{self._shown} gave no information but {answer!r:.200}", response.status)
+            wire.limit = wire.count + 2 * size + CHUNKS
+            if (response.length or 0) > size:
+                raise _OverError
+            body = bytearray()
+            while piece := response.read(READ_SIZE):
+                body += piece
+                if len(body) > size:
+                    raise _OverError
+            if response.length:
+                raise ConnectionLost(f"{self._shown}: the answer is incomplete")
+        return bytes(body)
+
+    @contextmanager
+    def _failures(self, over: GenNostrError) -> Iterator[None]:
+        """Raise our errors for http.client's; `over` is that of an answer over its limit."""
+        try:
+            yield
+        except _OverError:
+            raise over from None
+        except (http.client.RemoteDisconnected, http.client.IncompleteRead) as error:
+            raise ConnectionLost(f"{self._shown}: the answer is incomplete") from error
+        except (http.client.HTTPException, ValueError) as error:  # ValueError: a chunk of less than no bytes
+            problem = f"{type(error).__name__}: {error}"
+            raise HandshakeError(f"{self._shown} gave an answer that is no HTTP: {problem!r:.200}") from error
+
+    def _request(self, connection: http.client.HTTPConnection) -> None:
+        parts = urlsplit(self._relay.url)
+        options = self._relay.options.websocket
+        headers = {"host": ("Host", options.get("host") or parts.netloc.rpartition("@")[2])}
+        for name in ("cookie", "origin"):
+            if options.get(name) is not None:
+                headers[name] = (name.title(), options[name])
+        if parts.username is not None:
+            headers["authorization"] = ("Authorization", _basic(parts.username, parts.password))
+        headers["accept"] = ("Accept", ACCEPT)
+        headers["connection"] = ("Connection", "close")
+        # What the url and the request are made of is not the headers' to say twice.
+        given = [each for each in _Headers(options.get("headers") or []).items() if each[0].lower() not in headers]
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        connection.putrequest("GET", quote(target, safe=string.punctuation), skip_host=True, skip_accept_encoding=True)
+        for name, value in [*headers.values(), *given]:
+            connection.putheader(name, str(value).encode())
+        connection.endheaders()
+
+
+class _Dial(Dial):
+    """A dial that ends where the upgrade would begin, and looks up names in the thread that it runs in."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(relay, None)  # type: ignore[arg-type] # only its resolver tells a connection
+
+    def _tcp(self, host: str, port: int, sockopt: Iterable[Sequence[Any]]) -> Steps:
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # a label that is too long
+            raise socket.gaierror(socket.EAI_NONAME, f"{host!r}: {error}") from None
+        failure: Exception = ConnectionLost(f"{host} has no address")
+        for address in addresses:
+            try:
+                yield from self._connect(address, sockopt)
+            except OSError as error:
+                failure = error
+                if self.sock is not None:
+                    self.sock.close()
+                    self.sock = None
+            else:
+                return
+        raise failure
+
+    def _upgrade(self, user: str | None, password: str | None) -> Steps:
+        del user, password
+        yield from ()
+
+
+class _OverError(Exception):
+    """Unwinds http.client at a limit. It would take a MessageError, a ValueError, for one of its own."""
+
+
+class _Wire(io.RawIOBase):
+    """What http.client takes for its socket, and reads the answer from: `limit` bytes at most."""
+
+    def __init__(self, request: InformationRequest, limit: int) -> None:
+        super().__init__()
+        self._request = request
+        self.limit = limit
+        self.count = 0
+        """How many were read."""
+
+    def sendall(self, data: bytes) -> None:
+        for want in self._request._dial._send(data):
+            self._request._wait(want)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode
+        return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """Leave it: http.client may be done with its socket before the answer is read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.count >= self.limit:
+            raise _OverError
+        sock = self._request._dial.sock
+        assert sock is not None  # noqa: S101
+        want: Want | None = None
+        while True:
+            self._request._wait(want)
+            try:
+                size = sock.recv_into(buffer, min(len(buffer), self.limit - self.count))
+            except (BlockingIOError, ssl.SSLWantReadError):
+                want = Want.READABLE
+            except ssl.SSLWantWriteError:
+                want = Want.WRITABLE
+            else:
+                self.count += size
+                return size

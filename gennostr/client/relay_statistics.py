@@ -1,0 +1,261 @@
+"""What each relay has brought and cost: counters, states, and how long a ping takes.
+
+A `Ledger` is a client's. It has a record for each relay that was added and not removed, and a record has the `Tally` of
+each attempt that is under way: two, while one closes and the next has begun. When a connection is dead, what its tally
+has counted is added to the record, and the tally is gone with it.
+
+Nothing of this is a message to anybody: who asks reads the numbers where they are.
+"""
+
+import copy
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
+
+from gennostr.client.events import Credit
+from gennostr.client.outbox import Outbox
+from gennostr.nostr.relay_url import redact
+from gennostr.otp.process import Process
+from gennostr.otp.reasons import is_clean
+
+State: TypeAlias = Literal["connecting", "open", "closing", "backoff"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayStatistics:
+    """How a relay stands, and what was counted over all attempts since it was added. Times are seconds."""
+
+    url: str
+    state: State
+    """"closing": the attempt has ended, and its close handshake goes on. "backoff": there is no connection; the next
+    attempt waits for its time, or for handle_disconnect to ask for it."""
+    connected_at: float | None = None
+    """Since 1970; None unless the connection is open."""
+    attempts: int = 0
+    connects: int = 0
+    """How many of the attempts have succeeded."""
+    messages_received: int = 0
+    """Those that were told to the client; what was told as an error because it was no message is one of them."""
+    messages_sent: int = 0
+    """Those that were taken to be written, whether or not the relay got them."""
+    bytes_received: int = 0
+    """Of WebSocket frames, headers included; the handshake is not, and of TLS what is inside it."""
+    bytes_sent: int = 0
+    latency: float | None = None
+    """From the last ping that was answered to its answer: until that was read, which a client that lags delays."""
+    last_error: object = None
+    """What handle_error was told when an attempt last ended with an error; an exception, without its traceback."""
+    undelivered: int = 0
+    """Bytes that the client has not handled yet, as they count for the limit: a message 256 besides its own."""
+
+    @property
+    def reconnects(self) -> int:
+        """How many times it was connected to again."""
+        return max(0, self.connects - 1)
+
+    def __repr__(self) -> str:
+        shown = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self)[1:]]
+        return f"RelayStatistics({', '.join([f'url={redact(self.url)!r}', *shown])})"
+
+
+class Tally:
+    """What one attempt counts.
+
+    Its connection's thread alone writes the numbers: so an addition needs no lock, for no other can come between its
+    reading and its writing, and whoever reads finds each number as it was at some moment. What the thread of a killed
+    connection still counts, nobody reads.
+    """
+
+    __slots__ = (
+        "bytes_received", "bytes_sent", "connects", "credit", "error", "latency", "messages_received",
+        "messages_sent", "over", "process",
+    )  # fmt: skip
+
+    def __init__(self, process: Process | None = None, credit: Credit | None = None) -> None:
+        self.process = process
+        self.credit = credit
+        self.connects = 0
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.latency: float | None = None
+        self.error: object = None
+        self.over = False
+        """Whether the attempt has ended: what is left of it is the close handshake."""
+
+    def end(self, error: object) -> None:
+        """Note the end, and the error if it was one."""
+        self.error = _without_frames(error)
+        self.over = True
+
+    def undelivered(self) -> int:
+        """Return how many bytes the client has not handled yet."""
+        if self.credit is None:
+            return 0
+        # In this order: nothing was taken that had not been given before, so the difference is never negative.
+        _, taken = self.credit._taken
+        _, given = self.credit._given
+        return given - taken
+
+    def add(self, other: "Tally") -> None:
+        """Add what `other`, a later one, has counted."""
+        self.connects += other.connects
+        self.messages_received += other.messages_received
+        self.messages_sent += other.messages_sent
+        self.bytes_received += other.bytes_received
+        self.bytes_sent += other.bytes_sent
+        self.latency = self.latency if other.latency is None else other.latency
+        self.error = self.error if other.error is None else other.error
+
+
+class _Record:
+    """One relay's: what the attempts that are over have counted together, and the tallies of the others."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.past = Tally()
+        self.running: list[Tally] = []
+
+    def statistics(self, url: str, state: State | None, connected_at: float | None) -> RelayStatistics:
+        """Return what there is; a state of None: there is neither a connection nor an attempt to come."""
+        total, undelivered = Tally(), 0
+        for tally in (self.past, *self.running):
+            total.add(tally)
+            undelivered += tally.undelivered()
+        return RelayStatistics(
+            url=url,
+            state=state or ("closing" if self.running else "backoff"),
+            connected_at=connected_at,
+            attempts=self.attempts,
+            connects=total.connects,
+            messages_received=total.messages_received,
+            messages_sent=total.messages_sent,
+            bytes_received=total.bytes_received,
+            bytes_sent=total.bytes_sent,
+            latency=total.latency,
+            last_error=total.error,
+            undelivered=undelivered,
+        )
+
+
+class Ledger:
+    """The statistics of one client's relays. `_lock` protects all but the numbers of the tallies."""
+
+    def __init__(self) -> None:
+        # Reentrant: a finalizer that runs in here may kill a connection.
+        self._lock = threading.RLock()
+        self._records: dict[str, _Record] = {}
+
+    def begin(self, url: str, process: Process, outbox: Outbox, credit: Credit) -> Tally:
+        """Count an attempt, and return what it counts in; it is added up when `process` dies."""
+        tally = Tally(process, credit)
+        with self._lock:
+            # One that was removed before it began has nothing to add to; `over` was set before `forget`.
+            record = _Record() if outbox.over else self._records.setdefault(url, _Record())
+            record.attempts += 1
+            record.running.append(tally)
+        end = _End(self, record, tally)
+        if not process.watch(end):
+            end.down(process, process.reason)
+        return tally
+
+    def _end(self, record: _Record, tally: Tally, reason: object) -> None:
+        with self._lock:
+            if not tally.over and not is_clean(reason):
+                tally.end(reason)
+            record.running.remove(tally)
+            record.past.add(tally)
+
+    def not_made(self, url: str, error: object) -> None:
+        """Count an attempt that failed before it had a connection."""
+        with self._lock:
+            record = self._records.setdefault(url, _Record())
+            record.attempts += 1
+            record.past.error = _without_frames(error)
+
+    def urls(self) -> set[str]:
+        """Return the relays that there were attempts at, and that are not forgotten."""
+        with self._lock:
+            return set(self._records)
+
+    def forget(self, url: str, process: Process | None = None) -> None:
+        """Forget a relay, `process` being over; one that another connects to was added anew meanwhile, and stays."""
+        with self._lock:
+            record = self._records.get(url)
+            if record is None:
+                return
+            for tally in record.running:
+                tally.over = tally.over or tally.process is process
+            if all(tally.over for tally in record.running):
+                del self._records[url]
+
+    def statistics(self, standing: Mapping[str, tuple[State, float | None]]) -> dict[str, RelayStatistics]:
+        """Return the statistics by url; `standing` are those that are connected to or will be: state, connected_at."""
+        with self._lock:
+            urls = dict.fromkeys((*self._records, *standing))
+            return {
+                url: self._records.get(url, _Record()).statistics(url, *standing.get(url, (None, None))) for url in urls
+            }
+
+
+class _End:
+    """Has a tally added to its record when its connection is dead."""
+
+    __slots__ = ("_ledger", "_record", "_tally")
+
+    def __init__(self, ledger: Ledger, record: _Record, tally: Tally) -> None:
+        self._ledger = ledger
+        self._record = record
+        self._tally = tally
+
+    def down(self, process: Process, reason: object) -> None:
+        """See `gennostr.otp.process.Watcher`."""
+        del process
+        self._ledger._end(self._record, self._tally, reason)
+
+
+class Pings:
+    """The pings of one connection that are not answered yet: the oldest that is remembered, and the newest.
+
+    Two are enough, however many there are. A relay need not answer any but the newest (RFC 6455, 5.5.3); and while
+    pings are sent faster than they are answered, the oldest's answer is the next that comes. Each has a payload that
+    cannot be guessed, so that no answer comes before its ping.
+    """
+
+    __slots__ = ("_newest", "_oldest")
+
+    def __init__(self) -> None:
+        self._oldest: tuple[bytes, float] | None = None
+        self._newest: tuple[bytes, float] | None = None
+
+    def send(self, now: float) -> bytes:
+        """Return the payload of a ping that is sent now."""
+        payload = os.urandom(8)
+        self._newest = (payload, now)
+        if self._oldest is None:
+            self._oldest = self._newest
+        return payload
+
+    def answered(self, payload: bytes, now: float) -> float | None:
+        """Return the seconds that the ping with `payload` took; None if it is none of those."""
+        oldest, newest = self._oldest, self._newest
+        if newest is not None and newest[0] == payload:
+            self._oldest = self._newest = None  # the answer is one to all before it
+            return now - newest[1]
+        if oldest is not None and oldest[0] == payload:
+            self._oldest = newest
+            return now - oldest[1]
+        return None
+
+
+def _without_frames(error: object) -> object:
+    """Return a copy that does not hold what its traceback does: the dead connection, and all that it has read."""
+    if not isinstance(error, BaseException):
+        return error
+    try:
+        return copy.copy(error)
+    except Exception:  # of an exception of somebody else's, which cannot be made again
+        return error
