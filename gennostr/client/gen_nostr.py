@@ -185,17 +185,19 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
 
     def _judged(
         self,
-        judge: Callable[[_M, Relay], MessageError | bool],
+        judge: Callable[[_M, Relay], _M | MessageError | bool],
         callback: Callable[[_M, Relay, S], RelayOutcome[S]],
     ) -> Callable[[_M, Relay, S], RelayOutcome[S]]:
-        """Return a handler that asks `judge` what is told: the message, nothing, or an error in its place."""
+        """Return a handler that asks `judge` what is told: the message, nothing, or what it gives in its place."""
 
         @wraps(callback)  # a crash report names the user's
         def handle(message: _M, relay: Relay, state: S) -> RelayOutcome[S]:
             verdict = judge(message, relay)
-            if verdict is True:
-                return callback(message, relay, state)
-            return self.handle_error(verdict, relay, state) if verdict else None
+            if isinstance(verdict, bool):
+                return callback(message, relay, state) if verdict else None
+            if isinstance(verdict, MessageError):
+                return self.handle_error(verdict, relay, state)
+            return callback(verdict, relay, state)
 
         return handle
 

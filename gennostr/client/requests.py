@@ -24,7 +24,7 @@ from gennostr.client.information_fetch import InformationFetch
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.session import Session, unsent
-from gennostr.client.subscriptions import Seen, Subscription, foreign_key, identity, unasked
+from gennostr.client.subscriptions import Remainder, Seen, Subscription, foreign_key, identity, unasked
 from gennostr.client.supervision import Tree
 from gennostr.exceptions import MessageError, NoProcess, StartError
 from gennostr.nostr.encoding import encode
@@ -241,8 +241,8 @@ class Requests:
 
     # What relays send. The result says what the user is told.
 
-    def event(self, message: EventMessage, relay: Relay) -> MessageError | bool:
-        """Judge an event: verified already, it must be new, and asked for."""
+    def event(self, message: EventMessage, relay: Relay) -> EventMessage | MessageError | bool:
+        """Judge an event: verified already, it must be new, and asked for. One of another name is told by its own."""
         event, id_ = message.event, message.subscription_id
         session = self._sessions.get(relay.url)
         interest = None if session is None else session.interests.get(id_)
@@ -267,6 +267,9 @@ class Requests:
             return unasked(id_, event)
         self._seen.add(key)
         interest.note(event, self.now())
+        if isinstance(interest, Remainder):
+            interest.fresh += 1
+            return EventMessage(subscription.id, event)
         return True
 
     def eose(self, message: EoseMessage, relay: Relay) -> bool:
@@ -274,10 +277,11 @@ class Requests:
         session = self._sessions.get(relay.url)
         if session is None:
             return True
-        if session.eose(message.subscription_id):
-            self.look_at(session.interests[message.subscription_id].subscription)
-            return True
-        return not session.forgets(message.subscription_id)
+        tell = session.eose(message.subscription_id)
+        interest = session.interests.get(message.subscription_id)
+        if interest is not None:
+            self.look_at(interest.subscription)
+        return tell
 
     def closed(self, message: ClosedMessage, relay: Relay) -> bool:
         """Take note of a CLOSED."""

@@ -22,11 +22,11 @@ from gennostr.client.authentication import answer
 from gennostr.client.deliveries import Delivery, Outcome, Publication
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
-from gennostr.client.subscriptions import Interest, Subscription
+from gennostr.client.subscriptions import Interest, Remainder, Subscription
 from gennostr.exceptions import AuthenticationError, Overflow
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
-from gennostr.nostr.messages import AuthMessage, ClosedMessage, CountMessage, NoticeMessage, OkMessage
+from gennostr.nostr.messages import AuthMessage, ClosedMessage, CountMessage, EoseMessage, NoticeMessage, OkMessage
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
 
@@ -46,6 +46,8 @@ COOL_DOWN: Final = (5.0, 300.0)
 """Seconds without a REQ after ``rate-limited``: at first, doubled each time, and at most."""
 AUTH_TIMEOUT: Final = 10.0
 """Seconds to wait for a challenge, or for the OK to its answer."""
+FULL: Final = 100
+"""Stored events from which on a relay may have had more of them, unless it says that it gives fewer at once."""
 STUCK: Final = 1.0
 """Seconds until a REQ that found the outbox full is tried again."""
 FORGOTTEN: Final = 256
@@ -75,6 +77,7 @@ class Session:
         self._asked = False
         self._known = False
         self._limit: int | None = None
+        self._full = FULL
         self._cool_down = 0.0
         self._cooling = False
         # Events and counts: to be sent, in order; and without an answer, by id.
@@ -119,6 +122,7 @@ class Session:
         self._outbox = None
         self.down = True
         self._line, self._open = {}, {}
+        self.interests = {id_: each for id_, each in self.interests.items() if not isinstance(each, Remainder)}
         self._forgotten.clear()
         self._to_close.clear()
         for due in (self._auth_due, self._holding):
@@ -191,10 +195,9 @@ class Session:
     def subscribe(self, subscription: Subscription) -> None:
         """Ask for `subscription`, in the place of one with the same id."""
         id_ = subscription.id
-        before = self.interests.get(id_)
         held = self._open.pop(id_, None)
         self._line.pop(id_, None)
-        self._drop_refused(before)
+        self._drop(self.interests.get(id_))
         interest = Interest(subscription, None if held is None else held.subscription)
         self.interests[id_] = interest
         self._forgotten.pop(id_, None)
@@ -206,7 +209,7 @@ class Session:
         """Ask for it no more."""
         interest = self.interests.pop(id_, None)
         self._line.pop(id_, None)
-        self._drop_refused(interest)
+        self._drop(interest)
         if self._open.pop(id_, None) is not None:
             self._to_close.append(id_)
         if interest is not None:
@@ -219,8 +222,11 @@ class Session:
         """Whether what still comes for this id is not wanted any more."""
         return id_ in self._forgotten
 
-    def _drop_refused(self, interest: Interest | None) -> None:
+    def _drop(self, interest: Interest | None) -> None:
+        """Give up what else there is of it."""
         self._refused = [each for each in self._refused if each[0] is not interest]
+        for rest in [each for each in self.interests.values() if isinstance(each, Remainder) and each.of is interest]:
+            self.unsubscribe(rest.id)
 
     def _may_open(self) -> bool:
         """Whether one more REQ is within the relay's budget; asks the relay for it where that matters."""
@@ -235,7 +241,12 @@ class Session:
     def informed(self, information: RelayInformation | None) -> None:
         """Take the relay's information, or None: it has none to give."""
         self._known = True
-        self._limit = None if information is None else information.limitation.max_subscriptions
+        if information is None:
+            self._limit, self._full = None, FULL
+        else:
+            limitation = information.limitation
+            self._limit = limitation.max_subscriptions
+            self._full = min(limitation.max_limit or FULL, limitation.default_limit or FULL, FULL)
         if self._limit is not None and len(self.interests) > self._limit:
             logger.warning(
                 "%s allows %d subscriptions at once: some of %d wait",
@@ -257,13 +268,14 @@ class Session:
     def _cooled(self) -> None:
         self._cooling = False
         # A NOTICE did not say which one it was: each that has had no EOSE may have been dropped.
-        self._again([interest for interest in self._open.values() if not interest.settled])
+        remainders = [each.of for each in self.interests.values() if isinstance(each, Remainder)]
+        self._again([each for each in self._open.values() if not each.settled and each not in remainders])
         self._pump()
 
     def _again(self, interests: Iterable[Interest]) -> None:
         """Put REQs back in line."""
         for interest in interests:
-            id_ = interest.subscription.id
+            id_ = interest.id
             self._open.pop(id_, None)
             retried = interest.retried
             interest.forget_connection()
@@ -272,13 +284,32 @@ class Session:
                 self._line[id_] = interest
 
     def eose(self, id_: str) -> bool:
-        """Note that all stored events were sent; return whether this was a subscription's."""
+        """Note that all stored events were sent; return whether the user is to be told."""
         interest = self._open.get(id_)
         if interest is None:
+            return not self.forgets(id_)
+        self._cool_down = 0.0
+        if isinstance(interest, Remainder):
+            if interest.turn(self._full):
+                self._again([interest])
+                self._pump()
+            else:
+                self._complete(interest)
+            return False
+        if interest.resumed is not None and interest.stored >= self._full:
+            rest = Remainder(interest)
+            self.interests[rest.id] = self._line[rest.id] = rest
+            self._pump()
             return False
         interest.eose()
-        self._cool_down = 0.0
         return True
+
+    def _complete(self, rest: Remainder) -> None:
+        """Tell the EOSE that was kept back: there is nothing left."""
+        self.unsubscribe(rest.id)
+        rest.of.eose()
+        self._requests.tell("handle_eose", EoseMessage(rest.of.id), self._relay)
+        self._requests.look_at(rest.subscription)
 
     def closed(self, message: ClosedMessage) -> bool:
         """Note the end of a subscription or count; return whether the user is to be told."""
@@ -295,6 +326,10 @@ class Session:
             tell = False
         elif message.prefix == "auth-required" and self._refuse([(interest, message)]):
             tell = False
+        elif isinstance(interest, Remainder):
+            logger.warning("%s does not tell all that it has: %s", redact(self.url), message.message)
+            self._complete(interest)
+            tell = False
         else:
             interest.closed = True
             interest.before = None
@@ -309,11 +344,9 @@ class Session:
         elif word in {"restricted", "auth-required"} and self._requests.signers():
             self._old_style = True
             unsettled = [interest for interest in self._open.values() if not interest.settled and not interest.retried]
-            refused: list[Refused] = [
-                (interest, ClosedMessage(interest.subscription.id, message.message)) for interest in unsettled
-            ]
+            refused: list[Refused] = [(each, ClosedMessage(each.id, message.message)) for each in unsettled]
             for interest in unsettled:
-                del self._open[interest.subscription.id]
+                del self._open[interest.id]
             if not self._refuse(refused):
                 for interest in unsettled:
                     interest.closed = True

@@ -61,6 +61,7 @@ class Interest:
         self.subscription = subscription
         self.before = before
         """What this replaced: its events may still be on the way, until the first EOSE or CLOSED."""
+        self.id = subscription.id
         self.token = _token()
         # Over all connections: whether there was an EOSE, the newest event that counts, and the time of the first REQ.
         self._settled = False
@@ -76,6 +77,11 @@ class Interest:
         """Whether the relay has ended it on this connection."""
         self.retried = False
         """Whether it was sent again after an authentication."""
+        self.resumed: list[dict[str, Any]] | None = None
+        """The filters that were asked for, where they go on from the last connection."""
+        self.stored = 0
+        """How many events have come before EOSE on this connection, and the oldest of them."""
+        self.oldest: int | None = None
         self._told: int | None = None
 
     @property
@@ -88,6 +94,8 @@ class Interest:
         filters = [self._resumed(each) for each in self.subscription.filters]
         if self._begun is None:
             self._begun = int(now)
+        elif filters != self.subscription.filters:
+            self.resumed = filters
         return filters
 
     def _resumed(self, filter_: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +112,9 @@ class Interest:
 
     def note(self, event: Event, now: float) -> None:
         """Note an event of this subscription, a new one or one seen before."""
+        if not self.live:
+            self.stored += 1
+            self.oldest = event.created_at if self.oldest is None else min(self.oldest, event.created_at)
         if event.created_at <= now + LENIENCE and (self._told is None or event.created_at > self._told):
             self._told = event.created_at
             if self.live:
@@ -119,6 +130,48 @@ class Interest:
             # from the newer of the two.
             self._newest = self._told if self._newest is None else max(self._newest, self._told)
         self._told = self._newest
+
+
+class Remainder(Interest):
+    """What a resumed REQ has not told because the relay gives only so many events at once: asked for page by page.
+
+    Until the last page, the interest that it is the rest of has had no EOSE: a drop in between begins where that began.
+    """
+
+    def __init__(self, of: Interest) -> None:
+        super().__init__(of.subscription)
+        self.of = of
+        self.id = f"rest-{next(_numbers)}"
+        # What was seen is seen.
+        self.token = of.token
+        self._until = of.oldest
+        self.fresh = 0
+        """How many events of this page were new."""
+
+    def ask(self, now: float) -> list[dict[str, Any]]:
+        """Return the filters of the next page."""
+        del now
+        until = self._until
+        assert until is not None  # noqa: S101
+        assert self.of.resumed is not None  # noqa: S101
+        return [{**each, "until": min(until, each.get("until", until))} for each in self.of.resumed]
+
+    def note(self, event: Event, now: float) -> None:
+        """Note an event of this page."""
+        super().note(event, now)
+        self.of.note(event, now)
+
+    def turn(self, full: int) -> bool:
+        """Go on to the next page; False: there is none. `full` is how many events the relay may give at once."""
+        if self.fresh == 0:
+            if self.stored < full or self.oldest != self._until or self._until is None:
+                return False
+            self._until -= 1  # this second takes up a whole page, and there may be something before it
+        else:
+            self._until = self.oldest
+        self.fresh = 0
+        self.forget_connection()
+        return True
 
 
 class Seen:

@@ -156,15 +156,16 @@ class FakeRelay:
         One that asks for the relay's information instead (NIP-11), which a client with several subscriptions does, is
         told that there is none, and does not count.
         """
-        deadline = time.monotonic() + timeout
+        deadline, remaining = time.monotonic() + timeout, timeout
         while True:
-            connection = self._accept_request(max(0.0, deadline - time.monotonic()))
+            connection = self._accept_request(remaining)
             if not connection.asks_for_information:
                 connection.upgrade()
                 return connection
             connection.refuse(404)
             connection.disconnect()
             self.connections.remove(connection)
+            remaining = max(0.0, deadline - time.monotonic())
 
     def refuse(
         self, status: int = 403, body: bytes = b"", reason: str | None = None, *, timeout: float = 5.0

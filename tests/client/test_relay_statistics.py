@@ -478,6 +478,29 @@ def test_a_password_is_not_shown(relay: FakeRelay) -> None:
         assert "attempts=1, connects=1" in repr(seen)
 
 
+def test_a_relay_that_nobody_connects_to_any_more_is_gone_when_handle_disconnect_has_run(relay: FakeRelay) -> None:
+    seen: list[str] = []
+
+    def look(client: Recorder, relay: Relay) -> None:
+        seen.append(client.relay_statistics()[relay.url].state)
+
+    options = {"close_timeout": 60.0}
+    with Recording(urls=[relay.url], options=options, disconnect=look, reconnect=False) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        peer.close(1000)
+        client.expect("disconnect")
+        client.feed.call("handle_disconnect has run")
+        assert client.feed.relay_statistics() == {}
+        assert seen == ["closing"]
+        peer.expect_close_frame()
+        peer.disconnect()
+        client.feed.add_relay(relay.url, close_timeout=0.05)
+        refused(client, relay)
+        client.feed.call("handle_disconnect has run")
+        assert client.feed.relay_statistics() == {}
+
+
 # Under load.
 
 

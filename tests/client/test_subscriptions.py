@@ -261,3 +261,64 @@ def test_a_thousand_events_over_ten_restarts_come_once_each(deduplicate: bool) -
             assert sorted(contents(client, 1_000), key=int) == wanted
             last = relay.store(signed("last"))
             assert contents(client, 1) == [last.content]
+
+
+def test_what_a_relay_leaves_out_of_a_long_outage_is_asked_for_page_by_page() -> None:
+    with MemoryRelay(max_limit=100) as relay, subscribed(relay, options={"verify": True}) as client:
+        start = now() - 10_000
+        client.feed.subscribe({"kinds": [1], "limit": 3}, "feed")
+        relay.store(signed("first", start))
+        assert contents(client, 1) == ["first"]
+        relay.stop()
+        for number in range(450):
+            relay.store(signed(str(number), start + number // 3))
+        relay.start()
+        found = contents(client, 450)
+        assert sorted(found, key=int) == [str(number) for number in range(450)]
+        client.expect("eose")
+        relay.drop()
+        client.expect("error", "disconnect", "connect", "eose")
+        relay.store(signed("live"))
+        assert contents(client, 1) == ["live"]
+
+
+def test_a_drop_between_two_pages_begins_where_the_first_began(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", created_at=5_000)
+        relay.eose("feed")
+        client.expect("connect", "event", "eose", "eose_all")
+        relay.drop()
+        relay.accept()
+        relay.expect_req()
+        for number in range(100):
+            relay.event("feed", created_at=8_000 + number)
+        relay.eose("feed")
+        rest = relay.expect_req()
+        assert rest.filters == [{"kinds": [1], "since": 4_940, "until": 8_000}]
+        relay.event(rest.subscription_id, created_at=7_000, content="older")
+        relay.event("feed", created_at=9_000, content="live")
+        assert contents(client, 102)[-2:] == ["older", "live"]
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req() == ("feed", [{"kinds": [1], "since": 4_940}])
+        relay.eose("feed")
+        client.expect("error", "disconnect", "connect", "eose")
+
+
+def test_unsubscribe_gives_up_the_pages_too(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1], "limit": 0}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.drop()
+        relay.accept()
+        relay.expect_req()
+        for _ in range(100):
+            relay.event("feed", created_at=now())
+        relay.eose("feed")
+        rest = relay.expect_req().subscription_id
+        client.feed.unsubscribe("feed")
+        assert {relay.expect_close(), relay.expect_close()} == {"feed", rest}
