@@ -1,6 +1,8 @@
 """The programs of README.rst run as they are printed."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -10,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from gennostr import GenNostr, NoReply, Ok, send_after
 from gennostr.cli.local_relay import LocalRelay
-from gennostr.nostr import sign
+from gennostr.nostr import EventMessage, public_key, sign
 
 README = (Path(__file__).parents[1] / "README.rst").read_text()
 
@@ -23,7 +26,7 @@ def programs() -> list[str]:
 
 def test_the_client_runs_as_printed(local_relay: LocalRelay, capsys: Any) -> None:
     names: dict[str, Any] = {"relay_url": local_relay.url}
-    program, embedding, _ = programs()
+    program, embedding, *_ = programs()
     exec(program, names)
     with names["Feed"].start([local_relay.url]) as feed:
         event = sign("01" * 32, created_at=int(time.time()), kind=1, content="as printed")
@@ -33,6 +36,62 @@ def test_the_client_runs_as_printed(local_relay: LocalRelay, capsys: Any) -> Non
             assert time.monotonic() < deadline
     assert capsys.readouterr().out == f"{local_relay.url} as printed\n"
     exec(embedding.replace("wss://other.example", "ws://127.0.0.1:1"), names)
+
+
+def test_the_bot_runs_as_printed_and_survives_its_relays(two_local_relays: tuple[LocalRelay, LocalRelay]) -> None:
+    _, _, program, _ = programs()
+    assert len([line for line in program.splitlines() if line]) <= 31
+    key = "02" * 32
+    one, other = two_local_relays
+    for example, url in (("wss://relay.example", one.url), ("wss://other.example", other.url)):
+        assert example in program
+        program = program.replace(example, url)
+    command = [sys.executable, "-W", "error", "-c", program]
+    environment = {**os.environ, "GENNOSTR_KEY": key}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, bufsize=1) as bot:
+        try:
+            with Answers.start((public_key(key), [one.url, other.url])) as user:
+                assert user.call("hello", timeout=20) == "You said: hello"
+                one.kill()
+                assert user.call("one is down", timeout=20) == "You said: one is down"
+                one.start()
+                other.kill()
+                assert user.call("other is down", timeout=20) == "You said: other is down"
+        finally:
+            bot.send_signal(signal.SIGINT)
+            said, _ = bot.communicate(timeout=10)
+    assert bot.returncode == 0
+    assert said.count("accepted") >= 3
+
+
+class Answers(GenNostr[None]):
+    """Answers a call with what the bot has answered; asks again when nobody was there to hear it."""
+
+    def init(self, init_arg: Any) -> Any:
+        self.bot, urls = init_arg
+        self.key = "03" * 32
+        for url in urls:
+            self.add_relay(url, reconnect=[0.1])
+        self.subscribe({"kinds": [1], "#p": [public_key(self.key)], "limit": 0}, "answers")
+        self.waiting: dict[str, Any] = {}
+        self.deduplicate = True
+        return Ok(None)
+
+    def handle_call(self, request: str, from_: Any, state: None) -> Any:
+        self.waiting[f"You said: {request}"] = from_
+        return self.handle_info(request, state)
+
+    def handle_info(self, message: Any, state: None) -> Any:
+        if isinstance(message, str) and f"You said: {message}" in self.waiting:
+            tags = [["p", self.bot]]
+            self.publish(sign(self.key, created_at=int(time.time()), kind=1, tags=tags, content=message), timeout=1)
+            send_after(0.5, self.pid, message)
+        return NoReply()
+
+    def handle_event(self, message: EventMessage, relay: Any, state: None) -> Any:
+        from_ = self.waiting.pop(message.event.content, None)
+        if from_ is not None:
+            from_.reply(message.event.content)
 
 
 def run_test(directory: Path, text: str) -> tuple[str, int]:
