@@ -228,7 +228,12 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
             message.do()
         elif kind is Told:
             assert isinstance(message, Told)  # noqa: S101
-            self._tell(getattr(self, message.callback), *message.arguments)
+            last = message.arguments[-1]
+            self._tree.serving = last.url if isinstance(last, Relay) else None
+            try:
+                self._tell(getattr(self, message.callback), *message.arguments)
+            finally:
+                self._tree.serving = None
         elif kind is ReconnectDue:
             assert isinstance(message, ReconnectDue)  # noqa: S101
             failed = self._tree.due(message.url)

@@ -110,6 +110,7 @@ class Requests:
         self._seen = Seen()
         # What is to be done when, earliest first, and the one timer, which is for the first.
         self._dues: list[tuple[float, int, Due]] = []
+        self._crowded = 1_024
         self._timer: ScheduledCall | None = None
         self._signers: tuple[object, list[Callable[..., Event | None]]] = (None, [])
 
@@ -354,6 +355,10 @@ class Requests:
     def after(self, seconds: float, function: Callable[[], object]) -> Due:
         """Call `function` in the client after so many seconds."""
         due = Due(function)
+        if len(self._dues) >= self._crowded:  # most were taken back: an answer comes long before its timeout
+            self._dues = [each for each in self._dues if each[2].function is not None]
+            heapq.heapify(self._dues)
+            self._crowded = max(1_024, 2 * len(self._dues))
         heapq.heappush(self._dues, (clock().monotonic() + seconds, next(_numbers), due))
         if self._dues[0][2] is due:
             self._wind()

@@ -296,6 +296,10 @@ class Session:
             else:
                 self._complete(interest)
             return False
+        if interest.live:  # said once more: it changes nothing
+            return True
+        if any(isinstance(each, Remainder) and each.of is interest for each in self.interests.values()):
+            return False
         if interest.resumed is not None and interest.stored >= self._full:
             rest = Remainder(interest)
             self.interests[rest.id] = self._line[rest.id] = rest

@@ -322,3 +322,47 @@ def test_unsubscribe_gives_up_the_pages_too(relay: FakeRelay) -> None:
         rest = relay.expect_req().subscription_id
         client.feed.unsubscribe("feed")
         assert {relay.expect_close(), relay.expect_close()} == {"feed", rest}
+
+
+def test_an_eose_that_is_said_again_and_again_asks_for_nothing_more(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1], "limit": 0}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.drop()
+        relay.accept()
+        relay.expect_req()
+        for _ in range(100):
+            relay.event("feed", created_at=now())
+        for _ in range(3):
+            relay.eose("feed")
+        rest = relay.expect_req().subscription_id
+        relay.eose(rest)
+        relay.eose(rest)
+        relay.eose("feed")
+        assert relay.expect_close() == rest
+        relay.notice("that was all")
+        contents(client, 100)
+        client.expect("eose", "eose", "notice")
+
+
+def test_a_callback_may_send_to_a_relay_that_has_gone(relay: FakeRelay) -> None:
+    def answer(client: Any, relay_: Relay) -> None:
+        relay.drop()
+        until_gone(client, relay_)
+        client.send_message(["CLOSE", "x"], relay_)
+
+    def until_gone(client: Any, relay_: Relay) -> None:
+        deadline = time.monotonic() + 5
+        while relay_.url in client.list_relays():
+            assert time.monotonic() < deadline
+
+    with subscribed(relay, signer=KEY, closed=answer) as client:
+        client.feed.subscribe({}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.closed("feed", "auth-required: no")
+        relay.auth("prove it")
+        relay.ok(relay.expect_auth().id, accepted=False, message="error: no")
+        client.expect("connect", "auth", "error", "closed", "error", "disconnect", "connect")
+        relay.accept()
