@@ -1,65 +1,87 @@
-"""The ``gennostr`` command."""
+"""The ``gennostr`` command. Each command is a module here, with ``add_arguments(parser)`` and ``run(parsed)``."""
 
-import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
-from gennostr.exceptions import RelayUrlError
-from gennostr.nostr import normalize_url
+from gennostr.cli.arguments import Failure, Parser, WrongCommandLine
+from gennostr.cli.terminal import printable
+
+COMMANDS: Final = {
+    "listen": "print the events of relays as they come, until Ctrl-C",
+    "fetch": "print the stored events of relays, all of them, newest first",
+    "publish": "publish a note, or an event that is signed already",
+    "info": "show what a relay says of itself and its limits (NIP-11)",
+    "top": "show connections at work: state, rates, latency, errors",
+    "relay": "run a relay on this machine, for development",
+    "demo": "start two relays, publish, lose one, reconnect, stop: all in a few seconds",
+}
+
+DESCRIPTION: Final = """\
+A Nostr relay client on actors.
+
+Every command works in a pipe: events and results are on standard output, all else on standard error, and colours
+and status lines on terminals alone. Ctrl-C and SIGTERM end it at once."""
+
+EXAMPLES: Final = """\
+examples:
+  gennostr demo
+  gennostr listen wss://relay.example --kinds 1 --limit 20
+  gennostr COMMAND --help         has the rest
+
+exit status:
+  0    it is done
+  1    something was amiss: the last line on standard error says what
+  2    a wrong command line
+  130  interrupted before it was done"""
 
 
-def _url(text: str) -> str:
-    try:
-        return normalize_url(text)
-    except RelayUrlError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _pubkey(text: str) -> str:
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise argparse.ArgumentTypeError(f"not a public key of 64 hex digits: {text!r}")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not text.isascii():
-        raise argparse.ArgumentTypeError(f"not a whole number, zero or more: {text!r}")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gennostr", description="A Nostr relay client on actors.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="start two relays, publish, lose one, reconnect, stop: all in a few seconds")
-    listen = commands.add_parser("listen", help="print the events of relays until Ctrl-C")
-    listen.add_argument("urls", metavar="URL", nargs="+", type=_url, help="wss://... or ws://...")
-    listen.add_argument("--kinds", type=_count, nargs="+", help="only events of these kinds")
-    listen.add_argument("--authors", type=_pubkey, nargs="+", help="only by these public keys (hex)")
-    listen.add_argument("--limit", type=_count, help="at most so many stored events from each relay")
-    listen.add_argument("--json", action="store_true", help="print each event as one line of JSON")
+def _parser(arguments: Sequence[str]) -> Parser:
+    """Return the parser for this command line: of the commands, the one that is used is imported, and no other."""
+    parser = Parser(prog="gennostr", description=DESCRIPTION, epilog=EXAMPLES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    chosen = next((each for each in arguments if each in COMMANDS), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name == chosen:
+            module = import_module(f"{__name__}.{name}")
+            module.add_arguments(command)
+            command.set_defaults(parser=command, run=module.run)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 if something was amiss, 2 for a wrong command line."""
-    parsed = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command = ""
     try:
-        if parsed.command == "demo":
-            from gennostr.cli import demo  # noqa: PLC0415 - each command loads what it needs
-
-            return demo.main()
-        from gennostr.cli import listen  # noqa: PLC0415
-
-        wanted = {"kinds": parsed.kinds, "authors": parsed.authors, "limit": parsed.limit}
-        filter_ = {name: value for name, value in wanted.items() if value is not None}
-        return listen.main(parsed.urls, filter_, json=parsed.json)
+        parsed = _parser(given).parse_args(given)
+        command = f" {parsed.command}"
+        try:
+            status: int = parsed.run(parsed)
+        except WrongCommandLine as error:
+            parsed.parser.error(str(error))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # What is left in the buffer has no reader: keep the interpreter from saying so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # What is left in the buffers has no reader: keep the interpreter from saying so at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
         return 0
     except Exception as error:
-        sys.stderr.write(f"gennostr {parsed.command}: {type(error).__name__}: {error}\n")
+        what = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"gennostr{command}: {printable(what)}\n")
         return 1
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+    return status

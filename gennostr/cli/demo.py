@@ -1,5 +1,6 @@
 """``gennostr demo``: the whole of a client's life, on two relays of its own, in a few seconds."""
 
+import argparse
 import os
 import time
 from collections import Counter
@@ -7,12 +8,17 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from gennostr import GenNostr, Ok, Relay, tree
+from gennostr.cli.arguments import exit_statuses
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.cli.terminal import Terminal, printable
 from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.nostr import EoseMessage, EventMessage, OkMessage, sign
 from gennostr.otp.outcomes import CallOutcome, InitOutcome, NoReply, Reply
 
+DESCRIPTION: Final = """\
+The whole of a client's life in a few seconds, on two relays of its own on this machine (they need nostr-sdk:
+pip install 'gennostr[demo]'): connect, subscribe, publish 20 notes, receive them from both, lose a relay, reconnect,
+stop. Nothing leaves the machine."""
 NOTES: Final = 20
 TIME_LIMIT: Final = 18.0
 """Seconds for everything."""
@@ -88,8 +94,15 @@ class Watcher(GenNostr[Counter[str]]):
         return super().handle_disconnect(reason, relay, state)
 
 
-def main() -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what it does; it takes no arguments."""
+    parser.description = DESCRIPTION
+    parser.epilog = exit_statuses(_0="all of it happened", _1="something did not", _130="interrupted")
+
+
+def run(parsed: argparse.Namespace) -> int:
     """Run the demo; return the exit status."""
+    del parsed
     terminal = Terminal()
     begun = time.monotonic()
     try:

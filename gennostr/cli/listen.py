@@ -1,31 +1,81 @@
 """``gennostr listen``: events of the user's own relays, until Ctrl-C."""
 
+import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-import msgspec
-
-from gennostr import GenNostr, Ok, Relay, Stop, run
-from gennostr.cli.terminal import Terminal, printable
+from gennostr import GenNostr, Ok, Relay, Stop
+from gennostr import run as run_program
+from gennostr.cli.arguments import CLOSE_TIMEOUT, add_urls, add_verify, exit_statuses, urls_of, verifies
+from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
+from gennostr.cli.keys import KEY_HELP, Signer, add_key_arguments, auth_signer
+from gennostr.cli.terminal import Terminal, json_line, printable
 from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.nostr import ClosedMessage, EoseMessage, EventMessage, NoticeMessage, redact
 from gennostr.otp.outcomes import InitOutcome
+
+DESCRIPTION: Final = """\
+Print the events of relays, stored ones first and then as they come, until Ctrl-C.
+
+An event that several relays have is printed once. Relays are reconnected to, and asked again for what they may have
+sent meanwhile. What happens to the connections is told on standard error."""
+
+EXAMPLES: Final = """\
+examples:
+  gennostr listen wss://relay.example --kinds 1 --limit 20
+  gennostr listen wss://a.example wss://b.example --authors npub1... --since 2h --json
+  gennostr listen wss://relay.example --kinds 1 --tag t=nostr | grep --line-buffered -i python
+  gennostr listen wss://private.example --key-file ~/.nostr-key
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what it takes."""
+    parser.usage = "%(prog)s URL... [options]"
+    parser.description = DESCRIPTION
+    statuses = exit_statuses(
+        _0="stopped by Ctrl-C or SIGTERM, or who read the output has gone",
+        _1="it failed",
+        _2="wrong command line, or a key that is none",
+    )
+    parser.epilog = f"{EXAMPLES}\n{TIME_HELP}\n\n{KEY_HELP}\n\n{statuses}"
+    add_urls(parser)
+    add_filter_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print each event as one line of JSON")
+    add_verify(parser)
+    add_key_arguments(parser, auth=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks for."""
+
+    urls: Sequence[str]
+    filter: dict[str, Any]
+    json: bool
+    verify: bool
+    signer: Signer | None
 
 
 class Listener(GenNostr[int]):
     """Prints events on standard output, and what else happens on standard error; the state counts events."""
 
-    def init(self, init_arg: tuple[Sequence[str], dict[str, Any], bool]) -> InitOutcome[int]:
-        """Add the relays."""
-        urls, self._filter, self._json = init_arg
+    deduplicate = True
+
+    def init(self, init_arg: Wanted) -> InitOutcome[int]:
+        """Add the relays, and subscribe."""
+        self.signer = init_arg.signer
+        self._json = init_arg.json
         self._events = Terminal()
         self._notes = Terminal(sys.stderr)
         # One terminal shows both: the status line must be one's alone.
         self._live = self._events if self._events.live else self._notes
         self._up: set[str] = set()
-        for url in urls:
-            self.add_relay(url)
+        for url in init_arg.urls:
+            self.add_relay(url, verify=init_arg.verify, close_timeout=CLOSE_TIMEOUT)
+        self.subscribe(init_arg.filter, "listen")
         return Ok(0)
 
     def _note(self, text: str, colour: str, state: int) -> None:
@@ -36,8 +86,7 @@ class Listener(GenNostr[int]):
         self._live.status(f"{len(self._up)} connected · {state} events · Ctrl-C stops")
 
     def handle_connect(self, relay: Relay, state: int) -> RelayOutcome[int]:
-        """Subscribe."""
-        self.send_message(["REQ", "listen", self._filter], relay)
+        """Say it."""
         self._up.add(relay.url)
         self._note(f"{redact(relay.url)} connected", "green", state)
         return None
@@ -46,7 +95,7 @@ class Listener(GenNostr[int]):
         """Print the event, on one line."""
         event = message.event
         if self._json:
-            text = msgspec.json.encode(event).decode()
+            text = json_line(event)
         else:
             content = printable(event.content)
             text = f"{redact(relay.url)} {event.created_at} {event.kind} {event.pubkey[:8]} {content}"
@@ -92,7 +141,9 @@ class Listener(GenNostr[int]):
         self._live.status("")
 
 
-def main(urls: Sequence[str], filter_: dict[str, Any], *, json: bool) -> int:
+def run(parsed: argparse.Namespace) -> int:
     """Listen until Ctrl-C; return the exit status."""
-    run(Listener, (urls, filter_, json))
+    signer = auth_signer(parsed)
+    wanted = Wanted(urls_of(parsed), filter_of(parsed), parsed.json, verifies(parsed), signer)
+    run_program(Listener, wanted)
     return 0

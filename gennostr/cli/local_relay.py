@@ -155,7 +155,7 @@ def _spawn(port: int, *, auth: bool) -> subprocess.Popen[bytes]:
     if word == "ready":
         return process
     _end(process, 0.0)
-    if f"os error {errno.EADDRINUSE}" in reason:
+    if is_port_taken(reason):
         raise _PortTakenError(f"local relay on port {port}: {reason}")
     raise RuntimeError(f"local relay on port {port}: {reason or 'ended without a word'}")
 
@@ -191,7 +191,13 @@ def _end(process: subprocess.Popen[bytes], patience: float) -> None:
             process.stdin.close()
 
 
-async def _run(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
+def is_port_taken(reason: str) -> bool:
+    """Tell whether that is why a relay could not be started: what nostr-sdk raises has no number."""
+    return f"os error {errno.EADDRINUSE}" in reason
+
+
+async def serve(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
+    """Start a relay in this process, and return it when it listens; its ``shutdown`` ends it."""
     # Imported here: the demo extra may be missing, and the owner's side needs none of it.
     import nostr_sdk  # noqa: PLC0415
 
@@ -220,7 +226,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        relay = asyncio.run(_run(arguments.port, auth=arguments.auth))
+        relay = asyncio.run(serve(arguments.port, auth=arguments.auth))
         try:
             print(f"ready {url_at(arguments.port)}", flush=True)
             while os.read(0, 4096):

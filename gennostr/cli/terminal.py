@@ -1,9 +1,13 @@
-"""What the commands print: plain lines for a pipe; colour and a live status line for a terminal."""
+"""What the commands print: plain lines for a pipe; colour, a live status line or a live picture for a terminal."""
 
 import os
+import re
+import shutil
 import sys
 import threading
-from typing import Final, TextIO
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, Final, TextIO
 
 COLOURS: Final = {
     "dim": "2",
@@ -13,12 +17,34 @@ COLOURS: Final = {
     "blue": "34",
     "cyan": "36",
 }
-WIDTH: Final = 100
+
+_CONTROLS: Final = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def printable(text: str) -> str:
     """Return `text` on one line and without control characters: a relay must not write to the terminal."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def json_line(value: Any) -> str:
+    """Return `value` as one line of JSON, in which what a terminal would obey is escaped."""
+    import msgspec  # noqa: PLC0415 - for the commands that need it
+
+    # JSON itself escapes those below 0x20 alone. The others can only stand in texts, where an escape means the same.
+    text = msgspec.json.encode(value).decode()
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def fitting(text: str, width: int) -> str:
+    """Return as much of `text` as takes no more than so many columns."""
+    if len(text) <= width and text.isascii():
+        return text
+    columns = 0
+    for place, each in enumerate(text):
+        columns += 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        if columns > width:
+            return text[:place]
+    return text
 
 
 class Terminal:
@@ -29,12 +55,12 @@ class Terminal:
         self.live = self._out.isatty() and os.environ.get("TERM") != "dumb"
         self._colour = self.live and "NO_COLOR" not in os.environ
         self._status = ""
+        self._drawn = 0
         self._lock = threading.Lock()
 
     def line(self, text: str, colour: str | None = None) -> None:
         """Print one line."""
-        if self._colour and colour is not None:
-            text = f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
+        text = self._coloured(text, colour)
         with self._lock:
             self._clear()
             self._out.write(f"{text}\n")
@@ -46,8 +72,25 @@ class Terminal:
             return
         with self._lock:
             self._clear()
-            self._status = text[:WIDTH]
+            self._status = fitting(text, shutil.get_terminal_size().columns - 1)
             self._draw()
+
+    def picture(self, lines: Sequence[tuple[str, str | None]]) -> None:
+        """Show lines (text, colour): on a terminal in the place of those before, else below them."""
+        size = shutil.get_terminal_size()
+        with self._lock:
+            if self.live:
+                lines = [(fitting(text, size.columns - 1), colour) for text, colour in lines[: size.lines - 1]]
+                if self._drawn:
+                    self._out.write(f"\x1b[{self._drawn}F\x1b[J")
+            elif self._drawn:
+                self._out.write("\n")
+            self._drawn = len(lines)
+            self._out.write("".join(f"{self._coloured(text, colour)}\n" for text, colour in lines))
+            self._out.flush()
+
+    def _coloured(self, text: str, colour: str | None) -> str:
+        return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self._colour and colour is not None else text
 
     def _clear(self) -> None:
         if self._status:
