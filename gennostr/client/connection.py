@@ -142,7 +142,7 @@ class Connection(GenServer[Any]):
         self._pings = Pings()
         # Before the client is told of a death, its tally is added up.
         self._tally = ledger.begin(self._relay.url, self._process, self._outbox, self._credit)
-        self._process.watch(ConnectionWatch(self._client, self._relay))
+        self._process.watch(ConnectionWatch(self._client, self._outbox))
         if self._client.dead:
             return Stop(NORMAL)
         return Ok(None, continue_="dial")
@@ -256,7 +256,7 @@ class Connection(GenServer[Any]):
         now = clock().monotonic()
         self._opened_at = self._last_read = now
         self._tally.connects = 1
-        self._relay = replace(self._relay, connected_at=clock().time())
+        self._relay = replace(self._relay, connected_at=clock().time(), up_since=now)
         if telemetry.handlers:
             telemetry.emit("connection.up", {"duration": now - self._process.started}, {"relay": self._relay})
         self._outbox.relay = self._relay

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from gennostr.client.options import Relay
+from gennostr.client.outbox import Outbox
 from gennostr.exceptions import MessageError
 from gennostr.nostr.messages import RelayMessage
 from gennostr.otp.process import Process
@@ -153,12 +154,12 @@ ConnectionEvent: TypeAlias = Connected | Ended | Removed | ConnectionDown | Batc
 class ConnectionWatch:
     """Tells the client of a connection's death, whatever caused it."""
 
-    __slots__ = ("_client", "_relay")
+    __slots__ = ("_client", "_outbox")
 
-    def __init__(self, client: Process, relay: Relay) -> None:
+    def __init__(self, client: Process, outbox: Outbox) -> None:
         self._client = client
-        self._relay = relay
+        self._outbox = outbox
 
     def down(self, process: Process, reason: object) -> None:
         """See `gennostr.otp.process.Watcher`."""
-        self._client.deliver(ConnectionDown(process, self._relay, reason))
+        self._client.deliver(ConnectionDown(process, self._outbox.relay, reason))

@@ -329,7 +329,7 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
 
     def _disconnected(self, relay: Relay, reason: object, error: object) -> None:
         if telemetry.handlers:
-            uptime = 0.0 if relay.connected_at is None else max(0.0, clock().time() - relay.connected_at)
+            uptime = 0.0 if relay.up_since is None else clock().monotonic() - relay.up_since
             telemetry.emit("connection.down", {"uptime": uptime}, {"relay": relay, "reason": reason, "error": error})
         self._requests.lost(relay.url)
         if error is not None:

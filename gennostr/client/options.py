@@ -171,6 +171,8 @@ class Relay:
     options: Options = field(default_factory=Options)
     connected_at: float | None = None
     reconnect_counter: int = 0
+    up_since: float | None = field(default=None, compare=False)
+    """`connected_at` on the clock's monotonic scale, which nobody sets."""
 
     @classmethod
     def new(cls, url: str, options: Options | None = None, **more: Any) -> Self:

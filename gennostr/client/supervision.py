@@ -167,10 +167,12 @@ class Tree:
 
     def urls(self) -> set[str]:
         """Return the relays that are connected to, or will be again: all that the client has."""
-        # Those in backoff last: one whose delay is over meanwhile is then in both.
+        # Those in backoff before and after: whichever way one goes meanwhile, it is seen.
+        with self._lock:
+            before = set(self._pending)
         connected = {url for url, _, _ in self.connections()}
         with self._lock:
-            return connected | self._pending.keys()
+            return before | connected | self._pending.keys()
 
     def find(self, url: str) -> tuple[Process, Outbox] | None:
         """Return the connection to `url`, if there is one."""
@@ -232,7 +234,7 @@ class Tree:
         if delay is None:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
             delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
-        following = replace(relay, connected_at=None, reconnect_counter=relay.reconnect_counter + 1)
+        following = replace(relay, connected_at=None, up_since=None, reconnect_counter=relay.reconnect_counter + 1)
         with self._lock:
             pending = self._pending.get(relay.url)
             if self.client.dead or (pending is not None and delay > 0):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gennostr import (
+    KILL,
     REMOVE_RELAY,
     BadReturnValue,
     CallExit,
@@ -22,6 +23,7 @@ from gennostr import (
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.nostr import sign
 from gennostr.testing.fake_relay import FakeRelay
+from gennostr.testing.manual_clock import ManualClock
 from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import FAST, Recorder, Recording, note
 from tests.otp.actors import watching
@@ -278,6 +280,32 @@ def test_telemetry_tells_of_each_attempt_and_its_end() -> None:
     assert lost[2]["error"] is lost[2]["reason"]
     assert isinstance(lost[2]["reason"], OSError)
     assert gone[2] == {"relay": removed.relay, "reason": REMOVE_RELAY, "error": None}
+
+
+@pytest.mark.parametrize("end", ["drop", "kill"])
+def test_telemetry_tells_an_uptime_that_a_clock_that_is_set_does_not_change(end: str) -> None:
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def handler(name: str, measurements: Any, metadata: Any) -> None:
+        if name == "connection.down":
+            told.put((measurements["uptime"], metadata["relay"]))
+
+    telemetry.attach(handler)
+    try:
+        with FakeRelay() as relay, ManualClock() as clock, Recording(urls=[relay.url], reconnect=False) as client:
+            peer = relay.accept()
+            connected = client.expect("connect").relay
+            clock.advance(20)
+            clock._epoch += 86_400
+            if end == "drop":
+                peer.drop()
+            else:
+                client.feed.add_relay(relay.url).exit(KILL)
+            assert client.expect("error", "disconnect").relay == connected
+            assert told.get(timeout=5) == (20.0, connected)
+            relay.stop()
+    finally:
+        telemetry.detach(handler)
 
 
 @pytest.mark.parametrize("name", ["connect", "disconnect", "event", "error"])
