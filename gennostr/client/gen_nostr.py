@@ -263,7 +263,7 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
     def _messages(self, batch: Batch) -> None:
         """Handle messages of `batch`, one after the other until something else is to be done."""
         process, nothing_waits = self._process, self._inbox().empty
-        messages, relay, handlers, ahead = batch.messages, batch.relay, self._handlers, self._ahead
+        messages, relay, handlers = batch.messages, batch.relay, self._handlers
         at, end = self._at, len(messages)
         self._tree.serving = relay.url
         try:
@@ -276,7 +276,7 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
                     self._follow(outcome, handler, ok=True)
                     if outcome.next is not None:
                         return
-                if not nothing_waits() or ahead or process.interrupt is not None or process.dead:
+                if not nothing_waits() or process.interrupt is not None or process.dead:
                     return
         except _End:
             raise

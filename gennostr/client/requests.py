@@ -42,6 +42,7 @@ from gennostr.nostr.messages import (
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import normalize_url, redact
 from gennostr.otp.clock import ScheduledCall, clock
+from gennostr.otp.messages import WAKE
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import Process, acting, current
 from gennostr.otp.timers import send_after
@@ -347,6 +348,8 @@ class Requests:
     def tell(self, callback: str, *arguments: object) -> None:
         """Have a callback run with `arguments` and the state, right after the one under way."""
         self._client._ahead.append(Told(callback, arguments))
+        # A batch under way stops for what is in the mailbox, and looks at nothing else.
+        self._process.deliver(WAKE)
 
     def now(self) -> float:
         """Return the time of day: seconds since 1970."""
