@@ -44,6 +44,8 @@ HOLD: Final = 0.25
 """Seconds that a relay has, to which we were known on an earlier connection, to ask who we are before it is asked."""
 COOL_DOWN: Final = (5.0, 300.0)
 """Seconds without a REQ after ``rate-limited``: at first, doubled each time, and at most."""
+ASK_AGAIN: Final = 300.0
+"""Seconds after which a relay that has not told its limits is asked again, when it is connected to again."""
 AUTH_TIMEOUT: Final = 10.0
 """Seconds to wait for a challenge, or for the OK to its answer."""
 FULL: Final = 100
@@ -74,8 +76,9 @@ class Session:
         self._to_close: list[str] = []
         self._stuck = False
         # The budget: None is no limit, as far as is known.
-        self._asked = False
+        self._asked_at: float | None = None
         self._known = False
+        self._silent = False
         self._limit: int | None = None
         self._full = FULL
         self._cool_down = 0.0
@@ -110,8 +113,8 @@ class Session:
         for interest in self.interests.values():
             interest.forget_connection()
         self._line = dict(self.interests)
-        if self._limit is None and self._known:
-            self._asked = self._known = False  # it may say now what it did not before
+        if self._silent and self._asked_at is not None and self._requests.now() - self._asked_at > ASK_AGAIN:
+            self._asked_at, self._known = None, False
         self._some_answered = False
         if self._known_to and self._requests.signers():
             self._holding = self._requests.after(HOLD, self._release)
@@ -164,8 +167,12 @@ class Session:
             self._open[id_] = interest
         careful = not self._some_answered and bool(self._requests.signers())
         most = FIRST_IN_FLIGHT if careful else MAX_IN_FLIGHT
-        while self._queue and len(self._in_flight) < most and self._deliver(self._queue[0]):
-            self._queue.popleft()
+        while self._queue and len(self._in_flight) < most:
+            # Taken out first: whoever waits for it may be told in `_deliver`, and publish the next.
+            delivery = self._queue.popleft()
+            if not self._deliver(delivery):
+                self._queue.appendleft(delivery)
+                break
 
     def _release(self) -> None:
         if self._holding is not None:
@@ -232,8 +239,8 @@ class Session:
         """Whether one more REQ is within the relay's budget; asks the relay for it where that matters."""
         if not self._open:
             return True
-        if not self._known and not self._asked:
-            self._asked = True
+        if not self._known and self._asked_at is None:
+            self._asked_at = self._requests.now()
             assert self._relay is not None  # noqa: S101
             self._requests.ask_information(self._relay, self.informed)
         return self._known and (self._limit is None or len(self._open) < self._limit)
@@ -241,6 +248,7 @@ class Session:
     def informed(self, information: RelayInformation | None) -> None:
         """Take the relay's information, or None: it has none to give."""
         self._known = True
+        self._silent = information is None
         if information is None:
             self._limit, self._full = None, FULL
         else:
@@ -456,6 +464,9 @@ class Session:
             self._authenticate()
 
     def _authenticate(self) -> None:
+        if self._auth_due is not None:
+            self._auth_due.cancel()  # it was for a challenge
+            self._auth_due = None
         self._authenticated = None
         self._some_accepted = False
         self._signers = self._requests.signers()

@@ -187,6 +187,40 @@ def test_a_challenge_that_never_comes_is_not_waited_for_for_ever(relay: FakeRela
         relay.drop()  # time stands still: a close frame would be waited for
 
 
+def test_a_late_challenge_is_not_taken_for_none(relay: FakeRelay) -> None:
+    with ManualClock() as clock, subscribed(relay, signer=KEY) as client:
+        client.feed.subscribe({}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.closed("feed", "auth-required: who are you?")
+        clock.advance(9)
+        relay.auth("prove it")
+        answer = relay.expect_auth()
+        clock.advance(5)
+        relay.notice("fifteen seconds after the refusal")
+        client.expect("connect", "auth", "notice")
+        relay.ok(answer.id)
+        assert relay.expect_req().subscription_id == "feed"
+        clock.advance(10)
+        relay.notice("nothing else was sent")
+        client.expect("notice")
+        relay.drop()  # time stands still: a close frame would be waited for
+
+
+def test_a_relay_that_never_answers_an_auth_is_asked_again_all_the_same(relay: FakeRelay) -> None:
+    with ManualClock() as clock, subscribed(relay, signer=KEY) as client:
+        client.feed.subscribe({}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.auth("prove it")
+        relay.closed("feed", "auth-required: who are you?")
+        relay.expect_auth()
+        client.expect("connect", "auth")
+        clock.advance(10.1)
+        assert relay.expect_req().subscription_id == "feed"
+        relay.drop()
+
+
 @pytest.mark.parametrize("signer", [3, "xyz", ["01"], object()])
 def test_a_signer_that_is_none_is_told_at_the_start_and_never_shown(signer: Any) -> None:
     with pytest.raises(StartError) as caught:

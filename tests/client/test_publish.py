@@ -205,6 +205,24 @@ def test_a_bad_event_is_told_to_the_caller(event: Any, words: str) -> None:
         client.feed.publish(event)
 
 
+def test_who_is_told_may_publish_the_next(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        feed = client.feed
+        first, second, third = note("1"), note("2"), note("3")
+        more = []
+        one = feed.publish(first)
+        one.add_done_callback(lambda _: more.append(feed.publish(third)))
+        other = feed.publish(second)
+        one.cancel()
+        relay.accept()
+        sent = [relay.expect_event(), relay.expect_event()]
+        assert {event.id for event in sent} <= {first.id, second.id, third.id}
+        for event in sent:
+            relay.ok(event.id)
+        assert other.result(5)[relay.url]
+        assert more[0].result(5)[relay.url]
+
+
 def test_counts_of_several_relays_are_merged() -> None:
     with MemoryRelay() as one, MemoryRelay() as other, subscribed(one, other) as client:
         for number in range(3):

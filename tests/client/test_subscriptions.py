@@ -102,14 +102,14 @@ def test_a_subscription_goes_on_after_a_reconnect_from_a_minute_before_the_newes
 
 def test_a_drop_before_eose_asks_for_all_again(relay: FakeRelay) -> None:
     with subscribed(relay) as client:
-        client.feed.subscribe({"kinds": [1]}, "feed")
+        client.feed.subscribe({"kinds": [1], "limit": 5}, "feed")
         relay.accept()
         relay.expect_req()
         newest = relay.event("feed", created_at=5_000, content="newest")
         contents(client, 1)
         relay.drop()
         relay.accept()
-        assert relay.expect_req().filters == [{"kinds": [1]}]
+        assert relay.expect_req().filters == [{"kinds": [1], "limit": 5}]
         relay.event("feed", newest)
         relay.event("feed", created_at=4_000, content="older")
         assert contents(client, 1) == ["older"]
