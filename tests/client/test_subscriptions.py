@@ -133,6 +133,24 @@ def test_a_drop_before_the_second_eose_keeps_the_first_ones_place(relay: FakeRel
         assert relay.expect_req().filters == [{"kinds": [1], "since": 4_940}]
 
 
+def test_an_older_event_after_a_reconnect_moves_nothing_back(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", created_at=5_000)
+        relay.eose("feed")
+        relay.drop()
+        relay.accept()
+        relay.expect_req()
+        relay.event("feed", created_at=4_950)
+        relay.eose("feed")
+        contents(client, 2)
+        relay.drop()
+        relay.accept()
+        assert relay.expect_req().filters == [{"kinds": [1], "since": 4_940}]
+
+
 def test_an_event_from_the_future_moves_nothing(relay: FakeRelay) -> None:
     with subscribed(relay) as client:
         client.feed.subscribe({"kinds": [1]}, "feed")
