@@ -84,6 +84,24 @@ def test_what_was_dropped_is_sent_again_and_accepted(relay: FakeRelay) -> None:
         assert publication.result(5)[relay.url]
 
 
+def test_what_was_dropped_goes_before_what_was_published_since(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        events = [note(str(number)) for number in range(3)]
+        publications = [client.feed.publish(event) for event in events[:2]]
+        relay.accept()
+        assert [relay.expect_event(), relay.expect_event()] == events[:2]
+        relay.stop_listening()
+        relay.drop()
+        client.expect("connect", "error", "disconnect")
+        publications.append(client.feed.publish(events[2]))
+        relay.listen()
+        relay.accept()
+        for event in events:
+            assert relay.expect_event() == event
+            relay.ok(event.id)
+        assert all(each.result(5)[relay.url] for each in publications)
+
+
 def test_a_relay_that_is_removed_or_was_never_there_has_its_outcome_at_once(relay: FakeRelay) -> None:
     with subscribed(relay) as client:
         publication = client.feed.publish(note(), relays=[relay.url, "ws://127.0.0.1:1"], timeout=60)

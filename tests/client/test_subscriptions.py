@@ -396,3 +396,19 @@ def test_a_callback_may_send_to_a_relay_that_has_gone(relay: FakeRelay) -> None:
         relay.auth("prove it")
         relay.ok(relay.expect_auth().id, accepted=False, message="error: no")
         client.expect("connect", "auth", "error", "closed", "eose_all", "error", "disconnect")
+
+
+def test_a_second_that_takes_up_a_whole_page_does_not_hide_what_is_before_it() -> None:
+    with MemoryRelay(max_limit=100) as relay, subscribed(relay, options={"verify": True}) as client:
+        start = now() - 10_000
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.store(signed("first", start))
+        assert contents(client, 1) == ["first"]
+        relay.stop()
+        for number in range(10):
+            relay.store(signed(f"before {number}", start + 10))
+        for number in range(150):
+            relay.store(signed(f"crowd {number}", start + 20))
+        relay.start()
+        found = contents(client, 110)
+        assert sum(content.startswith("before") for content in found) == 10
