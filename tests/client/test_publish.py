@@ -1,6 +1,7 @@
 """Publications and counts: one outcome for each relay, whatever the relay does."""
 
 import asyncio
+import hashlib
 import queue
 import threading
 import time
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from gennostr import CallExit, CallingSelf, GenNostr, NoProcess, NoReply, Ok
-from gennostr.nostr import Event, sign
+from gennostr.nostr import Event, HyperLogLog, sign
 from gennostr.testing import FakeRelay, ManualClock, MemoryRelay
 from tests.client.recorder import Recorder
 from tests.client.test_subscriptions import subscribed
@@ -249,6 +250,36 @@ def test_counts_of_several_relays_are_merged() -> None:
         count = client.feed.count({"kinds": [1]}).result()
         assert (count.count, count.approximate) == (3, True)
         assert {url: each.count for url, each in count.by_relay.items()} == {one.url: 3, other.url: 1}  # type: ignore[union-attr]
+
+
+def test_registers_are_merged_and_numbers_are_not_added_up() -> None:
+    keys = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(3_000)]
+    halves = [HyperLogLog(), HyperLogLog()]
+    for number, key in enumerate(keys):
+        for half in (0, 1):
+            if number % 3 in (half, 2):  # a third of them is known to both
+                halves[half] = halves[half].add(key, 8)
+    with FakeRelay() as one, FakeRelay() as other, subscribed(one, other) as client:
+        counting = client.feed.count({"kinds": [7]})
+        for relay, half in zip((one, other), halves, strict=True):
+            relay.accept()
+            relay.send(["COUNT", relay.expect_count().subscription_id, {"count": 2_000, "hll": half.hex()}])
+        count = counting.result(5)
+        assert count.hll is not None
+        assert 2_600 < count.count < 3_400
+        assert count.approximate
+
+
+@pytest.mark.parametrize("hll", ["", "zz", 3, None])
+def test_registers_that_are_none_do_not_spoil_the_number(relay: FakeRelay, hll: object) -> None:
+    with subscribed(relay) as client:
+        counting = client.feed.count({})
+        relay.accept()
+        id_ = relay.expect_count().subscription_id
+        relay.send(["COUNT", id_, {"count": 5, "hll": hll}])
+        if isinstance(hll, int):  # not a COUNT at all
+            relay.count(id_, 5)
+        assert counting.result(5).count == 5
 
 
 def test_a_relay_that_does_not_count_has_an_outcome_in_its_place(relay: FakeRelay) -> None:
