@@ -123,8 +123,12 @@ class Requests:
         self._subscriptions[subscription.id] = subscription
         self._client._engage()
         for url in self._urls():
-            if subscription.is_for(url):
-                self._session(url).subscribe(subscription)
+            if not subscription.is_for(url):
+                continue
+            if url in self._sessions:
+                self._sessions[url].subscribe(subscription)
+            else:
+                self._session(url)  # a new one has all there is
 
     def unsubscribe_elsewhere(self, subscription: Subscription) -> None:
         """Close what `subscription` replaces, at relays that it is not for."""
@@ -269,10 +273,7 @@ class Requests:
             return unasked(id_, event)
         self._seen.add(key)
         interest.note(event, self.now())
-        if isinstance(interest, Remainder):
-            interest.fresh += 1
-            return EventMessage(subscription.id, event)
-        return True
+        return EventMessage(subscription.id, event) if isinstance(interest, Remainder) else True
 
     def eose(self, message: EoseMessage, relay: Relay) -> bool:
         """Take note of an EOSE."""

@@ -145,8 +145,6 @@ class Remainder(Interest):
         # What was seen is seen.
         self.token = of.token
         self._until = of.oldest
-        self.fresh = 0
-        """How many events of this page were new."""
 
     def ask(self, now: float) -> list[dict[str, Any]]:
         """Return the filters of the next page."""
@@ -162,14 +160,19 @@ class Remainder(Interest):
         self.of.note(event, now)
 
     def turn(self, full: int) -> bool:
-        """Go on to the next page; False: there is none. `full` is how many events the relay may give at once."""
-        if self.fresh == 0:
-            if self.stored < full or self.oldest != self._until or self._until is None:
-                return False
+        """Go on to the next page; False: there is none. `full` is how many events the relay may give at once.
+
+        Each page begins before the last, or it is the last. That its events are new is not asked for: another relay may
+        have told them all, and not what comes after them.
+        """
+        if self.oldest is None or self._until is None or self.oldest > self._until:
+            return False
+        if self.oldest < self._until:
+            self._until = self.oldest
+        elif self.stored >= full:
             self._until -= 1  # this second takes up a whole page, and there may be something before it
         else:
-            self._until = self.oldest
-        self.fresh = 0
+            return False
         self.forget_connection()
         return True
 

@@ -261,9 +261,9 @@ def test_registers_are_merged_and_numbers_are_not_added_up() -> None:
                 halves[half] = halves[half].add(key, 8)
     with FakeRelay() as one, FakeRelay() as other, subscribed(one, other) as client:
         counting = client.feed.count({"kinds": [7]})
-        for relay, half in zip((one, other), halves, strict=True):
+        for relay, registers in zip((one, other), halves, strict=True):
             relay.accept()
-            relay.send(["COUNT", relay.expect_count().subscription_id, {"count": 2_000, "hll": half.hex()}])
+            relay.send(["COUNT", relay.expect_count().subscription_id, {"count": 2_000, "hll": registers.hex()}])
         count = counting.result(5)
         assert count.hll is not None
         assert 2_600 < count.count < 3_400

@@ -412,3 +412,31 @@ def test_a_second_that_takes_up_a_whole_page_does_not_hide_what_is_before_it() -
         relay.start()
         found = contents(client, 110)
         assert sum(content.startswith("before") for content in found) == 10
+
+
+def test_what_another_relay_has_told_does_not_end_the_pages_of_one() -> None:
+    with MemoryRelay() as one, MemoryRelay(max_limit=100) as other:
+        options = {"verify": True}
+        with subscribed(one, other, options=options, deduplicate=True) as client:
+            start = now() - 10_000
+            client.feed.subscribe({"kinds": [1]}, "feed")
+            one.store(other.store(signed("first", start)))
+            assert contents(client, 1) == ["first"]
+            other.stop()
+            for number in range(50):
+                other.store(signed(f"only here {number}", start + number))
+            for number in range(300):
+                one.store(other.store(signed(f"on both {number}", start + 100 + number)))
+            assert len(set(contents(client, 300))) == 300
+            other.start()
+            assert {content[:9] for content in contents(client, 50)} == {"only here"}
+
+
+def test_a_subscription_that_begins_while_connected_is_asked_for_once(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        relay.accept()
+        client.expect("connect")
+        client.feed.subscribe({}, "feed")
+        assert relay.expect_req().subscription_id == "feed"
+        client.feed.send_message(["CLOSE", "the next message"], relay.url)
+        assert relay.expect_close() == "the next message"
