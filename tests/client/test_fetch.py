@@ -2,6 +2,7 @@
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -79,6 +80,34 @@ def test_more_events_in_a_second_than_the_relay_gives_are_told_and_the_rest_is_r
             got.extend(fetch({}, [relay.url]))
         assert list(caught.value.failed) == [relay.url]
         assert got == [*in_order(events)[:100], older]
+
+
+def test_a_small_page_that_one_second_takes_up_is_told_too() -> None:
+    with MemoryRelay(max_limit=10) as relay:
+        newer = [relay.store(sign(KEY, created_at=1_700_000_100 + each, kind=1, content="x")) for each in range(40)]
+        stored(relay, 30, 1)
+        got: list[Event] = []
+        with pytest.raises(FetchIncomplete, match="at least 10 events of the second 1700000000"):
+            got.extend(fetch({}, [relay.url]))
+        assert got[:40] == in_order(newer)
+        assert len(got) == 50
+
+
+def test_a_second_that_two_pages_share_is_in_order() -> None:
+    events = in_order(
+        [sign(KEY, created_at=second, kind=1, content=str(each)) for second in (9, 8) for each in range(4)]
+    )
+    with FakeRelay() as relay, ThreadPoolExecutor(1) as reader:
+        found = reader.submit(list, fetch({}, [relay.url], close_timeout=0.05))
+        relay.accept()
+        # Of one second the later ids first, and a page ends in the middle of it.
+        for page in ([*events[:4], events[7], events[5]], [events[6], events[4], events[7]], [events[4]]):
+            id_ = relay.expect_req().subscription_id
+            for event in page:
+                relay.event(id_, event)
+            relay.eose(id_)
+            assert relay.expect_close() == id_
+        assert found.result(5) == events
 
 
 def test_a_relay_that_cannot_be_read_is_told_after_what_the_others_have() -> None:

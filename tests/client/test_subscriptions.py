@@ -245,6 +245,20 @@ def test_several_relays_and_the_end_of_all_stored_events() -> None:
             assert sorted(names[:-1]) == ["closed", "connect", "connect", "disconnect", "eose", "error"]
 
 
+@pytest.mark.parametrize(("deduplicate", "times"), [(False, 2), (True, 1)])
+def test_what_two_relays_send_is_told_once_if_that_is_wanted(deduplicate: bool, times: int) -> None:  # noqa: FBT001
+    event = signed("shared")
+    with MemoryRelay() as one, MemoryRelay() as other:
+        one.store(other.store(event))
+        one.store(signed("a"))
+        other.store(signed("b"))
+        with subscribed(one, other, options={"verify": True}, deduplicate=deduplicate) as client:
+            client.feed.subscribe({}, "feed")
+            client.feed.subscribe({"kinds": [1]}, "another")  # told for each subscription
+            found = contents(client, 2 * (times + 2))
+            assert found.count("shared") == 2 * times
+
+
 def test_only_the_relays_that_are_named_are_asked() -> None:
     with FakeRelay() as one, FakeRelay() as other, subscribed(one, other) as client:
         client.feed.subscribe({}, "one", relays=[one.url])
