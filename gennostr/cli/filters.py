@@ -1,0 +1,87 @@
+"""The filter of a command line (NIP-01): which events are wanted."""
+
+import argparse
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gennostr.cli.arguments import whole_number, without_keys
+from gennostr.cli.keys import pubkey
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+TIME_HELP: Final = """\
+times (--since, --until):
+  1700000000              seconds since 1970
+  2024-05-01T12:00        a date, with or without a time; UTC unless it says otherwise
+  90s 30m 2h 7d 1w        so long ago"""
+
+
+def add_filter_arguments(parser: argparse.ArgumentParser, *, default: str = "all") -> None:
+    """Add the options that make a filter; an event is wanted if it matches all of them."""
+    group = parser.add_argument_group(f"which events ({default}, unless something is given)")
+    group.add_argument("--kinds", metavar="KIND", type=whole_number, nargs="+", action="extend", help="of these kinds")
+    group.add_argument(
+        "--authors",
+        metavar="KEY",
+        type=_author,
+        nargs="+",
+        action="extend",
+        help="by these public keys, hex or npub1...",
+    )
+    group.add_argument("--ids", metavar="ID", type=_id, nargs="+", action="extend", help="with these ids (hex)")
+    group.add_argument("--since", metavar="TIME", type=moment, help="not older")
+    group.add_argument("--until", metavar="TIME", type=moment, help="not newer")
+    group.add_argument("--limit", metavar="N", type=whole_number, help="at most N stored events from each relay")
+    group.add_argument(
+        "--tag",
+        metavar="NAME=VALUE",
+        type=_tag,
+        action="append",
+        help="with this tag, such as t=nostr or e=ID; NAME is one letter. Given again: NAME or VALUE may be another",
+    )
+    group.add_argument("--search", metavar="TEXT", help="that match TEXT, at relays that can search (NIP-50)")
+
+
+def filter_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return the filter; empty: nothing was given."""
+    names = ("kinds", "authors", "ids", "since", "until", "limit", "search")
+    wanted = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+    for name, value in parsed.tag or ():
+        wanted.setdefault(f"#{name}", []).append(value)
+    return wanted
+
+
+def moment(text: str) -> int:
+    """Return a time as seconds since 1970; see TIME_HELP."""
+    if re.fullmatch("[0-9]{1,12}", text):
+        return int(text)
+    ago = re.fullmatch("([0-9]{1,12})([smhdw])", text)
+    if ago:
+        return max(0, int(time.time()) - int(ago[1]) * _UNITS[ago[2]])
+    try:
+        date = datetime.fromisoformat(text)
+        return max(0, int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()))
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"not a time such as 1700000000, 2024-05-01 or 2h: {text!r}") from None
+
+
+def _author(text: str) -> str:
+    try:
+        return pubkey(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{without_keys(repr(text))}: {error}") from None
+
+
+def _id(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"not an id of 64 lower-case hex digits: {text!r}")
+    return text
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch("[A-Za-z]", name):
+        raise argparse.ArgumentTypeError(f"not NAME=VALUE with a NAME of one letter: {text!r}")
+    return name, value

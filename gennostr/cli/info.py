@@ -1,0 +1,127 @@
+"""``gennostr info``: what a relay says of itself (NIP-11)."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import fields
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Final
+
+import msgspec
+
+from gennostr import relay_information
+from gennostr.cli.arguments import Failure, exit_statuses, relay_url, seconds
+from gennostr.cli.terminal import Terminal, json_line, printable
+from gennostr.nostr import Limitation, RelayInformation, redact
+
+DESCRIPTION: Final = """\
+Show what a relay says of itself (NIP-11): who runs it and what, which NIPs it supports, and its limits. What it does
+not say is not shown."""
+
+EXAMPLES: Final = """\
+examples:
+  gennostr info wss://relay.example
+  gennostr info wss://relay.example --json | jq .limitation
+"""
+
+_TEXTS: Final = {
+    "name": "name",
+    "description": "description",
+    "software": "software",
+    "version": "version",
+    "contact": "contact",
+    "pubkey": "public key",
+    "self_": "its own key",
+    "privacy_policy": "privacy policy",
+    "terms_of_service": "terms of service",
+    "icon": "icon",
+    "banner": "banner",
+}
+_UNITS: Final = {
+    "max_message_length": " bytes",
+    "max_content_length": " characters",
+    "created_at_lower_limit": " s ago",
+    "created_at_upper_limit": " s ahead",
+}
+_KNOWN: Final = frozenset({*_TEXTS, "self", "supported_nips", "limitation"})
+_WIDTH: Final = 24
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what it takes."""
+    parser.usage = "%(prog)s URL [options]"
+    parser.description = DESCRIPTION
+    statuses = exit_statuses(
+        _0="shown",
+        _1="the relay was not reached, or has no such information",
+        _2="wrong command line",
+        _130="interrupted",
+    )
+    parser.epilog = f"{EXAMPLES}\n{statuses}"
+    parser.add_argument("url", metavar="URL", type=relay_url, help="a relay: wss://... or ws://...")
+    parser.add_argument("--json", action="store_true", help="print the document itself, as one line of JSON")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for all of it (default: 10)")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Ask, and show the answer; return the exit status."""
+    answer = _asked(parsed.url, parsed.timeout)
+    if isinstance(answer, Exception):
+        raise Failure(f"{redact(parsed.url)}: {str(answer) or type(answer).__name__}")
+    terminal = Terminal()
+    if parsed.json:
+        terminal.line(json_line(answer.document))
+        return 0
+    for label, value in [("url", redact(parsed.url)), *_lines(answer)]:
+        # A text's own line breaks are kept, each below the last; everything else stays on its line.
+        first, *rest = value.split("\n")
+        terminal.line(f"{printable(label):{_WIDTH}}{printable(first)}")
+        for line in rest:
+            terminal.line(f"{'':{_WIDTH}}{printable(line)}")
+    return 0
+
+
+def _asked(url: str, timeout: float) -> RelayInformation | Exception:
+    """Return the information, or why there is none.
+
+    In a thread of its own, for the system's resolver cannot be interrupted; left behind in it, the thread ends with us.
+    """
+    answers = SimpleQueue[RelayInformation | Exception]()
+
+    def ask() -> None:
+        try:
+            answers.put(relay_information(url, timeout=timeout))
+        except Exception as error:
+            answers.put(error)
+
+    Thread(target=ask, name="gennostr-info", daemon=True).start()
+    try:
+        return answers.get(timeout=timeout + 1.0)
+    except Empty:
+        return TimeoutError(f"no answer within {timeout:g} s")
+
+
+def _lines(information: RelayInformation) -> Iterator[tuple[str, str]]:
+    """Return what there is: label and text."""
+    for name, label in _TEXTS.items():
+        text = getattr(information, name)
+        if text:
+            yield label, text
+    if information.supported_nips:
+        yield "NIPs", " ".join(map(str, information.supported_nips))
+    for each in fields(Limitation):
+        limit = getattr(information.limitation, each.name)
+        if limit is not None:
+            yield each.name.replace("_", " "), _limit(limit) + _UNITS.get(each.name, "")
+    others: dict[str, Any] = {name: value for name, value in information.document.items() if name not in _KNOWN}
+    given = information.document.get("limitation")
+    known = {each.name for each in fields(Limitation)}
+    for name, value in (given if isinstance(given, dict) else {}).items():
+        if name not in known:
+            others[f"limitation {name}"] = value
+    for name, value in others.items():
+        yield name, msgspec.json.encode(value).decode()
+
+
+def _limit(limit: int | bool) -> str:  # noqa: FBT001 - it is one or the other
+    return ("yes" if limit else "no") if isinstance(limit, bool) else f"{limit:,}"

@@ -1,0 +1,166 @@
+"""The secret key of a command: from a file or the environment, never from the command line, where others can see it.
+
+What is wrong with a key is said without showing any of it. And whoever works with one gets a function that signs: so
+no state, crash report or traceback of theirs can show the key.
+"""
+
+import argparse
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from gennostr.cli.arguments import WrongCommandLine, without_keys
+from gennostr.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from gennostr.nostr import Event
+
+Signer: TypeAlias = Callable[..., Any]
+
+VARIABLE: Final = "GENNOSTR_KEY"
+KEY_HELP: Final = f"""\
+the key:
+  --key-file PATH or the environment variable {VARIABLE}: 64 hex digits, or nsec1...
+  It is never given on the command line, which every user of the machine can read."""
+
+_MAX_FILE: Final = 4096
+_CHARACTERS: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_GENERATORS: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_CHECKSUM: Final = 6  # characters
+
+
+def add_key_arguments(parser: argparse.ArgumentParser, *, auth: bool = False) -> None:
+    """Add --key-file; with `auth` --auth too, for commands that need no key otherwise."""
+    if auth:
+        parser.add_argument(
+            "--auth",
+            action="store_true",
+            help=f"prove to relays that ask (NIP-42) who you are, with the key of --key-file or {VARIABLE}; "
+            "--key-file alone means the same",
+        )
+    parser.add_argument("--key-file", metavar="PATH", type=_path, help="the file that holds the secret key")
+
+
+def _path(text: str) -> Path:
+    if without_keys(text) != text:
+        raise argparse.ArgumentTypeError("a path is wanted: a key never stands on the command line")
+    return Path(text)
+
+
+def signer(parsed: argparse.Namespace) -> Signer | None:
+    """Return a function that signs with the given key, or None where none is given.
+
+    Raises:
+        WrongCommandLine: the key cannot be read, or is none.
+
+    """
+    if parsed.key_file is not None:
+        where, text = printable(str(parsed.key_file)), _read(parsed.key_file)
+    elif VARIABLE in os.environ:
+        where, text = VARIABLE, os.environ[VARIABLE]
+    else:
+        return None
+    try:
+        return signer_with(secret_key(text))
+    except ValueError as error:
+        raise WrongCommandLine(f"{where}: {error}") from None
+
+
+def auth_signer(parsed: argparse.Namespace) -> Signer | None:
+    """Return what --auth asks for: a key that merely lies in the environment is not shown to relays unasked."""
+    if not parsed.auth and parsed.key_file is None:
+        return None
+    found = signer(parsed)
+    if found is None:
+        raise WrongCommandLine(f"--auth needs a key: --key-file PATH, or the environment variable {VARIABLE}")
+    return found
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read(_MAX_FILE)
+    except OSError as error:
+        raise WrongCommandLine(f"--key-file: {printable(str(path))}: {error.strerror}") from None
+    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+        shown = printable(str(path))
+        sys.stderr.write(f"warning: others may read the key in {shown}; chmod 600 makes it yours alone\n")
+    return data.decode("ascii", "replace")
+
+
+def signer_with(secret: str) -> Signer:
+    """Return a function that signs with this key (64 hex digits); ValueError: it is not of the curve's range."""
+    from gennostr.nostr import public_key, sign  # noqa: PLC0415
+
+    public_key(secret)
+
+    def sign_event(*, created_at: int, kind: int, content: str, tags: list[list[str]] | None = None) -> "Event":
+        return sign(secret, created_at=created_at, kind=kind, content=content, tags=tags or [])
+
+    return sign_event
+
+
+def secret_key(text: str) -> str:
+    """Return the 64 hex digits of a secret key in either form; ValueError: it is none."""
+    return _key(text, "nsec", "npub", "a secret key")
+
+
+def pubkey(text: str) -> str:
+    """Return the 64 hex digits of a public key in either form; ValueError: it is none."""
+    return _key(text, "npub", "nsec", "a public key")
+
+
+def _key(text: str, prefix: str, other: str, what: str) -> str:
+    text = text.strip()
+    if re.fullmatch("[0-9A-Fa-f]{64}", text):
+        return text.lower()
+    if text.lower().startswith(f"{other}1"):
+        raise ValueError(f"{what} is wanted, which begins with {prefix}1, not with {other}1")
+    if not text.lower().startswith(f"{prefix}1"):
+        raise ValueError(f"{what} is 64 hex digits, or {prefix}1...")
+    found, data = decode_bech32(text)
+    if found != prefix or len(data) != 32:
+        raise ValueError(f"{what} as {prefix}1... has 63 characters, not {len(text)}")
+    return data.hex()
+
+
+def decode_bech32(text: str) -> tuple[str, bytes]:
+    """Return prefix and data of a bech32 text (BIP-173, of any length, as in NIP-19).
+
+    Raises:
+        ValueError: it is none. The message says why, and shows nothing of it.
+
+    """
+    lower = text.lower()
+    prefix, _, rest = lower.rpartition("1")
+    if not text.isascii() or not prefix or len(rest) < _CHECKSUM or text not in (lower, text.upper()):
+        raise ValueError("no bech32 text")
+    values = [_CHARACTERS.find(character) for character in rest]
+    if -1 in values:
+        raise ValueError("it has a character that bech32 does not have")
+    letters = prefix.encode()
+    if _remainder([*(each >> 5 for each in letters), 0, *(each & 31 for each in letters), *values]) != 1:
+        raise ValueError("its checksum is wrong: a character is missing, or another")
+    number = 0
+    for value in values[:-_CHECKSUM]:
+        number = number << 5 | value
+    size, spare = divmod(5 * (len(values) - _CHECKSUM), 8)
+    if spare > 4 or number & ((1 << spare) - 1):
+        raise ValueError("it does not end at a whole byte")
+    return prefix, (number >> spare).to_bytes(size, "big")
+
+
+def _remainder(values: list[int]) -> int:
+    checksum = 1
+    for value in values:
+        top = checksum >> 25
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
+        for bit, generator in enumerate(_GENERATORS):
+            if top >> bit & 1:
+                checksum ^= generator
+    return checksum
