@@ -11,6 +11,9 @@
 beside all of GenServer's. The connections' batches are taken apart here, one message for each message of the
 mailbox: a flood of events delays a call by one callback, not by the flood.
 
+What was subscribed to, published or counted by the client's functions is seen to by `gennostr.client.requests`, which
+then sees each message before its callback does. A client that uses none of that has nothing between.
+
 Each attempt ends in one handle_disconnect: the first end that is told of a connection's process counts, be it the
 connection's own word, the user's removal or the process's death; what comes after it is dropped.
 """
@@ -74,7 +77,10 @@ class GenNostr(RelayFunctions, RequestFunctions, GenServer[S]):
     _pid_class = GenNostrPid
 
     signer: Signer | Sequence[Signer] | None = None
-    """Who answers challenges (NIP-42); on the class, or set in init. Nobody: handle_auth may."""
+    """Who answers challenges (NIP-42); on the class, where a function is a method as ever, or set in init.
+
+    None: nobody, unless handle_auth does. See `gennostr.client.authentication.Signer`.
+    """
     deduplicate: bool = False
     """Whether an event that several relays send is told once for each subscription; on the class, or set in init."""
 
