@@ -7,6 +7,7 @@
     the end of an attempt                           handle_disconnect(reason, relay, state)
     EVENT, EOSE, OK, NOTICE, AUTH, CLOSED, COUNT    handle_event(message, relay, state), ...
     any other message                               handle_unknown(message, relay, state)
+    the last EOSE of a subscription                 handle_eose_all(subscription_id, state)
 
 beside all of GenServer's. The connections' batches are taken apart here, one message for each message of the
 mailbox: a flood of events delays a call by one callback, not by the flood.
