@@ -1,5 +1,6 @@
 """The ``gennostr`` command. Each command is a module here, with ``add_arguments(parser)`` and ``run(parsed)``."""
 
+import io
 import os
 import signal
 import sys
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = ""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # relays send any character, and not every locale has all of them
+            stream.reconfigure(errors="backslashreplace")
     try:
         parsed = _parser(given).parse_args(given)
         command = f" {parsed.command}"
@@ -68,7 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = parsed.run(parsed)
         except WrongCommandLine as error:
             parsed.parser.error(str(error))
-        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -1,5 +1,6 @@
 """What the commands print: plain lines for a pipe; colour, a live status line or a live picture for a terminal."""
 
+import json
 import os
 import re
 import shutil
@@ -32,6 +33,8 @@ def json_line(value: Any) -> str:
 
     # JSON itself escapes those below 0x20 alone. The others can only stand in texts, where an escape means the same.
     text = msgspec.json.encode(value).decode()
+    if not str(sys.stdout.encoding).lower().startswith("utf"):  # then it may not have all characters
+        text = json.dumps(json.loads(text), separators=(",", ":"))
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -66,15 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key_arguments(parser, auth=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wanted:
-    """What the command line asks for."""
+    """What the command line asks for, and whether it was shown yet."""
 
     urls: Sequence[str]
     filter: dict[str, Any]
     interval: float
     once: bool
     signer: Signer | None
+    shown: bool = False
 
 
 @dataclass
@@ -126,6 +127,8 @@ class Top(GenNostr[Counter[str]]):
             self._terminal.picture(self._picture(state))
         except BrokenPipeError:
             return Stop()  # who read it has gone: that is an end like Ctrl-C
+        finally:
+            self._wanted.shown = True
         if self._wanted.once:
             return Stop()
         send_after(self._wanted.interval, self.pid, Tick.DRAW)
@@ -196,4 +199,4 @@ def run(parsed: argparse.Namespace) -> int:
         urls_of(parsed), filter_of(parsed) or {"limit": 0}, parsed.interval, parsed.once, auth_signer(parsed)
     )
     run_program(Top, wanted)
-    return 0
+    return 130 if wanted.once and not wanted.shown else 0

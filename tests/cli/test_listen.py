@@ -47,6 +47,17 @@ def test_what_a_relay_sends_cannot_write_to_the_terminal() -> None:
             assert json.loads(text)["content"] == "a\x1b[31mb\nc\x9b"
 
 
+def test_a_locale_that_has_not_all_characters_gets_them_escaped() -> None:
+    with MemoryRelay() as relay:
+        relay.store(note("é😀"))
+        narrow = environment(PYTHONIOENCODING="latin-1")
+        with running("listen", relay.url, env=narrow) as listener:
+            assert listener.stdout is not None
+            assert listener.stdout.buffer.readline().endswith(b" \xe9\\U0001f600\n")  # type: ignore[attr-defined]
+        with running("listen", relay.url, "--json", env=narrow) as listener:
+            assert json.loads(line(listener))["content"] == "é😀"
+
+
 def test_an_event_of_two_relays_is_printed_once() -> None:
     with FakeRelay() as one, FakeRelay() as other, running("listen", one.url, other.url, "--json") as listener:
         both, last = note("both"), note("last")

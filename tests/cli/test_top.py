@@ -48,6 +48,14 @@ def test_in_a_pipe_one_picture_follows_the_other_until_ctrl_c() -> None:
         assert top.communicate()[1] == ""
 
 
+def test_once_that_is_interrupted_before_it_has_shown_anything_is_130() -> None:
+    with FakeRelay() as relay, running("top", relay.url, "--once", "--interval", "60") as top:
+        relay.accept(timeout=20)
+        assert signal_and_time(top, signal.SIGINT) < AT_ONCE
+        assert top.returncode == 130
+        assert top.communicate() == ("", "")
+
+
 def test_an_error_of_a_relay_writes_nothing_to_the_terminal() -> None:
     with FakeRelay() as relay, running("top", relay.url, "--interval", "0.1") as top:
         relay.accept(timeout=20)
