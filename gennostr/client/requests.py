@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _numbers = count(1)
+
+PARTED: Final = 256
+"""Relays that the client does not have any more and of which it is remembered how far they have got."""
 
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -107,6 +110,8 @@ class Requests:
         # Those that are up, whether or not there is a session: one may be made at any time.
         self._connections: dict[str, tuple[Relay, Outbox]] = {}
         self._sessions: dict[str, Session] = {}
+        # Those of relays that were removed, or not reconnected to; the oldest first.
+        self._parted: dict[str, None] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._seen = Seen()
         # What is to be done when, earliest first, and the one timer, which is for the first.
@@ -208,6 +213,7 @@ class Requests:
     def connected(self, relay: Relay, outbox: Outbox) -> None:
         """Send what there is for this relay; its handle_connect has run."""
         self._connections[relay.url] = relay, outbox
+        self._parted.pop(relay.url, None)
         session = self._sessions.get(relay.url)
         if session is not None:
             session.connected(relay, outbox)
@@ -225,11 +231,15 @@ class Requests:
             self._session(url).down = True
 
     def parted(self, url: str) -> None:
-        """Forget a relay that nobody connects to any more, after the user has heard of the end."""
-        if url not in self._tree.urls():
-            session = self._sessions.pop(url, None)
-            if session is not None:
-                session.give_up()
+        """Give up a relay that nobody connects to any more, after the user has heard of the end."""
+        session = self._sessions.get(url)
+        if session is not None and url not in self._tree.urls():
+            session.give_up()
+            # How far it has got is kept: it may be added again, by the user's own backoff say.
+            self._parted[url] = None
+            if len(self._parted) > PARTED:
+                oldest = next(iter(self._parted))
+                del self._parted[oldest], self._sessions[oldest]
         for subscription in list(self._subscriptions.values()):
             self.look_at(subscription)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gennostr import MessageError, Relay
+from gennostr.client import requests
 from gennostr.nostr import Event, sign
 from gennostr.testing import FakeRelay, MemoryRelay
 from tests.client.recorder import Recorder, Recording
@@ -64,6 +65,11 @@ def contents(client: Recording, number: int) -> list[str]:
         if callback.name == "event":
             found.append(callback.value.event.content)
     return found
+
+
+def until_all_stored_is_told(client: Recording) -> None:
+    while client.next().name != "eose_all":
+        pass
 
 
 def test_each_relay_is_asked_when_it_connects_and_told_when_it_is_over(relay: FakeRelay) -> None:
@@ -308,9 +314,9 @@ def test_a_thousand_events_over_ten_restarts_come_once_each(deduplicate: bool) -
 def test_what_a_relay_leaves_out_of_a_long_outage_is_asked_for_page_by_page() -> None:
     with MemoryRelay(max_limit=100) as relay, subscribed(relay, options={"verify": True}) as client:
         start = now() - 10_000
-        client.feed.subscribe({"kinds": [1], "limit": 3}, "feed")
         relay.store(signed("first", start))
-        assert contents(client, 1) == ["first"]
+        client.feed.subscribe({"kinds": [1], "limit": 3}, "feed")
+        until_all_stored_is_told(client)
         relay.stop()
         for number in range(450):
             relay.store(signed(str(number), start + number // 3))
@@ -415,9 +421,9 @@ def test_a_callback_may_send_to_a_relay_that_has_gone(relay: FakeRelay) -> None:
 def test_a_second_that_takes_up_a_whole_page_does_not_hide_what_is_before_it() -> None:
     with MemoryRelay(max_limit=100) as relay, subscribed(relay, options={"verify": True}) as client:
         start = now() - 10_000
-        client.feed.subscribe({"kinds": [1]}, "feed")
         relay.store(signed("first", start))
-        assert contents(client, 1) == ["first"]
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        until_all_stored_is_told(client)
         relay.stop()
         for number in range(10):
             relay.store(signed(f"before {number}", start + 10))
@@ -433,9 +439,9 @@ def test_what_another_relay_has_told_does_not_end_the_pages_of_one() -> None:
         options = {"verify": True}
         with subscribed(one, other, options=options, deduplicate=True) as client:
             start = now() - 10_000
-            client.feed.subscribe({"kinds": [1]}, "feed")
             one.store(other.store(signed("first", start)))
-            assert contents(client, 1) == ["first"]
+            client.feed.subscribe({"kinds": [1]}, "feed")
+            until_all_stored_is_told(client)
             other.stop()
             for number in range(50):
                 other.store(signed(f"only here {number}", start + number))
@@ -454,3 +460,45 @@ def test_a_subscription_that_begins_while_connected_is_asked_for_once(relay: Fak
         assert relay.expect_req().subscription_id == "feed"
         client.feed.send_message(["CLOSE", "the next message"], relay.url)
         assert relay.expect_close() == "the next message"
+
+
+def test_a_relay_that_was_removed_and_is_added_again_goes_on_where_it_was(relay: FakeRelay) -> None:
+    with subscribed(relay, reconnect=False) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        for removed in (True, False):
+            relay.accept()
+            filters = relay.expect_req().filters
+            if removed:
+                old = relay.event("feed", created_at=5_000, content="old")
+            relay.eose("feed")
+            if removed:
+                client.expect("connect", "event", "eose")
+                client.feed.remove_relay(relay.url)
+                while client.next().name != "disconnect":
+                    pass
+                client.feed.add_relay(relay.url, close_timeout=0.05)
+        assert filters == [{"kinds": [1], "since": 4_940}]
+        client.expect("connect", "eose")
+        relay.event("feed", old)
+        relay.event("feed", created_at=5_001, content="new")
+        assert contents(client, 1) == ["new"]
+
+
+def test_only_so_many_relays_that_are_gone_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "PARTED", 2)
+    with FakeRelay() as nobody:
+        nobody.stop_listening()
+        urls = [f"{nobody.url}{number}" for number in range(4)]
+        with Recording(Subscriber, reconnect=False) as client:
+            client.feed.subscribe({}, "feed")
+            for url in urls:
+                client.feed.add_relay(url)
+                while client.next().name != "disconnect":
+                    pass
+            kept = client.feed.process.actor._requests._sessions  # type: ignore[union-attr]
+            client.feed.call("all that was told has been handled")
+            assert len(kept) == 2
+            client.feed.unsubscribe("feed")
+            client.feed.add_relay(urls[0])
+            while client.next().name != "disconnect":
+                pass
