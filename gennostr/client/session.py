@@ -165,6 +165,11 @@ class Session:
                 break
             del self._line[id_]
             self._open[id_] = interest
+        if self._known and self._limit is not None and len(self._open) >= self._limit:
+            # Those that are open stay so: it would wait for ever, and with it the EOSE.
+            for rest in [each for each in self._line.values() if isinstance(each, Remainder)]:
+                logger.warning("%s allows no other REQ: what it may have left out is missing", redact(self.url))
+                self._complete(rest)
         careful = not self._some_answered and bool(self._requests.signers())
         most = FIRST_IN_FLIGHT if careful else MAX_IN_FLIGHT
         while self._queue and len(self._in_flight) < most:
@@ -288,7 +293,11 @@ class Session:
             retried = interest.retried
             interest.forget_connection()
             interest.retried = retried
-            if self.interests.get(id_) is interest and self._outbox is not None:
+            if self.interests.get(id_) is not interest or self._outbox is None:
+                continue
+            if isinstance(interest, Remainder):
+                self._line = {id_: interest, **self._line}  # its place must not go to another
+            else:
                 self._line[id_] = interest
 
     def eose(self, id_: str) -> bool:
@@ -310,7 +319,8 @@ class Session:
             return False
         if interest.resumed is not None and interest.stored >= self._full:
             rest = Remainder(interest)
-            self.interests[rest.id] = self._line[rest.id] = rest
+            self.interests[rest.id] = rest
+            self._again([rest])
             self._pump()
             return False
         interest.eose()
@@ -318,6 +328,8 @@ class Session:
 
     def _complete(self, rest: Remainder) -> None:
         """Tell the EOSE that was kept back: there is nothing left."""
+        if self.interests.get(rest.id) is not rest:
+            return
         self.unsubscribe(rest.id)
         rest.of.eose()
         self._requests.tell("handle_eose", EoseMessage(rest.of.id), self._relay)

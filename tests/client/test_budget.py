@@ -34,6 +34,22 @@ def test_no_more_reqs_are_open_than_the_relay_says_it_allows() -> None:
         assert ids(client, 2) == begun
 
 
+def test_where_no_req_is_left_for_the_rest_of_an_outage_it_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    information = {"limitation": {"max_subscriptions": 1}}
+    with MemoryRelay(information=information, max_limit=100) as relay, subscribed(relay) as client:
+        relay.store(created_at=1_000)
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        client.expect("connect", "event", "eose", "eose_all")
+        relay.stop()
+        for number in range(150):
+            relay.store(created_at=2_000 + number)
+        relay.start()
+        assert ids(client, 1) == {"feed"}
+        assert "allows no other REQ: what it may have left out is missing" in caplog.text
+        relay.store(created_at=3_000, content="live")
+        assert client.expect("event").value.event.content == "live"
+
+
 def test_a_relay_that_tells_no_limit_has_none() -> None:
     with FakeRelay() as relay, subscribed(relay) as client:
         for number in range(3):

@@ -8,6 +8,7 @@ import pytest
 
 from gennostr import MessageError, Relay
 from gennostr.client import requests
+from gennostr.client.subscriptions import SEEN, Seen
 from gennostr.nostr import Event, sign
 from gennostr.testing import FakeRelay, MemoryRelay
 from tests.client.recorder import Recorder, Recording
@@ -502,3 +503,13 @@ def test_only_so_many_relays_that_are_gone_are_remembered(monkeypatch: pytest.Mo
             client.feed.add_relay(urls[0])
             while client.next().name != "disconnect":
                 pass
+
+
+def test_what_was_seen_is_bounded_and_the_latest_is_remembered() -> None:
+    seen = Seen()
+    keys = [number.to_bytes(8, "big") for number in range(3 * SEEN)]
+    for key in keys:
+        seen.add(key)
+    assert all(key in seen for key in keys[-SEEN:])
+    assert len(seen._young) + len(seen._old) <= 2 * SEEN
+    assert keys[0] not in seen
