@@ -67,13 +67,15 @@ class Tally:
         self.done.set()
 
 
-def gennostr(tally: Tally, urls: Sequence[str], *, verify: bool = False) -> None:
-    """Use this library."""
+def gennostr(tally: Tally, urls: Sequence[str], *, verify: bool = False, subscribe: bool = False) -> None:
+    """Use this library; `subscribe`: by its subscriptions, which match filters and tell each event once."""
     from gennostr import GenNostr, Ok, Relay  # noqa: PLC0415
 
     connected = threading.Semaphore(0)
 
     class Feed(GenNostr[None]):
+        deduplicate = subscribe
+
         def init(self, init_arg: Any) -> Any:
             del init_arg
             for url in urls:
@@ -92,7 +94,10 @@ def gennostr(tally: Tally, urls: Sequence[str], *, verify: bool = False) -> None
         for _ in urls:
             connected.acquire()
         tally.begin()
-        feed.broadcast_message(["REQ", SUBSCRIPTION, _FILTER])
+        if subscribe:
+            feed.subscribe(_FILTER, SUBSCRIPTION)
+        else:
+            feed.broadcast_message(["REQ", SUBSCRIPTION, _FILTER])
         tally.done.wait()
 
 
@@ -249,6 +254,7 @@ def pynostr(tally: Tally, urls: Sequence[str]) -> None:
 CLIENTS: dict[str, Callable[..., None]] = {
     "gennostr": gennostr,
     "gennostr, verifying": lambda tally, urls: gennostr(tally, urls, verify=True),
+    "gennostr, subscribing": lambda tally, urls: gennostr(tally, urls, verify=True, subscribe=True),
     "straightforward": straightforward,
     "reader": reader,
     "monstr": monstr,
