@@ -67,7 +67,8 @@ def run(parsed: argparse.Namespace) -> int:
     """Ask, and show the answer; return the exit status."""
     answer = _asked(parsed.url, parsed.timeout)
     if isinstance(answer, Exception):
-        raise Failure(f"{redact(parsed.url)}: {str(answer) or type(answer).__name__}")
+        url, problem = redact(parsed.url), str(answer) or type(answer).__name__
+        raise Failure(problem if problem.startswith(url) else f"{url}: {problem}")  # the system's errors name none
     terminal = Terminal()
     if parsed.json:
         terminal.line(json_line(answer.document))
