@@ -32,6 +32,7 @@ from gennostr.nostr.relay_url import redact
 from gennostr.otp.calls import Request
 from gennostr.otp.clock import clock
 from gennostr.otp.outcomes import CallOutcome, InitOutcome, NoReply, Ok, Outcome, Reply, check_seconds
+from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.timers import send_after
 
 PAGE: Final = 500
@@ -296,7 +297,7 @@ class Fetch(Iterator[Event]):
     def __del__(self) -> None:
         reader = getattr(self, "_reader", None)
         if reader is not None:
-            reader.exit(_FORGOTTEN)
+            reader.exit(SHUTDOWN)
 
     def close(self) -> None:
         """End it: no more events come. Twice is as good as once."""
@@ -362,9 +363,6 @@ class Fetch(Iterator[Event]):
             )
         if events:
             heapq.heappush(self._heads, (_order(events[0]), stream))
-
-
-_FORGOTTEN: Final = "nobody reads it any more"
 
 
 def fetch(
