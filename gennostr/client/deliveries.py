@@ -203,5 +203,9 @@ class Delivery:
         self.sent = False
         self.drops = 0
         """How many connections were lost with it unanswered."""
+        self.forget_connection()
+
+    def forget_connection(self) -> None:
+        """Begin anew with the next connection."""
         self.retried = False
         """Whether it was sent again after an authentication, on this connection."""

@@ -7,25 +7,21 @@ REQs go out in the order in which they were asked for, no more at once than the 
 needs no permission; before a second one, the relay's information is asked for, and where there is none there is no
 limit. A relay that says ``rate-limited`` gets none for a while.
 
-Authentication (NIP-42): each challenge is answered, by one signer after the other, one answer at a time under way. What
-the relay has refused with ``auth-required``, before or after that, is sent once more when the last of them is through.
-Old relays say less: their OK to an AUTH never comes, they refuse a REQ by a NOTICE, and an event by an OK without an
-id. As they answer in order, what they have refused can be sent again right behind the AUTH.
+What a relay refuses until it knows who asks goes to `gennostr.client.authentication` meanwhile.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
-from gennostr.client.authentication import answer
+from gennostr.client.authentication import Authentication, Refused
 from gennostr.client.deliveries import Delivery, Outcome, Publication
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.subscriptions import Interest, Remainder, Subscription
-from gennostr.exceptions import AuthenticationError, Overflow
+from gennostr.exceptions import Overflow
 from gennostr.nostr.encoding import encode
-from gennostr.nostr.event import Event
 from gennostr.nostr.messages import AuthMessage, ClosedMessage, CountMessage, EoseMessage, NoticeMessage, OkMessage
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
@@ -46,16 +42,12 @@ COOL_DOWN: Final = (5.0, 300.0)
 """Seconds without a REQ after ``rate-limited``: at first, doubled each time, and at most."""
 ASK_AGAIN: Final = 300.0
 """Seconds after which a relay that has not told its limits is asked again, when it is connected to again."""
-AUTH_TIMEOUT: Final = 10.0
-"""Seconds to wait for a challenge, or for the OK to its answer."""
 FULL: Final = 100
 """Stored events from which on a relay may have had more of them, unless it says that it gives fewer at once."""
 STUCK: Final = 1.0
 """Seconds until a REQ that found the outbox full is tried again."""
 FORGOTTEN: Final = 256
 """Ids of subscriptions that were closed and whose last events may still come."""
-
-Refused: TypeAlias = tuple[Interest | Delivery, OkMessage | ClosedMessage]
 
 
 class Session:
@@ -86,23 +78,10 @@ class Session:
         # Events and counts: to be sent, in order; and without an answer, by id.
         self._queue: deque[Delivery] = deque()
         self._in_flight: dict[str, list[Delivery]] = {}
-        # A relay that answers in the old style does so on each connection, and one that asks who we are asks again.
-        self._old_style = False
-        self._known_to = False
-        self._holding: Due | None = None
         self._some_answered = False
-        self._refused: list[Refused] = []
-        self._forget_authentication()
-
-    def _forget_authentication(self) -> None:
-        self._challenge: str | None = None
-        self._renewed = False
-        self._signers: list[Callable[..., Event | None]] = []
-        self._auth_id: str | None = None
-        self._auth_due: Due | None = None
-        self._some_accepted = False
-        # None: not tried yet, or under way.
-        self._authenticated: bool | None = None
+        self._authentication = Authentication(url, requests, self._send, self._fail, self._through)
+        # While it is not None, nothing is sent: it is likely that the relay asks first who we are.
+        self._holding: Due | None = None
 
     # The connection.
 
@@ -116,7 +95,7 @@ class Session:
         if self._silent and self._asked_at is not None and self._requests.now() - self._asked_at > ASK_AGAIN:
             self._asked_at, self._known = None, False
         self._some_answered = False
-        if self._known_to and self._requests.signers():
+        if self._authentication.known and self._requests.signers():
             self._holding = self._requests.after(HOLD, self._release)
         self._pump()
 
@@ -128,13 +107,11 @@ class Session:
         self.interests = {id_: each for id_, each in self.interests.items() if not isinstance(each, Remainder)}
         self._forgotten.clear()
         self._to_close.clear()
-        for due in (self._auth_due, self._holding):
-            if due is not None:
-                due.cancel()
-        self._holding = None
-        self._forget_authentication()
-        refused, self._refused = self._refused, []
-        again = [item for item, _ in refused if isinstance(item, Delivery)]
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
+        self._authentication.forget_connection()
+        again = [item for item, _ in self._authentication.take() if isinstance(item, Delivery)]
         for deliveries in self._in_flight.values():
             for delivery in deliveries:
                 delivery.drops += 1
@@ -144,7 +121,7 @@ class Session:
                     again.append(delivery)
         self._in_flight.clear()
         for delivery in again:
-            delivery.retried = False
+            delivery.forget_connection()
         self._queue.extendleft(reversed(again))
 
     def give_up(self) -> None:
@@ -236,7 +213,7 @@ class Session:
 
     def _drop(self, interest: Interest | None) -> None:
         """Give up what else there is of it."""
-        self._refused = [each for each in self._refused if each[0] is not interest]
+        self._authentication.drop(interest)
         for rest in [each for each in self.interests.values() if isinstance(each, Remainder) and each.of is interest]:
             self.unsubscribe(rest.id)
 
@@ -348,7 +325,7 @@ class Session:
             self._again([interest])
             self._cool()
             tell = False
-        elif message.prefix == "auth-required" and self._refuse([(interest, message)]):
+        elif message.prefix == "auth-required" and self._authentication.keep([(interest, message)]):
             tell = False
         elif isinstance(interest, Remainder):
             logger.warning("%s does not tell all that it has: %s", redact(self.url), message.message)
@@ -366,12 +343,12 @@ class Session:
         if word == "rate-limited":
             self._cool()
         elif word in {"restricted", "auth-required"} and self._requests.signers():
-            self._old_style = True
+            self._authentication.old_style = True
             unsettled = [interest for interest in self._open.values() if not interest.settled and not interest.retried]
             refused: list[Refused] = [(each, ClosedMessage(each.id, message.message)) for each in unsettled]
             for interest in unsettled:
                 del self._open[interest.id]
-            if not self._refuse(refused):
+            if not self._authentication.keep(refused):
                 for interest in unsettled:
                     interest.closed = True
             self._pump()
@@ -396,9 +373,7 @@ class Session:
         if delivery in self._queue:  # near its left end: the oldest times out first
             self._queue.remove(delivery)
             return False
-        kept = len(self._refused)
-        self._refused = [each for each in self._refused if each[0] is not delivery]
-        return len(self._refused) < kept
+        return self._authentication.drop(delivery)
 
     def _deliver(self, delivery: Delivery) -> bool:
         """Send it; False if it must wait."""
@@ -426,15 +401,14 @@ class Session:
 
     def ok(self, message: OkMessage) -> bool:
         """Take a relay's answer to an event; return whether the user is to be told."""
-        if message.event_id and message.event_id == self._auth_id:
-            self._auth_answered(accepted=message.accepted, why=message.message)
+        if self._authentication.takes(message):
             return False
         key = message.event_id
         if not key and not message.accepted:
             # The old style: a refusal without an id. Such relays answer in order, so it is the oldest's.
             events = (each for each, all_ in self._in_flight.items() if isinstance(all_[0].of, Publication))
             key = next(events, "")
-            self._old_style = self._old_style or bool(key)
+            self._authentication.old_style |= bool(key)
         return self._answered(key, message) if key in self._in_flight else True
 
     def _answered(self, key: str, message: OkMessage | ClosedMessage) -> bool:
@@ -444,7 +418,7 @@ class Session:
         if isinstance(message, OkMessage) and not message.event_id:
             words.add("restricted")
         refused = message.prefix in words and not (isinstance(message, OkMessage) and message.accepted)
-        kept = refused and self._refuse([(delivery, message) for delivery in deliveries])
+        kept = refused and self._authentication.keep([(delivery, message) for delivery in deliveries])
         if not kept:
             self._some_answered = True
             for delivery in deliveries:
@@ -466,99 +440,20 @@ class Session:
     # Authentication.
 
     def challenged(self, message: AuthMessage) -> None:
-        """Answer the challenge, or, while another answer is under way, answer it after that."""
-        self._challenge = message.challenge
-        if not self._requests.signers():
-            return
-        if self._auth_id is not None:
-            self._renewed = True
-        else:
-            self._authenticate()
+        """Answer the challenge."""
+        self._authentication.challenged(message.challenge)
 
-    def _authenticate(self) -> None:
-        if self._auth_due is not None:
-            self._auth_due.cancel()  # it was for a challenge
-            self._auth_due = None
-        self._authenticated = None
-        self._some_accepted = False
-        self._signers = self._requests.signers()
-        self._next_signer()
+    def _send(self, message: list[Any]) -> None:
+        if self._outbox is not None:
+            self._outbox.put(encode(message), first=True)
 
-    def _next_signer(self) -> None:
-        """Send the answer of the next signer; after the last, send again what was refused."""
-        assert self._challenge is not None  # noqa: S101
-        while self._signers:
-            signer = self._signers.pop(0)
-            try:
-                event = answer(signer, self.url, self._challenge, self._requests.now())
-            except Exception as error:
-                logger.exception("a signer failed for %s", redact(self.url))
-                self._error(error)
-                continue
-            if event is None or self._outbox is None:
-                continue
-            try:
-                self._outbox.put(encode(["AUTH", event]), first=True)
-            except Overflow as error:
-                self._error(error)
-                continue
-            self._auth_id = event.id
-            if self._old_style:
-                self._auth_answered(accepted=True, why="")
-            else:
-                self._auth_due = self._requests.after(AUTH_TIMEOUT, self._auth_silent)
-            return
-        self._authenticated = self._some_accepted
-        self._after_authentication()
+    def _fail(self, error: BaseException) -> None:
+        self._requests.tell("handle_error", error, self._relay)
 
-    def _auth_silent(self) -> None:
-        logger.warning("%s has not answered an AUTH within %g s", redact(self.url), AUTH_TIMEOUT)
-        self._auth_answered(accepted=True, why="")  # what was refused is tried all the same
-
-    def _auth_answered(self, *, accepted: bool, why: str) -> None:
-        self._auth_id = None
-        if self._auth_due is not None:
-            self._auth_due.cancel()
-            self._auth_due = None
-        self._some_accepted = self._some_accepted or accepted
-        if not accepted:
-            self._error(AuthenticationError(f"{redact(self.url)} refused an authentication: {why}"))
-        if self._renewed:  # this answered a challenge that is not the latest
-            self._renewed = False
-            self._authenticate()
-        else:
-            self._next_signer()
-
-    def _refuse(self, refused: list[Refused]) -> bool:
-        """Keep what was refused for want of authentication, to be sent once more; False if there is no more to try."""
-        if not self._requests.signers() or self._authenticated is False or any(item.retried for item, _ in refused):
-            return False
-        for item, _ in refused:
-            if isinstance(item, Interest):
-                item.forget_connection()
-            item.retried = True
-        self._refused += refused
-        if self._authenticated:
-            self._after_authentication()
-        elif self._auth_id is not None and self._old_style:
-            self._auth_answered(accepted=True, why="")
-        elif self._challenge is None and self._auth_due is None:
-            self._auth_due = self._requests.after(AUTH_TIMEOUT, self._unchallenged)
-        return True
-
-    def _unchallenged(self) -> None:
-        self._auth_due = None
-        if self._challenge is None:
-            logger.warning("%s wants authentication, and has sent no challenge", redact(self.url))
-            self._authenticated = False
-            self._after_authentication()
-
-    def _after_authentication(self) -> None:
+    def _through(self, accepted: bool, refused: list[Refused]) -> None:  # noqa: FBT001
         """Send again what was refused, or, where nobody was accepted, tell its refusal."""
-        refused, self._refused = self._refused, []
-        self._known_to = bool(self._authenticated)
         self._release()
-        if self._authenticated:
+        if accepted:
             self._again(item for item, _ in refused if isinstance(item, Interest))
             self._queue.extendleft(reversed([item for item, _ in refused if isinstance(item, Delivery)]))
         else:
@@ -570,9 +465,6 @@ class Session:
                     self._requests.tell("handle_closed", message, self._relay)
                     self._requests.look_at(item.subscription)
         self._pump()
-
-    def _error(self, error: BaseException) -> None:
-        self._requests.tell("handle_error", error, self._relay)
 
 
 def unsent(delivery: Delivery, why: str) -> Outcome:
