@@ -64,7 +64,7 @@ class Session:
         # REQs: to be sent, in order; open at the relay; and those that were closed here.
         self._line: dict[str, Interest] = {}
         self._open: dict[str, Interest] = {}
-        self._forgotten: dict[str, None] = {}
+        self._forgotten: dict[str, Subscription] = {}
         self._to_close: list[str] = []
         self._stuck = False
         # The budget: None is no limit, as far as is known.
@@ -187,9 +187,9 @@ class Session:
         held = self._open.pop(id_, None)
         self._line.pop(id_, None)
         self._drop(self.interests.get(id_))
-        interest = Interest(subscription, None if held is None else held.subscription)
+        forgotten = self._forgotten.pop(id_, None)
+        interest = Interest(subscription, forgotten if held is None else held.subscription)
         self.interests[id_] = interest
-        self._forgotten.pop(id_, None)
         if self._outbox is not None:
             self._line[id_] = interest
             self._pump()
@@ -202,7 +202,7 @@ class Session:
         if self._open.pop(id_, None) is not None:
             self._to_close.append(id_)
         if interest is not None:
-            self._forgotten[id_] = None
+            self._forgotten[id_] = interest.subscription
             if len(self._forgotten) > FORGOTTEN:
                 del self._forgotten[next(iter(self._forgotten))]
         self._pump()

@@ -237,6 +237,23 @@ def test_an_id_that_is_in_use_gets_the_new_filters(relay: FakeRelay) -> None:
         assert client.expect("connect", "event").value.event.content == "+"
 
 
+def test_an_id_that_was_unsubscribed_may_be_used_again_at_once(relay: FakeRelay) -> None:
+    with subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1]}, "feed")
+        relay.accept()
+        relay.expect_req()
+        client.feed.unsubscribe("feed")
+        client.feed.subscribe({"kinds": [7]}, "feed")
+        assert relay.expect_close() == "feed"
+        assert relay.expect_req().filters == [{"kinds": [7]}]
+        relay.event("feed", kind=1, content="sent before the relay had read it")
+        relay.event("feed", kind=7, content="+")
+        relay.eose("feed")
+        relay.event("feed", kind=1, content="sent after")
+        assert client.expect("connect", "event").value.event.content == "+"
+        client.expect("eose", "eose_all", "error")
+
+
 def test_several_relays_and_the_end_of_all_stored_events() -> None:
     with FakeRelay() as one, FakeRelay() as other, FakeRelay() as down:
         down.stop_listening()
