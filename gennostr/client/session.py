@@ -42,7 +42,7 @@ COOL_DOWN: Final = (5.0, 300.0)
 """Seconds without a REQ after ``rate-limited``: at first, doubled each time, and at most."""
 ASK_AGAIN: Final = 300.0
 """Seconds after which a relay that has not told its limits is asked again, when it is connected to again."""
-FULL: Final = 100
+FULL: Final = 20
 """Stored events from which on a relay may have had more of them, unless it says that it gives fewer at once."""
 STUCK: Final = 1.0
 """Seconds until a REQ that found the outbox full is tried again."""
