@@ -30,20 +30,13 @@ from typing import Any, Final, Self, Unpack
 import msgspec
 
 from gennostr.nostr import Event, matches
+from gennostr.nostr.filters import checked_filters
 from gennostr.testing.fake_relay import EventFields, given_or_made
 from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import CLOSE, TEXT, Frame, RelaySocket, encode_frame, identity, listener
 
 _EPHEMERAL: Final = range(20_000, 30_000)
 _ASKS_FOR_INFORMATION: Final = re.compile(r"^accept:.*\bapplication/nostr\+json\b", re.IGNORECASE | re.MULTILINE)
-_FILTER: Final[Mapping[str, Any]] = {
-    "ids": list[str],
-    "authors": list[str],
-    "kinds": list[int],
-    "since": int,
-    "until": int,
-    "limit": int,
-}
 
 
 class _Client:
@@ -266,8 +259,8 @@ class MemoryRelay:
                 self._event(client, fields)
             case ["REQ" | "COUNT" as label, str(subscription_id), *filters] if filters:
                 try:
-                    filters = [_checked(each) for each in filters]
-                except ValueError as error:
+                    filters = checked_filters(filters)
+                except (TypeError, ValueError) as error:
                     client.send("CLOSED", subscription_id, f"invalid: {error}")
                     return
                 if label == "COUNT":
@@ -325,13 +318,3 @@ class MemoryRelay:
             found = [event.id for event in newest_first if matches(each, event)]
             wanted.update(found[: each.get("limit")][: self._max_limit])
         return (event for event in newest_first if event.id in wanted)
-
-
-def _checked(filter_: object) -> dict[str, Any]:
-    """Return the filter, or say what cannot be one: a ValueError."""
-    checked = msgspec.convert(filter_, dict[str, Any])
-    for key, value in checked.items():
-        msgspec.convert(value, list[str] if key.startswith("#") else _FILTER.get(key, Any))
-    if checked.get("limit", 0) < 0:
-        raise ValueError("limit is negative")
-    return checked
