@@ -24,7 +24,7 @@ from gennostr.client.information_fetch import InformationFetch
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.session import Session, unsent
-from gennostr.client.subscriptions import Remainder, Seen, Subscription, foreign_key, identity, unasked
+from gennostr.client.subscriptions import Remainder, Seen, Subscription, foreign_key, identity, new_id, unasked
 from gennostr.client.supervision import Tree
 from gennostr.exceptions import MessageError, NoProcess, StartError
 from gennostr.nostr.encoding import encode
@@ -429,7 +429,7 @@ class RequestFunctions:
 
         """
         if id is None:
-            id = f"sub-{next(_numbers)}"  # noqa: A001
+            id = new_id("sub")  # noqa: A001
         wanted = checked_filters(filters)
         encode(["REQ", id, *wanted])
         self._subscribe(Subscription(id, wanted, urls_of(relays)))
@@ -483,7 +483,7 @@ class RequestFunctions:
             NoProcess: the client is dead.
 
         """
-        id_ = f"count-{next(_numbers)}"
+        id_ = new_id("count")
         process = self._requests._process
         counting = Counting(process, id_, checked_filters(filters), urls_of(relays), check_seconds("timeout", timeout))
         self._send(counting)

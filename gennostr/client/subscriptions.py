@@ -7,6 +7,7 @@ order of their age. An event from the future would move it past all that is stil
 """
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Final
@@ -141,7 +142,7 @@ class Remainder(Interest):
     def __init__(self, of: Interest) -> None:
         super().__init__(of.subscription)
         self.of = of
-        self.id = f"rest-{next(_numbers)}"
+        self.id = new_id("rest")
         # What was seen is seen.
         self.token = of.token
         self._until = of.oldest
@@ -211,6 +212,11 @@ def foreign_key(subscription_id: str, event: bytes) -> bytes:
 def unasked(message_id: str, event: Event) -> MessageError:
     """Return the error that an event is which nobody asked for."""
     return MessageError(f"event {event.id!r:.80} matches no filter of its subscription {message_id!r:.80}")
+
+
+def new_id(kind: str) -> str:
+    """Return an id that no user will have chosen."""
+    return f"{kind}-{secrets.token_hex(6)}"
 
 
 def _token() -> bytes:
