@@ -214,6 +214,10 @@ class Session:
     def _drop(self, interest: Interest | None) -> None:
         """Give up what else there is of it."""
         self._authentication.drop(interest)
+        self._drop_remainder(interest)
+
+    def _drop_remainder(self, interest: Interest | None) -> None:
+        """Ask for its pages no more: it has ended, or is asked for anew."""
         for rest in [each for each in self.interests.values() if isinstance(each, Remainder) and each.of is interest]:
             self.unsubscribe(rest.id)
 
@@ -257,16 +261,19 @@ class Session:
 
     def _cooled(self) -> None:
         self._cooling = False
-        # A NOTICE did not say which one it was: each that has had no EOSE may have been dropped.
-        remainders = [each.of for each in self.interests.values() if isinstance(each, Remainder)]
-        self._again([each for each in self._open.values() if not each.settled and each not in remainders])
+        self._again(self._unanswered())
         self._pump()
+
+    def _unanswered(self) -> list[Interest]:
+        """Return the REQs of which nothing has come yet: a NOTICE, which does not say, may have meant any of them."""
+        return [each for each in self._open.values() if not each.settled and not each.stored]
 
     def _again(self, interests: Iterable[Interest]) -> None:
         """Put REQs back in line."""
         for interest in interests:
             id_ = interest.id
             self._open.pop(id_, None)
+            self._drop_remainder(interest)
             retried = interest.retried
             interest.forget_connection()
             interest.retried = retried
@@ -320,6 +327,7 @@ class Session:
         interest = self._open.pop(id_, None)
         if interest is None:
             return not self.forgets(id_)
+        self._drop_remainder(interest)
         tell = True
         if message.prefix == "rate-limited":
             self._again([interest])
@@ -327,15 +335,20 @@ class Session:
             tell = False
         elif message.prefix == "auth-required" and self._authentication.keep([(interest, message)]):
             tell = False
-        elif isinstance(interest, Remainder):
-            logger.warning("%s does not tell all that it has: %s", redact(self.url), message.message)
+        else:
+            tell = not isinstance(interest, Remainder)
+            self._end(interest)
+        self._pump()
+        return tell
+
+    def _end(self, interest: Interest) -> None:
+        """Note that the relay has refused it for good, on this connection."""
+        if isinstance(interest, Remainder):
+            logger.warning("%s does not tell all that it has left out", redact(self.url))
             self._complete(interest)
-            tell = False
         else:
             interest.closed = True
             interest.before = None
-        self._pump()
-        return tell
 
     def notice(self, message: NoticeMessage) -> None:
         """Look for a refusal in what a relay says in the old style."""
@@ -344,13 +357,13 @@ class Session:
             self._cool()
         elif word in {"restricted", "auth-required"} and self._requests.signers():
             self._authentication.old_style = True
-            unsettled = [interest for interest in self._open.values() if not interest.settled and not interest.retried]
-            refused: list[Refused] = [(each, ClosedMessage(each.id, message.message)) for each in unsettled]
-            for interest in unsettled:
+            meant = [each for each in self._unanswered() if not each.retried]
+            for interest in meant:
                 del self._open[interest.id]
-            if not self._authentication.keep(refused):
-                for interest in unsettled:
-                    interest.closed = True
+            if not self._authentication.keep([(each, ClosedMessage(each.id, message.message)) for each in meant]):
+                for interest in meant:
+                    self._end(interest)
+                    self._requests.look_at(interest.subscription)
             self._pump()
 
     # Events and counts.
@@ -460,8 +473,9 @@ class Session:
             for item, message in refused:
                 if isinstance(item, Delivery):
                     self._settle(item, _outcome(message))
-                else:
-                    item.closed = True
+                    continue
+                self._end(item)
+                if not isinstance(item, Remainder):
                     self._requests.tell("handle_closed", message, self._relay)
                     self._requests.look_at(item.subscription)
         self._pump()

@@ -145,6 +145,7 @@ class Remainder(Interest):
         self.id = new_id("rest")
         # What was seen is seen.
         self.token = of.token
+        self._filters = of.resumed or []
         self._until = of.oldest
 
     def ask(self, now: float) -> list[dict[str, Any]]:
@@ -152,8 +153,7 @@ class Remainder(Interest):
         del now
         until = self._until
         assert until is not None  # noqa: S101
-        assert self.of.resumed is not None  # noqa: S101
-        return [{**each, "until": min(until, each.get("until", until))} for each in self.of.resumed]
+        return [{**each, "until": min(until, each.get("until", until))} for each in self._filters]
 
     def note(self, event: Event, now: float) -> None:
         """Note an event of this page."""

@@ -10,7 +10,7 @@ from gennostr import MessageError, Relay
 from gennostr.client import requests
 from gennostr.client.subscriptions import SEEN, Seen
 from gennostr.nostr import Event, sign
-from gennostr.testing import FakeRelay, MemoryRelay
+from gennostr.testing import FakeRelay, ManualClock, MemoryRelay
 from tests.client.recorder import Recorder, Recording
 
 FAST = {"reconnect": [0.01]}
@@ -373,6 +373,38 @@ def test_a_drop_between_two_pages_begins_where_the_first_began(relay: FakeRelay)
         assert relay.expect_req() == ("feed", [{"kinds": [1], "since": 4_940}])
         relay.eose("feed")
         client.expect("error", "disconnect", "connect", "eose")
+
+
+def test_a_relay_that_ends_a_subscription_between_its_pages_harms_nothing(relay: FakeRelay) -> None:
+    with ManualClock() as clock, subscribed(relay) as client:
+        client.feed.subscribe({"kinds": [1], "limit": 0}, "feed")
+        relay.accept()
+        relay.expect_req()
+        relay.drop()
+        clock.advance(1)
+        relay.accept()
+        relay.expect_req()
+        for ending in ("rate-limited: slow down", "error: no"):
+            for _ in range(20):
+                relay.event("feed", created_at=now())
+            relay.eose("feed")
+            if ending.startswith("rate"):
+                tell_nothing(relay)
+            rest = relay.expect_req().subscription_id
+            relay.closed("feed", ending)
+            assert relay.expect_close() == rest
+            relay.event(rest, created_at=now(), content="late")
+            relay.eose(rest)
+            clock.advance(6)
+            if ending.startswith("rate"):
+                [filter_] = relay.expect_req().filters
+                assert "limit" not in filter_
+        seen = contents(client, 40)
+        assert "late" not in seen
+        while client.next().name != "closed":
+            pass
+        client.expect_nothing()
+        relay.drop()
 
 
 def test_unsubscribe_gives_up_the_pages_too(relay: FakeRelay) -> None:
