@@ -185,7 +185,7 @@ class Requests:
         if waiting.due is not None:
             waiting.due.cancel()
         waiting.finish()
-        if waiting.told:
+        if waiting.told and not waiting.cancelled():
             # In its turn, as what another process tells: a callback is never run inside of another.
             message = Published(waiting) if isinstance(waiting, Publication) else Counted(waiting)  # type: ignore[arg-type]
             self._process.deliver(message)

@@ -170,6 +170,17 @@ def test_in_a_callback_the_outcome_comes_as_a_message() -> None:
         assert told.get(timeout=5).counting.result().count == 1
 
 
+def test_what_a_callback_has_cancelled_is_not_told() -> None:
+    class Cancelling(Publisher):
+        def handle_connect(self, relay: Any, state: Any) -> None:
+            self.publish(note("cancelled")).cancel()
+            self.publish(note("not cancelled"))
+
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with MemoryRelay() as relay, Cancelling.start((relay.url, told)):
+        assert told.get(timeout=5).publication.event.content == "not cancelled"
+
+
 def test_to_wait_for_it_in_a_callback_of_its_client_is_an_error_and_no_deadlock() -> None:
     with MemoryRelay() as relay:
         feed = Publisher.start((relay.url, queue.SimpleQueue()))
