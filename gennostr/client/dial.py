@@ -116,16 +116,7 @@ class Dial:
     def _tcp(self, host: str, port: int, sockopt: Iterable[Sequence[Any]]) -> Steps:
         """Connect to the first address that answers."""
         failure: OSError = ConnectionLost(f"{host} has no address")  # type: ignore[assignment]
-        if _is_address(host):
-            addresses: Sequence[Address] = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-            )
-        else:
-            self.resolver = Resolver.start_link((self, host, port))
-            yield Want.ADDRESSES
-            if isinstance(self._answer, OSError):
-                raise self._answer
-            addresses = self._answer
+        addresses = yield from self._addresses(host, port)
         for address in addresses:
             try:
                 yield from self._connect(address, sockopt)
@@ -137,6 +128,16 @@ class Dial:
             else:
                 return
         raise failure
+
+    def _addresses(self, host: str, port: int) -> Generator[Want, None, Sequence[Address]]:
+        """Return where `host` is to be found."""
+        if _is_address(host):
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        self.resolver = Resolver.start_link((self, host, port))
+        yield Want.ADDRESSES
+        if isinstance(self._answer, OSError):
+            raise self._answer
+        return self._answer
 
     def _connect(self, address: Address, sockopt: Iterable[Sequence[Any]]) -> Steps:
         family, kind, protocol, _, where = address
@@ -246,13 +247,19 @@ class Resolver(GenServer[None]):
         dial, host, port = argument
         answer: Sequence[Address] | OSError
         try:
-            answer = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer = look_up(host, port)
         except OSError as error:
             answer = error
-        except UnicodeError as error:  # a label that is too long
-            answer = socket.gaierror(socket.EAI_NONAME, f"{host!r}: {error}")
         dial.connection.put_from(self._process, Resolved(dial, answer))
         return Stop()
+
+
+def look_up(host: str, port: int) -> Sequence[Address]:
+    """Return the addresses of `host`, as the system's resolver has them; OSError: it has none."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that is too long
+        raise socket.gaierror(socket.EAI_NONAME, f"{host!r}: {error}") from None
 
 
 class Resolved:

@@ -16,12 +16,12 @@ import socket
 import ssl
 import string
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from gennostr.client.dial import Dial, Steps, Want, _basic, _Headers
+from gennostr.client.dial import Address, Dial, Steps, Want, _basic, _Headers, look_up
 from gennostr.client.options import Relay, _check_number
 from gennostr.exceptions import ConnectionLost, ConnectTimeout, GenNostrError, HandshakeError, MessageError
 from gennostr.nostr.relay_information import RelayInformation, parse_information
@@ -183,23 +183,9 @@ class _Dial(Dial):
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay, None)  # type: ignore[arg-type] # only its resolver tells a connection
 
-    def _tcp(self, host: str, port: int, sockopt: Iterable[Sequence[Any]]) -> Steps:
-        try:
-            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:  # a label that is too long
-            raise socket.gaierror(socket.EAI_NONAME, f"{host!r}: {error}") from None
-        failure: Exception = ConnectionLost(f"{host} has no address")
-        for address in addresses:
-            try:
-                yield from self._connect(address, sockopt)
-            except OSError as error:
-                failure = error
-                if self.sock is not None:
-                    self.sock.close()
-                    self.sock = None
-            else:
-                return
-        raise failure
+    def _addresses(self, host: str, port: int) -> Generator[Want, None, Sequence[Address]]:
+        yield from ()
+        return look_up(host, port)
 
     def _upgrade(self, user: str | None, password: str | None) -> Steps:
         del user, password

@@ -124,7 +124,9 @@ class Requests:
 
     def subscribe(self, subscription: Subscription) -> None:
         """Keep `subscription`, in the place of one with the same id, and ask for it."""
-        self.unsubscribe_elsewhere(subscription)
+        for session in self._sessions.values():  # what it replaces may have been for others
+            if not subscription.is_for(session.url):
+                session.unsubscribe(subscription.id)
         self._subscriptions[subscription.id] = subscription
         self._client._engage()
         for url in self._urls():
@@ -134,12 +136,6 @@ class Requests:
                 self._sessions[url].subscribe(subscription)
             else:
                 self._session(url)  # a new one has all there is
-
-    def unsubscribe_elsewhere(self, subscription: Subscription) -> None:
-        """Close what `subscription` replaces, at relays that it is not for."""
-        for session in self._sessions.values():
-            if not subscription.is_for(session.url):
-                session.unsubscribe(subscription.id)
 
     def unsubscribe(self, id_: str) -> None:
         """Keep and ask for it no more."""

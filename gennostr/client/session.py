@@ -164,16 +164,20 @@ class Session:
 
     def _put(self, message: list[Any]) -> bool:
         """Queue a message; False if it does not fit now, and `_pump` is called again."""
-        assert self._outbox is not None  # noqa: S101
         try:
-            # With `first`: handle_connect has run, and what others sent before it must not wait for this.
-            self._outbox.put(encode(message), first=True)
+            self._send(message)
         except Overflow:
             if not self._stuck:
                 self._stuck = True
                 self._requests.after(STUCK, self._unstick)
             return False
         return True
+
+    def _send(self, message: list[Any]) -> None:
+        """Queue a message, if there is a connection; or raise Overflow."""
+        if self._outbox is not None:
+            # With `first`: handle_connect has run, and what others sent before it must not wait for this.
+            self._outbox.put(encode(message), first=True)
 
     def _unstick(self) -> None:
         self._stuck = False
@@ -328,7 +332,6 @@ class Session:
         if interest is None:
             return not self.forgets(id_)
         self._drop_remainder(interest)
-        tell = True
         if message.prefix == "rate-limited":
             self._again([interest])
             self._cool()
@@ -397,9 +400,8 @@ class Session:
             self._in_flight[key].append(delivery)
             delivery.sent = True
         else:
-            assert self._outbox is not None  # noqa: S101
             try:
-                self._outbox.put(encode(delivery.of.message), first=True)
+                self._send(delivery.of.message)
             except Overflow as error:
                 if self._in_flight:
                     return False  # an answer, or the end, comes first
@@ -455,10 +457,6 @@ class Session:
     def challenged(self, message: AuthMessage) -> None:
         """Answer the challenge."""
         self._authentication.challenged(message.challenge)
-
-    def _send(self, message: list[Any]) -> None:
-        if self._outbox is not None:
-            self._outbox.put(encode(message), first=True)
 
     def _fail(self, error: BaseException) -> None:
         self._requests.tell("handle_error", error, self._relay)
