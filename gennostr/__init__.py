@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from gennostr.otp.dynamic_supervisor import DynamicSupervisor
     from gennostr.otp.gen_server import GenServer
     from gennostr.otp.introspection import Node, tree
-    from gennostr.otp.messages import Down, Exit, Registered, Unregistered
     from gennostr.otp.names import via, whereis
     from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
     from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
@@ -72,7 +71,8 @@ if TYPE_CHECKING:
         Shutdown,
         is_clean,
     )
-    from gennostr.otp.registry import Registry
+    from gennostr.otp.registry import Registered, Registry, Unregistered
+    from gennostr.otp.signals import Down, Exit
     from gennostr.otp.supervisor import Supervisor
     from gennostr.otp.system import get_state, get_status, replace_state, resume, statistics, suspend
     from gennostr.otp.timers import cancel_timer, send_after
@@ -200,14 +200,14 @@ _NAMES = {
     "otp.dynamic_supervisor": "DynamicSupervisor",
     "otp.gen_server": "GenServer",
     "otp.introspection": "Node tree",
-    "otp.messages": "Down Exit Registered Unregistered",
     "otp.names": "via whereis",
     "otp.outcomes": "IGNORE NoReply Ok Reply Stop",
     "otp.pid": "Pid call cast demonitor link monitor send stop unlink",
     "otp.process": "abandoned",
     "otp.program": "run",
     "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",
-    "otp.registry": "Registry",
+    "otp.registry": "Registered Registry Unregistered",
+    "otp.signals": "Down Exit",
     "otp.supervisor": "Supervisor",
     "otp.system": "get_state get_status replace_state resume statistics suspend",
     "otp.timers": "cancel_timer send_after",

@@ -9,8 +9,9 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+from gennostr.client.timer_queue import Deadline
 from gennostr.exceptions import CallExit, CallingSelf
 from gennostr.nostr.event import Event
 from gennostr.nostr.hyperloglog import HyperLogLog
@@ -18,9 +19,6 @@ from gennostr.nostr.messages import CountResult, OkMessage
 from gennostr.otp.calls import _filled, _Pause
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import Process, check_fence, current
-
-if TYPE_CHECKING:
-    from gennostr.client.requests import Due
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "not_sent"]
@@ -84,7 +82,7 @@ class Waiting(Future, Generic[T]):  # type: ignore[type-arg]
         # By url, for those that it goes to; the client's thread alone has it.
         self.answers: dict[str, Any] = {}
         self.open: dict[str, Delivery] = {}
-        self.due: Due | None = None
+        self.due: Deadline | None = None
 
     def result(self, timeout: float | None = None) -> T:
         """Return the result; wait at most `timeout` seconds (None: until it is there, which its own timeout sees to).

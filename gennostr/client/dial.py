@@ -237,11 +237,11 @@ class Dial:
 class Resolver(GenServer[None]):
     """Looks up one host for a `Dial`, tells its connection `Resolved`, and ends."""
 
-    def init(self, init_arg: tuple[Dial, str, int]) -> InitOutcome[None]:
+    def init(self, init_arg: tuple[Dial, str, int], /) -> InitOutcome[None]:
         """Go on after start has returned."""
         return Ok(continue_=init_arg)
 
-    def handle_continue(self, argument: tuple[Dial, str, int], state: None) -> Outcome[None]:
+    def handle_continue(self, argument: tuple[Dial, str, int], state: None, /) -> Outcome[None]:
         """Look it up; this blocks for as long as the system's resolver wants."""
         del state
         dial, host, port = argument
@@ -250,7 +250,7 @@ class Resolver(GenServer[None]):
             answer = look_up(host, port)
         except OSError as error:
             answer = error
-        dial.connection.put_from(self._process, Resolved(dial, answer))
+        dial.connection.put_from(self.pid.process, Resolved(dial, answer))
         return Stop()
 
 

@@ -4,7 +4,7 @@ import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from gennostr.nostr.relay_url import normalize_url, redact
@@ -13,6 +13,23 @@ _WEBSOCKET_OPTIONS = frozenset({"cookie", "headers", "host", "origin", "proxy", 
 _TASKS = frozenset({"garbage_collector"})
 _SSLOPT_TEXTS = frozenset({"ca_cert_path", "ca_certs", "certfile", "ciphers", "keyfile", "server_hostname"})
 _SSLOPT = _SSLOPT_TEXTS | {"cert_reqs", "check_hostname", "context", "password"}
+
+
+class RelayOptions(TypedDict, total=False):
+    """The fields of `Options` as keywords, of ``add_relay`` for example."""
+
+    websocket: Mapping[str, Any]
+    reconnect: Sequence[float]
+    tasks: Mapping[str, float]
+    connect_timeout: float
+    ping_interval: float
+    ping_timeout: float
+    close_timeout: float
+    max_message_size: int
+    max_handshake_size: int
+    max_queue_size: int
+    max_queue_messages: int
+    verify: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +98,7 @@ class Options:
             _check_sslopt(self.websocket["sslopt"])
 
     @classmethod
-    def of(cls, **options: Any) -> Self:
+    def of(cls, **options: Unpack[RelayOptions]) -> Self:
         """Return options, or say which name is none."""
         known = {each.name for each in fields(cls)}
         for name in options:
@@ -175,7 +192,7 @@ class Relay:
     """`connected_at` on the clock's monotonic scale, which nobody sets."""
 
     @classmethod
-    def new(cls, url: str, options: Options | None = None, **more: Any) -> Self:
+    def new(cls, url: str, options: Options | None = None, **more: Unpack[RelayOptions]) -> Self:
         """Return a relay with `url` normalized; options come as `Options` or by name.
 
         Raises:

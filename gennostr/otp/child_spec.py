@@ -4,10 +4,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
 ShutdownTime: TypeAlias = float | Literal["brutal_kill"]
+
+
+class Overrides(TypedDict, total=False):
+    """The fields of a `ChildSpec` that ``child_spec`` of a class takes as keywords."""
+
+    id: object
+    start: Callable[..., Any]
+    restart: Restart
+    shutdown: ShutdownTime | None
+    type: Literal["worker", "supervisor"]
+    significant: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ class ChildSpec:
         if self.significant and self.restart == "permanent":
             raise ValueError("significant must be False for a permanent child: it never ends for good")
 
-    def begin(self, extra_arguments: Sequence[object] = ()) -> Any:
+    def call_start(self, extra_arguments: Sequence[object] = ()) -> Any:
         """Call ``start``; extra arguments go before a partial's own."""
         if not extra_arguments:
             return self.start()

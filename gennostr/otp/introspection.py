@@ -7,10 +7,10 @@ parts of a tree that works may change while they are read.
 from dataclasses import dataclass
 
 from gennostr.exceptions import NoProcess
+from gennostr.otp.child import ChildInfo, shown_id
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
-from gennostr.otp.supervisor import ChildInfo, shown_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ def _node(process: Process) -> Node:
     return Node(
         shown,
         process.pid,
-        actor._activity(),
-        actor._mailbox_length(),
+        actor.activity(),
+        actor.mailbox_length(),
         process.restarts,
         _awaited(process),
-        tuple(_child(child) for child in reversed(actor._children())),
+        tuple(_child(child) for child in reversed(actor.children())),
     )
 
 

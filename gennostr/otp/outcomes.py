@@ -15,7 +15,7 @@ The state may be left out of every outcome, and then stays what it was. Beside i
 """
 
 from enum import Enum
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from gennostr.otp.reasons import NORMAL
 
@@ -45,7 +45,8 @@ class Ignore(Enum):
     __str__ = __repr__
 
 
-IGNORE: Final = Ignore.IGNORE
+# Any for a type checker, so that what start returns, a handle by its type, may be compared with it.
+IGNORE: Final[Any] = Ignore.IGNORE
 """Returned by init: there is nothing to run; start returns it too."""
 
 

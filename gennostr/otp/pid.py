@@ -12,7 +12,7 @@ from gennostr.otp import calls, system
 from gennostr.otp.calls import PendingReply, wait_down
 from gennostr.otp.calls import call as _call
 from gennostr.otp.crash_report import shown
-from gennostr.otp.messages import Cast, StopRequest
+from gennostr.otp.envelopes import Cast, StopRequest
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process

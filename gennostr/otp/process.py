@@ -32,7 +32,7 @@ import os
 import threading
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, ParamSpec, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import pykka
 
@@ -40,12 +40,9 @@ from gennostr.exceptions import CallExit, NoProcess
 from gennostr.otp import mailbox as mailboxes
 from gennostr.otp import telemetry
 from gennostr.otp.clock import ScheduledCall, clock
+from gennostr.otp.envelopes import WAKE
 from gennostr.otp.mailbox import CLOSED, Mailbox
-from gennostr.otp.messages import WAKE, Down, Exit
 from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL, is_clean
-
-if TYPE_CHECKING:
-    from gennostr.otp.pid import Pid
 
 logger = logging.getLogger(__name__)
 
@@ -81,21 +78,43 @@ class Table(Protocol):
 
 
 class Actor(Protocol):
-    """What a process asks of the actor that it belongs to."""
+    """What a process needs of the actor that it belongs to: see `gennostr.otp.engine`. Called from any thread."""
 
-    trap_exit: bool
+    @property
+    def trap_exit(self) -> bool:
+        """Whether exit signals are delivered as messages."""
 
     def on_cancel(self) -> None:
         """Unblock the callback under way: the process was killed. Runs in the killer's thread."""
 
-    def _activity(self) -> str:
-        """Say in a word what it is doing."""
+    def activity(self) -> str:
+        """Return in a word what it is doing."""
 
-    def _mailbox_length(self) -> int:
-        """Return how many messages wait, those included that it has put aside."""
+    def mailbox_length(self) -> int:
+        """Return how many messages wait, including those put aside."""
 
-    def _children(self) -> tuple[object, ...]:
+    def children(self) -> tuple[object, ...]:
         """Return its children, newest first: pids, or ``ChildInfo`` for a supervisor's."""
+
+
+class ExitSignal:
+    """An exit signal in the mailbox of a process that traps exits. `sender` is None for a plain thread."""
+
+    __slots__ = ("reason", "sender")
+
+    def __init__(self, sender: "Process | None", reason: object) -> None:
+        self.sender = sender
+        self.reason = reason
+
+
+class DownSignal:
+    """The news, in the mailbox of the monitor's owner, that what `ref` watches has ended."""
+
+    __slots__ = ("reason", "ref")
+
+    def __init__(self, ref: "MonitorRef", reason: object) -> None:
+        self.ref = ref
+        self.reason = reason
 
 
 class MonitorRef:
@@ -115,7 +134,7 @@ class MonitorRef:
         with self.owner.lock:
             if self.owner.monitors.pop(self, 0) == 0:
                 return
-        self.owner.deliver(Down(self, self.target, reason))
+        self.owner.deliver(DownSignal(self, reason))
 
 
 class Process:
@@ -132,8 +151,9 @@ class Process:
 
     _numbers = count(1)
 
-    def __init__(self, pid: "Pid", actor: Actor, mailbox: Mailbox) -> None:
-        self.pid = pid
+    def __init__(self, pid: Any, actor: Actor, mailbox: Mailbox) -> None:
+        # A `gennostr.otp.pid.Pid`, which is built on this.
+        self.pid: Any = pid
         self.actor: Actor | None = actor
         self.mailbox = mailbox
         self.number = next(self._numbers)
@@ -266,7 +286,7 @@ class Process:
             if linked or reason is not KILL:
                 actor = self.actor
                 if actor is not None and actor.trap_exit:
-                    self.mailbox.put(Exit(None if sender is None else sender.pid, reason))
+                    self.mailbox.put(ExitSignal(sender, reason))
                 elif reason is not NORMAL or sender is self:
                     # The first signal decides; it overtakes the messages that wait.
                     if self.interrupt is None:

@@ -54,7 +54,7 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, wait.on_signal)
     try:
-        pid = server.start(init_arg, **options)
+        pid: Any = server.start(init_arg, **options)
         if pid is IGNORE:
             return
         if pid.process.watch(wait, waits=True):

@@ -21,10 +21,11 @@ def send_after(delay: float, dest: object, message: object) -> ScheduledCall:
     acting()
     check_seconds("delay", delay)
     resolve(dest)
-    return clock().call_at(clock().monotonic() + delay, partial(_fire, dest, message))
+    return clock().call_at(clock().monotonic() + delay, partial(fire, dest, message))
 
 
-def _fire(dest: object, message: object) -> None:
+def fire(dest: object, message: object) -> None:
+    """Send `message` now: a timer is over."""
     process = resolve(dest)
     if process is not None:
         process.deliver(message)

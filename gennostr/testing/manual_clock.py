@@ -28,7 +28,7 @@ from typing import Final, Self
 from gennostr.otp import clock, system
 from gennostr.otp.calls import Request
 from gennostr.otp.clock import Clock, ScheduledCall, TimedMailbox
-from gennostr.otp.messages import WAKE
+from gennostr.otp.envelopes import WAKE
 from gennostr.otp.process import Process, alive
 from gennostr.otp.reasons import NORMAL
 

@@ -37,12 +37,14 @@ from gennostr.otp import pid as functions
 from gennostr.otp import system
 from gennostr.otp.calls import Failure, Request, reply
 from gennostr.otp.crash_report import shown
+from gennostr.otp.engine import Engine, open_signal
+from gennostr.otp.envelopes import Cast, StopRequest
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.messages import WAKE, Cast, Down, Exit, StopRequest
 from gennostr.otp.names import Name, Target, check_name, register_name
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import MonitorRef, Process, act_as, current
 from gennostr.otp.reasons import NORMAL, SHUTDOWN
+from gennostr.otp.signals import Down, Exit
 
 T = TypeVar("T")
 
@@ -98,7 +100,7 @@ class Probe:
     def __init__(self, name: Name | None = None) -> None:
         check_name(name)
         actor = _Actor()
-        process = actor._process
+        process = actor.pid.process
         process.name = name
         if name is not None:
             try:
@@ -107,7 +109,7 @@ class Probe:
                 raise AlreadyStarted(taken.pid) from None
         self.pid: Pid = process.pid
         self._process = process
-        self._inbox = actor._inbox()
+        self._inbox = process.mailbox
         # What was taken from the mailbox and is still to be expected.
         self._received: deque[object] = deque()
         # When the shared deadline of `within` is.
@@ -271,8 +273,9 @@ class Probe:
         while len(self._received) <= index:
             remaining = deadline - time.monotonic()
             item = self._inbox.get(timeout=remaining) if remaining > 0 else self._inbox.get(block=False)
-            if item is not WAKE and not (isinstance(item, Down) and item.ref.flushed):
-                self._received.append(item)
+            message = open_signal(item)
+            if message is not None:
+                self._received.append(message)
         return self._received[index]
 
     def _expect(self, kind: str, wanted: object, timeout: float | None) -> object:
@@ -327,20 +330,25 @@ class _ProbeProcess(Process):
             self.die(message.reason)
             return True
         actor = self.actor
-        if isinstance(message, Request) and type(message.message) in _SYSTEM and isinstance(actor, _Actor):
-            actor._receive_system(message)
+        if isinstance(message, Request) and type(message.message) in _SYSTEM and isinstance(actor, _Engine):
+            actor.receive_system(message)
             return True
         return False
 
 
-class _Actor(GenServer[None]):
+class _Engine(Engine):
+    """Answers for a probe; it never runs."""
+
+    process_class = _ProbeProcess
+
+    def activity(self) -> str:
+        return "probe"
+
+
+class _Actor(GenServer[None], engine=_Engine):
     """What makes a probe a process: it is never started."""
 
     trap_exit = True
-    _process_class = _ProbeProcess
-
-    def _activity(self) -> str:
-        return "probe"
 
 
 _Actor.__name__ = "Probe"

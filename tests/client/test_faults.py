@@ -402,7 +402,7 @@ def test_an_actor_survives_a_linked_start_that_the_system_refuses() -> None:
         def handle_call(self, request: Any, from_: Any, state: None) -> Any:
             with pytest.raises(StartError), no_threads():
                 Idle.start_link()
-            return Reply(len(self._process.links))
+            return Reply(len(self.pid.process.links))
 
     with Starter.start() as starter:
         assert starter.call(None) == 0

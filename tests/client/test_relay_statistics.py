@@ -261,7 +261,7 @@ def test_a_crash_is_counted_before_it_is_told(relay: FakeRelay) -> None:
         client.expect("connect")
         connection = client.feed.add_relay(relay.url)
         killer = threading.Thread(target=connection.exit, args=(KILL,))
-        with client.feed._tree.ledger._lock:  # so that it cannot be counted
+        with client.feed.tree.ledger._lock:  # so that it cannot be counted
             killer.start()
             client.expect_nothing(0.1)
         killer.join()
@@ -844,7 +844,7 @@ def test_a_flood_of_pings_that_nobody_answers_takes_no_memory(relay: FakeRelay) 
         client.expect("connect")
         [connection] = tree(client.feed).children[0].children[1].children
         assert connection.pid is not None
-        actor: Any = connection.pid.process.actor
+        actor: Any = connection.pid.process.actor.server
         sizes = []
         for _ in range(3):
             for _ in range(200):

@@ -465,7 +465,7 @@ class World(SimpleNamespace):
     def links(self) -> Any:
         return within(
             self.receiver,
-            lambda actor: (len(actor._process.links), len(actor._process.monitors), len(actor._process.watchers)),
+            lambda actor: tuple(len(getattr(actor.pid.process, each)) for each in ("links", "monitors", "watchers")),
         )
 
 
@@ -579,7 +579,7 @@ def test_nothing_that_an_abandoned_thread_does_has_an_effect(effect: Callable[[W
             outcome = busy.leave()
             gone(there.receiver)
             assert there.untouched()
-            assert not isinstance(getattr(there.receiver.process.actor, "late", None), int)
+            assert not isinstance(getattr(there.receiver.process.actor.server, "late", None), int)
         if refused is not None:
             assert isinstance(outcome, g.CallExit) == refused
         if refused:

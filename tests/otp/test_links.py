@@ -905,8 +905,8 @@ def test_monitors_and_links_leave_nothing_with_who_lives() -> None:
         refs = [within(server, lambda self: g.monitor("nobody")) for _ in range(3)]
         assert len(refs) == 3
         settle(server)
-        left = within(server, lambda self: (len(self._process.links), len(self._process.monitors)))
-        watchers = within(server, lambda self: len(self._process.watchers))
+        left = within(server, lambda self: (len(self.pid.process.links), len(self.pid.process.monitors)))
+        watchers = within(server, lambda self: len(self.pid.process.watchers))
         assert (left, watchers) == ((0, 0), 1)  # this call's own
 
 

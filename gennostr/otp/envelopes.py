@@ -1,0 +1,45 @@
+"""What the library puts into a mailbox besides the user's own messages; `gennostr.otp.engine` opens it."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Cast:
+    """The envelope of a cast."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: object) -> None:
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"Cast({self.message!r})"
+
+
+class Continue:
+    """The envelope of a continue; it never waits in a mailbox."""
+
+    __slots__ = ("argument",)
+
+    def __init__(self, argument: object) -> None:
+        self.argument = argument
+
+    def __repr__(self) -> str:
+        return f"Continue({self.argument!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """Terminate with `reason` once the messages queued before have been handled."""
+
+    reason: object
+
+
+class Wake(Enum):
+    """Put in a mailbox to make its owner look up; carries nothing itself."""
+
+    WAKE = "wake"
+
+
+WAKE: Final = Wake.WAKE
