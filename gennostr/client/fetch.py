@@ -383,7 +383,7 @@ def fetch(
     A relay that cannot be read to its end, because it is silent or cannot be reached for `timeout` seconds, or refuses,
     does not end the others: when all that there is was given, FetchIncomplete is raised, and says which.
 
-    `options` are those of the relays, with `verify` on unless it is given; `signer` is for relays that want authentication.
+    `options` are those of the relays, with `verify` on unless given. `signer` is for relays that want authentication.
 
     Raises:
         TypeError, ValueError: an argument is none; the message names it.

@@ -70,14 +70,14 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ping_interval", "ping_timeout", "close_timeout"):
-            _check_number(name, getattr(self, name), least=0.0, strict=name != "close_timeout")
+            check_number(name, getattr(self, name), least=0.0, strict=name != "close_timeout")
         for name in (
             "max_message_size",
             "max_handshake_size",
             "max_queue_size",
             "max_queue_messages",
         ):
-            _check_number(name, getattr(self, name), least=1, kinds=(int,))
+            check_number(name, getattr(self, name), least=1, kinds=(int,))
         if not isinstance(self.verify, bool):
             raise TypeError(f"verify must be True or False, not {self.verify!r}")
         given: object = self.reconnect  # whatever a caller without a type checker gave
@@ -87,10 +87,10 @@ class Options:
         if not self.reconnect:
             raise ValueError("reconnect must hold at least one delay")
         for delay in self.reconnect:
-            _check_number("reconnect", delay, least=0.0)
+            check_number("reconnect", delay, least=0.0)
         _check_mapping("tasks", self.tasks, _TASKS)
         for task, seconds in self.tasks.items():
-            _check_number(f"tasks[{task!r}]", seconds, least=0.0, strict=True)
+            check_number(f"tasks[{task!r}]", seconds, least=0.0, strict=True)
         _check_mapping("websocket", self.websocket, _WEBSOCKET_OPTIONS)
         if self.websocket.get("proxy") is not None:
             _check_proxy(self.websocket["proxy"])
@@ -107,7 +107,7 @@ class Options:
         return cls(**options)
 
 
-def _check_number(
+def check_number(
     name: str,
     value: object,
     *,
@@ -115,6 +115,7 @@ def _check_number(
     strict: bool = False,
     kinds: tuple[type, ...] = (int, float),
 ) -> None:
+    """Raise TypeError or ValueError, which name the option and the value, unless that is a number in its range."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be a number, not {value!r}")
     number: Any = value

@@ -8,8 +8,8 @@ import pykka
 CALLBACKS: Final = frozenset({"init", "terminate", "format_status", "on_cancel"})
 """The callbacks, beside those whose names begin with ``handle_``."""
 
-# ABCMeta keeps its own on each class.
-_PYKKAS: Final = frozenset(
+# All but those that ABCMeta keeps on each class.
+PYKKAS: Final = frozenset(
     name
     for cls in (pykka.ThreadingActor, pykka.Actor)
     for name in (*vars(cls), *cls.__annotations__)
@@ -26,7 +26,7 @@ def check_class(cls: type, root: type, never_called: frozenset[str]) -> None:
             names it.
 
     """
-    for name in _PYKKAS:
+    for name in PYKKAS:
         if inspect.getattr_static(cls, name, None) is not inspect.getattr_static(root, name, None):
             raise TypeError(f"{cls.__qualname__}.{name}: pykka needs this name for itself; choose another")
     for name in dir(cls):

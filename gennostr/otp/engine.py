@@ -8,7 +8,7 @@ What a server does next is the first of these that applies:
     4. callbacks put ahead      those of the engine's own (`then`), and what arrived while it was suspended
     5. a step of work           what an engine has taken apart (`work`): after each message, or when none waits
     6. the mailbox              in the order of arrival
-    7. a timeout                handle_info(TIMEOUT), as no message arrived in time (OTP)
+    7. a timeout                handle_info(TIMEOUT): no message arrived in time (OTP)
 
 1 and 2 are checked in `_loop` after every wait, 3 to 7 are chosen in `_next`. While a server is suspended, only 1, 2 and
 system messages apply; other messages go behind those put ahead.
@@ -73,7 +73,7 @@ class Callbacks(Protocol):
 class End(Exception):
     """Unwinds the loop: the process ends with `reason`, after terminate.
 
-    `callback` is the one that raised, or whose outcome it is, for the report; `answer` is a reply to send before the exit.
+    `callback` raised, or returned the outcome that says so; it is for the report. `answer` is sent before the exit.
     """
 
     def __init__(self, reason: object, callback: object, answer: tuple[Request, object] | None = None) -> None:
@@ -120,7 +120,7 @@ class Engine:
         """The request of who starts the server, until init has returned."""
         self.work: deque[Any] = deque()
         """What `step` does, one step after each message; `add_work` fills it."""
-        # Whether only the mailbox decides what comes next: whoever gives it company sets this to False, `_next` to True.
+        # Whether only the mailbox decides what comes next. Whatever adds to the other rows sets it to False.
         self._quiet = True
         # Rows 3 and 4 of the table: handled before the mailbox's next.
         self._ahead: deque[object] = deque()

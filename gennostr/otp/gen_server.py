@@ -9,8 +9,8 @@
     handle_continue(argument, state)    an outcome's continue_
     terminate(reason, state)            Stop, a crash, stop(), the parent's exit if exits are trapped
 
-This is the contract, and all that a class of servers has to know. What runs it, `gennostr.otp.engine`, is an object of its
-own: so all names on the class and on self are yours, but for the public ones here and pykka's.
+This is the contract, and all that a class of servers has to know. What runs it (`gennostr.otp.engine`) is another object:
+so all names on the class and on self are yours, but for the public ones here and pykka's.
 """
 
 import atexit
