@@ -21,7 +21,6 @@ callback that returns nothing spares them). A call takes 18 on one processor, an
 two threads is nearly all of it; two bare queues take 13, and 33 to 45. A start is a thread's start, and two switches.
 """
 
-import atexit
 import gc
 import logging
 from collections import deque
@@ -34,7 +33,13 @@ import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from gennostr.exceptions import AlreadyRegistered, AlreadyStarted, BadReturnValue, CallExit, StartError
-from gennostr.otp import crash_report, interpreter_exit, mailbox, system, telemetry
+from gennostr.otp import (
+    crash_report,
+    interpreter_exit,  # noqa: F401 - loaded with the first server, for `gennostr` to find at exit
+    mailbox,
+    system,
+    telemetry,
+)
 from gennostr.otp.calls import Failure, Request, wait
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import clock
@@ -62,8 +67,6 @@ logger = logging.getLogger(__name__)
 
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 _SYSTEM = frozenset(get_args(system.SystemMessage))
-
-atexit.register(interpreter_exit.stop_roots)
 
 
 class _End(Exception):
