@@ -3,17 +3,25 @@
 import signal
 from _thread import allocate_lock
 from contextlib import ExitStack
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-from gennostr.exceptions import CallError
 from gennostr.otp import interpreter_exit
 from gennostr.otp.gen_server import GenServer
+from gennostr.otp.messages import StopRequest
 from gennostr.otp.outcomes import IGNORE
-from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
+
+SIGNAL_DELAY: Final = 0.5
+"""Seconds after which a waiting `run` has noticed a signal at the latest.
+
+Most are noticed at once. But Python's signal handlers run in the main thread, and a signal interrupts its wait only if
+the system delivers it to that thread, while it waits. One that arrives together with another can be delivered to
+another thread, and one that arrives just before the wait interrupts nothing. (During ``start``, whose wait is not
+`run`'s, such a signal is noticed when that returns or the next signal arrives.)
+"""
 
 
 def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> None:
@@ -48,11 +56,7 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
         pid = server.start(init_arg, **options)
         if pid is IGNORE:
             return
-        try:
-            if pid.process.watch(program, waits=True):
-                program.wake.get()
-        finally:  # also where the handler of another signal has raised
-            program.end(pid)
+        program.attend(pid.process)
     reason = pid.process.reason
     if not is_clean(reason):
         if isinstance(reason, Exception):
@@ -64,9 +68,10 @@ class _Program:
     """What `run` waits for: the server's end, and signals."""
 
     def __init__(self) -> None:
-        # Filled by the first signal and by the server's end, whichever comes first. What a signal handler does must be
-        # reentrant, and SimpleQueue.put is; `get` runs signal handlers while it waits.
-        self.wake: SimpleQueue[None] = SimpleQueue()
+        # Filled by the first signal and by the server's end. What a signal handler does must be reentrant, and
+        # SimpleQueue.put is.
+        self._events: SimpleQueue[None] = SimpleQueue()
+        self._ended = False
         # Taken by the first signal, in one step: a handler can itself be interrupted by the other signal's.
         self._first = allocate_lock()
         # Set by the second signal before it raises: from then on nothing waits for the server.
@@ -75,13 +80,14 @@ class _Program:
     def down(self, process: Process, reason: object) -> None:
         """See `gennostr.otp.process.Watcher`."""
         del process, reason
-        self.wake.put(None)
+        self._ended = True  # before the event, so that who has taken that sees it
+        self._events.put(None)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM; Python calls this in the main thread, between any two steps of `run`."""
         del frame
         if self._first.acquire(blocking=False):
-            self.wake.put(None)
+            self._events.put(None)
             return
         self._urgent = True
         interpreter_exit.hurry()
@@ -89,15 +95,31 @@ class _Program:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    def end(self, pid: Pid) -> None:
-        """Stop the server in order; kill it if a second signal does not leave the time."""
+    def attend(self, process: Process) -> None:
+        """Return when `process` is dead: by itself, stopped in order after a signal, or killed after a second one."""
         try:
-            if not self._urgent:
-                pid.stop(SHUTDOWN)
-        except CallError:
-            pass  # it has ended already, or ended for another reason
+            if process.watch(self, waits=True):
+                try:
+                    self._wait()
+                finally:  # also where the handler of another signal has raised
+                    self._stop(process)
         finally:  # without effect on the dead
-            pid.process.kill()
+            process.kill()
+
+    def _stop(self, process: Process) -> None:
+        if not self._urgent:
+            process.deliver(StopRequest(SHUTDOWN))  # the dead drop it
+            while not self._ended:
+                self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the next event."""
+        while True:
+            try:
+                self._events.get(timeout=SIGNAL_DELAY)
+            except Empty:
+                continue
+            return
 
 
 def _handle(number: signal.Signals, program: _Program, handlers: ExitStack) -> None:
