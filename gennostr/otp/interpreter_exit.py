@@ -13,7 +13,7 @@ from typing import Final
 
 from gennostr.exceptions import CallError, CallTimeout
 from gennostr.otp.clock import clock
-from gennostr.otp.process import alive
+from gennostr.otp.process import Process, alive
 from gennostr.otp.reasons import SHUTDOWN
 
 logger = logging.getLogger(__name__)
@@ -42,10 +42,14 @@ def stop_roots() -> None:
         try:
             process.pid.stop(SHUTDOWN, max(LEAST_TIME, deadline - clock().monotonic()))
         except CallTimeout:
-            logger.warning("%r did not stop before the interpreter exits, and is killed", process.pid)
-            process.kill()
+            _kill(process)
         except CallError:
             pass  # it ended meanwhile, or in terminate, which its crash report says
         except (KeyboardInterrupt, SystemExit):  # a signal while this waits: the others get the least time
             deadline = clock().monotonic()
-            process.kill()
+            _kill(process)
+
+
+def _kill(process: Process) -> None:
+    logger.warning("%r did not stop before the interpreter exits, and is killed", process.pid)
+    process.kill()
