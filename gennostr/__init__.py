@@ -4,6 +4,12 @@ Each name is imported when it is first asked for: who imports only the exception
 used, does not pay for the rest.
 """
 
+import atexit
+
+# Not used here, but it registers a handler with atexit as well, which closes the log's handlers. Handlers run in the
+# reverse order of their registration, and this one must not run before the actors have logged how they ended.
+import logging  # noqa: F401
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -76,6 +82,8 @@ if TYPE_CHECKING:
     from gennostr.otp.supervisor import Supervisor
     from gennostr.otp.system import get_state, get_status, replace_state, resume, statistics, suspend
     from gennostr.otp.timers import cancel_timer, send_after
+
+    __version__: str
 
 __all__ = [
     "IGNORE",
@@ -215,14 +223,44 @@ _NAMES = {
 _MODULES = {"telemetry": "otp.telemetry"} | {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_MODULES[name]}")
-    # Kept, so that this is asked once for each name.
-    value = globals()[name] = module if name == "telemetry" else getattr(module, name)
-    return value
+if not TYPE_CHECKING:  # for a type checker that sees it, each misspelled name would be one of the module's
+
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            module = import_module(f"{__name__}.{_MODULES[name]}")
+            value = module if name == "telemetry" else getattr(module, name)
+        elif name == "__version__":
+            value = _version()
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # Kept, so that this is asked once for each name.
+        globals()[name] = value
+        return value
+
+
+def _version() -> str:
+    """Return the installed version; pyproject.toml is where it is written."""
+    from importlib import metadata  # noqa: PLC0415 - longer to import than all of this
+
+    try:
+        return metadata.version(__name__)
+    except metadata.PackageNotFoundError:
+        raise AttributeError(f"{__name__!r} has no version: it is imported from a folder, and not installed") from None
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _stop_actors() -> None:
+    """Stop the actors that nobody else stops, at the interpreter's exit.
+
+    Registered here and not in the module that does it, which is imported later: handlers run in the reverse order of
+    their registration, and one that a program registers after ``import gennostr`` is to find its actors alive.
+    """
+    interpreter_exit = sys.modules.get(f"{__name__}.otp.interpreter_exit")
+    if interpreter_exit is not None:  # otherwise no actor ever ran
+        interpreter_exit.stop_roots()
+
+
+atexit.register(_stop_actors)

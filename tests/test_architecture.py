@@ -17,6 +17,7 @@ PACKAGE = Path(gennostr.__file__).parent
 LAYERS = {
     "exceptions": set[str](),
     "otp": {"exceptions", "otp"},
+    "telemetry": {"otp"},
     "nostr": {"exceptions", "nostr"},
     "client": {"exceptions", "otp", "nostr", "client"},
     "testing": {"exceptions", "otp", "nostr", "client", "testing"},

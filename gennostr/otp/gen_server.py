@@ -13,14 +13,16 @@ This is the contract, and all that a class of servers has to know. What runs it 
 so all names on the class and on self are yours, but for the public ones here and pykka's.
 """
 
-import atexit
 import logging
 from functools import partial
 from typing import Any, ClassVar, Generic, Unpack
 
 import pykka
 
-from gennostr.otp import interpreter_exit, system
+from gennostr.otp import (
+    interpreter_exit,  # noqa: F401 - loaded with the first server, for `gennostr` to find at exit
+    system,
+)
 from gennostr.otp.callbacks import check_class
 from gennostr.otp.calls import Request
 from gennostr.otp.child_spec import ChildSpec, Overrides
@@ -35,8 +37,6 @@ from gennostr.otp.reasons import NORMAL
 from gennostr.otp.start import start
 
 logger = logging.getLogger(__name__)
-
-atexit.register(interpreter_exit.stop_roots)
 
 # The engines of the library's own classes; a subclass has the one of its nearest base.
 _engines: dict[type, type[Engine]] = {}

@@ -1,74 +1,140 @@
-"""An actor as a program: run it until it is told to stop."""
+"""An actor as a program: run it until a signal asks it to stop."""
 
-import logging
 import signal
-import threading
 from _thread import allocate_lock
+from contextlib import ExitStack
+from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-from gennostr.exceptions import CallError
+from gennostr.otp import interpreter_exit
+from gennostr.otp.envelopes import StopRequest
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import IGNORE
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
 
-logger = logging.getLogger(__name__)
+SIGNAL_DELAY: Final = 0.5
+"""Seconds after which a waiting `run` has noticed a signal at the latest.
 
-
-class _Wait:
-    def __init__(self) -> None:
-        self.lock = allocate_lock()
-        self.lock.acquire()
-        self.signalled = False
-
-    def down(self, process: Process, reason: object) -> None:
-        del process, reason
-        self._release()
-
-    def on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.signalled = True
-        self._release()
-
-    def _release(self) -> None:
-        try:
-            self.lock.release()
-        except RuntimeError:  # released already
-            pass
+Most are noticed at once. But Python's signal handlers run in the main thread, and a signal interrupts its wait only if
+the system delivers it to that thread, while it waits. One that arrives together with another can be delivered to
+another thread, and one that arrives just before the wait interrupts nothing. (During ``start``, whose wait is not
+`run`'s, such a signal is noticed when that returns or the next signal arrives.)
+"""
 
 
 def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> None:
     """Start `server`, wait for Ctrl-C, SIGTERM or its end, and stop it in order (reason SHUTDOWN).
 
-    The two signals are this function's while it runs, if it is called in the main thread. A server that ended for a
-    failure raises that failure here: the exception, or RuntimeError with the reason.
+    A callback cannot be interrupted: a server that is busy, in init as anywhere else, stops when the callback has
+    returned. The second signal does not wait for that. It kills the server and raises in the main thread
+    KeyboardInterrupt for Ctrl-C (as ``asyncio.run`` does) and SystemExit(143) for SIGTERM (the status that a shell
+    reports for a program ended by SIGTERM); nor does the interpreter's exit wait for actors that are stuck.
+
+    The two signals are this function's while it runs, if it is called in the main thread; afterwards each has the
+    handler that it had before. One that is ignored (``nohup``, a script's background job), or whose handler was not
+    set from Python and so could not be restored, is left alone.
+
+    A server that ended for a failure raises that failure here: the exception, or RuntimeError with the reason.
+
+    Args:
+        server: the class to start.
+        init_arg: the argument of its init.
+        options: what else its ``start`` takes, for example ``name="feed"``.
 
     Raises:
         StartError: it did not start; see `GenServer.start`.
+        KeyboardInterrupt, SystemExit: a second signal came before the server had stopped.
 
     """
-    wait = _Wait()
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
+    program = _Program()
+    with ExitStack() as handlers:
+        # SIGINT first, and so restored last: its default handler raises, which must not leave the other one behind.
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, wait.on_signal)
-    try:
-        pid: Any = server.start(init_arg, **options)
+            _handle(number, program, handlers)
+        pid = server.start(init_arg, **options)
         if pid is IGNORE:
             return
-        if pid.process.watch(wait, waits=True):
-            wait.lock.acquire()
-        if wait.signalled:
+        program.attend(pid.process)
+    reason = pid.process.reason
+    if not is_clean(reason):
+        if isinstance(reason, Exception):
+            raise reason
+        raise RuntimeError(f"{pid!r} ended: {reason!r}")
+
+
+class _Program:
+    """What `run` waits for: the server's end, and signals."""
+
+    def __init__(self) -> None:
+        # Filled by the first signal and by the server's end. What a signal handler does must be reentrant, and
+        # SimpleQueue.put is.
+        self._events: SimpleQueue[None] = SimpleQueue()
+        self._ended = False
+        # Taken by the first signal, in one step: a handler can itself be interrupted by the other signal's.
+        self._first = allocate_lock()
+        # Set by the second signal before it raises: from then on nothing waits for the server.
+        self._urgent = False
+
+    def down(self, process: Process, reason: object) -> None:
+        """See `gennostr.otp.process.Watcher`."""
+        del process, reason
+        self._ended = True  # before the event, so that who has taken that sees it
+        self._events.put(None)
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM; Python calls this in the main thread, between any two steps of `run`."""
+        del frame
+        if self._first.acquire(blocking=False):
+            self._events.put(None)
+            return
+        self._urgent = True
+        interpreter_exit.hurry()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    def attend(self, process: Process) -> None:
+        """Return when `process` is dead: by itself, stopped in order after a signal, or killed after a second one."""
+        try:
+            if process.watch(self, waits=True):
+                try:
+                    self._wait()
+                finally:  # also where the handler of another signal has raised
+                    self._stop(process)
+        finally:  # without effect on the dead
+            process.kill()
+
+    def _stop(self, process: Process) -> None:
+        if not self._urgent:
+            process.deliver(StopRequest(SHUTDOWN))  # the dead drop it
+            while not self._ended:
+                self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the next event."""
+        while True:
             try:
-                pid.stop(SHUTDOWN)
-            except CallError:
-                pass  # it ended meanwhile; its reason is looked at below
-        reason = pid.process.reason
-        if not is_clean(reason):
-            if isinstance(reason, Exception):
-                raise reason
-            raise RuntimeError(f"{pid!r} ended: {reason!r}")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+                self._events.get(timeout=SIGNAL_DELAY)
+            except Empty:
+                continue
+            return
+
+
+def _handle(number: signal.Signals, program: _Program, handlers: ExitStack) -> None:
+    """Have `program` handle a signal until `handlers` closes, unless it is ignored or cannot be handled here."""
+    before = signal.getsignal(number)
+    if before is None or before is signal.SIG_IGN:
+        return
+    handler = program.on_signal
+    try:
+        signal.signal(number, handler)
+    except ValueError:  # not the main thread, or Python does not have the process's signals (it is embedded)
+        return
+    handlers.callback(_restore, number, handler, before)
+
+
+def _restore(number: signal.Signals, handler: object, before: Any) -> None:
+    if signal.getsignal(number) is handler:  # not one that another signal's handler has installed meanwhile
+        signal.signal(number, before)

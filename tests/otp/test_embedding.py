@@ -1,7 +1,6 @@
-"""Actors inside other programs: at the interpreter's exit, under fork, as a program of their own, beside asyncio."""
+"""Actors inside other programs: at the interpreter's exit, under fork, beside asyncio."""
 
 import asyncio
-import signal
 import subprocess
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 import gennostr as g
-from gennostr import NoReply, Ok, Reply, Stop
+from gennostr import NoReply, Reply, Stop
 from tests.otp.actors import DEADLINE, Driven, within
 
 ROOT = Path(__file__).parents[2]
@@ -221,55 +220,6 @@ def test_a_child_forked_before_any_actor_runs_actors_of_its_own() -> None:
         os.waitpid(child, 0)
     """)
     assert (lines, err, status) == (["works True", "child NORMAL"], "", 0)
-
-
-# A program of one server.
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_run_stops_its_server_in_order_at_a_signal(number: signal.Signals) -> None:
-    text = """
-        class Ready(Saying):
-            def init(self, name):
-                print("ready", flush=True)
-                return g.Ok(name)
-
-        g.run(Ready, "server")
-        print("after")
-    """
-    # A shell's background jobs ignore SIGINT, and their children inherit that.
-    with program(text, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "ready\n"
-        running.send_signal(number)
-        out, err = running.communicate(timeout=20)
-    assert (out.splitlines(), err, running.returncode) == (["server SHUTDOWN", "after"], "", 0)
-
-
-def test_run_returns_when_its_server_ends_and_raises_what_it_failed_with() -> None:
-    class Ending(g.GenServer[Any]):
-        def init(self, init_arg: Any) -> Any:
-            return Ok(init_arg, timeout=0)
-
-        def handle_info(self, message: Any, state: Any) -> Any:
-            return Stop(state)
-
-    g.run(Ending, g.NORMAL)
-    g.run(Ending, g.Shutdown("done"))
-    with pytest.raises(RuntimeError, match="a reason"):
-        g.run(Ending, "a reason")
-    error = ValueError("this one")
-    with pytest.raises(ValueError, match="this one") as raised:
-        g.run(Ending, error)
-    assert raised.value is error
-
-
-def test_run_of_a_server_that_ignores_returns() -> None:
-    class Ignoring(g.GenServer[Any]):
-        def init(self, init_arg: Any) -> Any:
-            return g.IGNORE
-
-    g.run(Ignoring)
 
 
 # Beside asyncio.
