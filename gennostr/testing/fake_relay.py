@@ -50,6 +50,7 @@ from gennostr.testing.relay_socket import (
     encode_frame,
     identity,
     listener,
+    see_out,
 )
 
 PIECE: Final = 0.05
@@ -116,6 +117,8 @@ class FakeRelay:
         """For ``add_relay(relay.url, websocket=relay.websocket)``."""
         self.connections: list[FakeConnection] = []
         """All that were accepted, in this order."""
+        # Their ends, until the socket is closed: a connection that we have ended is kept until the client has, too.
+        self._wires: list[RelaySocket] = []
 
     def __enter__(self) -> Self:
         return self
@@ -145,10 +148,16 @@ class FakeRelay:
             self._listener = None
 
     def stop(self) -> None:
-        """Listen no more and end all connections."""
+        """Listen no more and end all connections.
+
+        What was sent is not lost: a client that has not received all of it is waited for, as long as it receives
+        something every two seconds, and half a minute at most.
+        """
         self.stop_listening()
         for connection in self.connections:
             connection.disconnect()
+        wires, self._wires = self._wires, []
+        see_out(wires)
 
     def accept(self, *, timeout: float = 5.0) -> "FakeConnection":
         """Accept the next connection: TCP, TLS if the relay has it, and the upgrade with 101.
@@ -184,7 +193,12 @@ class FakeRelay:
             accepted, _ = self._listener.accept()
         except (TimeoutError, BlockingIOError):
             raise AssertionError(f"nobody connected to {self.url} within {timeout:g} s") from None
-        connection = FakeConnection(accepted, self._identity.context)
+        for each in self._wires:
+            if each.linger():
+                each.close()
+        wire = RelaySocket(accepted)
+        self._wires = [each for each in self._wires if each.sock.fileno() >= 0] + [wire]
+        connection = FakeConnection(wire, self._identity.context)
         self.connections.append(connection)
         return connection
 
@@ -209,8 +223,8 @@ class _Wish:
 class FakeConnection:
     """The relay's end of one connection. A `FakeRelay` makes it."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
-        self._wire = RelaySocket(sock)
+    def __init__(self, wire: RelaySocket, context: ssl.SSLContext | None) -> None:
+        self._wire = wire
         self._context = context
         self._stalled = False
         # Bytes per second, and when the next piece may go out.
@@ -387,7 +401,7 @@ class FakeConnection:
             ConnectionError: the connection has ended.
 
         """
-        if self._wire.sock.fileno() < 0:
+        if self._wire.over:
             raise ConnectionError(f"nothing can be sent: {self._wire.end}")
         self._wire.out += data
         # The time that it takes by our own will is not the client's.
@@ -418,8 +432,15 @@ class FakeConnection:
         self._forget()
 
     def disconnect(self) -> None:
-        """End the connection (FIN) without a close frame, and without TLS's close_notify. What is unread is lost."""
-        self._wire.disconnect()
+        """End the connection (FIN) without a close frame, and without TLS's close_notify.
+
+        What was sent arrives before it. What is unread is lost, and so is what a client that reads too little has
+        kept from being sent (see `raw`).
+        """
+        self._wire.out.clear()
+        self._wire.finish()
+        if self._wire.linger():
+            self._wire.close()
         self._forget()
 
     def half_close(self) -> None:

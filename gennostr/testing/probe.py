@@ -15,8 +15,9 @@ starts there, the probe does. ::
 Every expectation is about the next message; ``fish_for`` alone skips others. What is wanted may be said as
 
 - a type: the message is of that type (or is that type itself),
-- a function: it returns something true for the message,
-- any other value: the message equals it.
+- a function: it returns something true for the message; an exception that it raises passes through,
+- any other value: the message is it, or equals it. Where ``==`` raises, or returns something without a truth value (as
+  arrays do), the two differ: for such messages, use a function.
 
 Expectations wait `timeout` seconds of the machine's time (1 if none is given, or what `within` has left) and fail by an
 AssertionError that says what was wanted, and what is there instead.
@@ -371,7 +372,7 @@ class _Ended:
     def fits(self, message: object) -> bool:
         return (
             isinstance(message, self.kind)
-            and (self.pid is ANYTHING or message.pid is self.pid or message.pid == self.pid)
+            and (self.pid is ANYTHING or message.pid is self.pid or _equals(self.pid, message.pid))
             and fits(message.reason, self.reason)
         )
 
@@ -395,7 +396,19 @@ def fits(content: object, wanted: object) -> bool:
         return isinstance(content, wanted)
     if isinstance(wanted, _PREDICATES):
         return bool(wanted(content))
-    return bool(content == wanted)
+    return _equals(wanted, content)
+
+
+def _equals(wanted: object, content: object) -> bool:
+    """Return whether the two are equal; False if they cannot be compared.
+
+    Any object may be in a mailbox, and none may keep an expectation from failing with the mailbox shown. `wanted` is
+    asked first: it is the test's choice, and may be made to equal whatever it likes, as `unittest.mock.ANY` is.
+    """
+    try:
+        return bool(wanted == content)
+    except Exception:  # whatever the code of a message raises
+        return False
 
 
 def said(wanted: object) -> str:
