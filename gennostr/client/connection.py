@@ -213,7 +213,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 return self._write()
             case Resume():
                 if self.phase == "open":
-                    self._credit.paused = False
+                    self._credit.spent()
                     self._watch()
                 return None
             case Resolved():
@@ -330,9 +330,6 @@ class Connection(GenServer[Any], engine=_Engine):
             size = len(data) + MESSAGE_SIZE * len(messages)
             self._credit.give(size)
             if self._credit.spent():
-                self._credit.paused = True
-                # Looked at once more, for the client may have caught up before it could see the pause.
-                self._credit.paused = self._credit.spent()
                 self._watch()
             # Last of all: the client, once awake, wants the interpreter's lock, which the next wait gives free.
             self._tell(Batch(self._process, self._relay, messages, size, self._credit))
@@ -393,8 +390,7 @@ class Connection(GenServer[Any], engine=_Engine):
             while True:
                 if len(self._out) < WRITE_SIZE and self.phase == "open":
                     payloads = self._outbox.take(WRITE_SIZE)
-                    if self._outbox.ping_wanted:  # after `take`: whoever wants one from now on wakes us for it
-                        self._outbox.ping_wanted = False
+                    if self._outbox.take_ping():
                         self._ping()
                     for payload in payloads:
                         self._out += encode_frame(TEXT, payload)

@@ -10,7 +10,6 @@ may be restarted), and which relays wait for their next attempt. Its methods run
 
 import logging
 import random
-import threading
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -99,7 +98,7 @@ class _Key(str):
 
 
 class Tree:
-    """One client's tree. `_lock` protects `_pending`."""
+    """One client's tree."""
 
     def __init__(self, client: Process) -> None:
         self.client = client
@@ -107,8 +106,8 @@ class Tree:
         self.ledger = Ledger()
         self._registry: RegistryPid | None = None
         self._supervisor: DynamicSupervisorPid | None = None
-        self._lock = threading.Lock()
-        # The relays in backoff, and what ends it.
+        # The relays in backoff, and what ends it. No lock, so that a finalizer or a signal handler may add and remove
+        # relays anywhere: each use is one operation of the dict, which is atomic, or works on a copy.
         self._pending: dict[str, tuple[Relay, ScheduledCall]] = {}
         # The connection whose handle_connect runs now: what that sends goes first. Written by the client alone.
         self.connecting: Process | None = None
@@ -136,10 +135,8 @@ class Tree:
     def down(self, process: Process, reason: object) -> None:
         """Drop the pending attempts: the client is dead (see `gennostr.otp.process.Watcher`)."""
         del process, reason
-        with self._lock:
-            pending, self._pending = self._pending, {}
-        for _, timer in pending.values():
-            timer.cancel()
+        for url in list(self._pending):
+            self._give_up(url)
 
     # Statistics.
 
@@ -149,8 +146,7 @@ class Tree:
             return {}
         standing: dict[str, tuple[State, float | None]]
         # Those in backoff first: one that is connected to meanwhile is then found in both.
-        with self._lock:
-            standing = dict.fromkeys(self._pending, ("backoff", None))
+        standing = dict.fromkeys(list(self._pending), ("backoff", None))
         for url, _, outbox in self.connections():
             connected_at = outbox.relay.connected_at
             standing[url] = ("connecting" if connected_at is None else "open", connected_at)
@@ -173,11 +169,9 @@ class Tree:
     def urls(self) -> set[str]:
         """Return the relays that are connected to, or will be again: all that the client has."""
         # Those in backoff before and after: whichever way one goes meanwhile, it is seen.
-        with self._lock:
-            before = set(self._pending)
+        before = set(self._pending)
         connected = {url for url, _, _ in self.connections()}
-        with self._lock:
-            return before | connected | self._pending.keys()
+        return before | connected | set(self._pending)
 
     def find(self, url: str) -> tuple[Process, Outbox] | None:
         """Return the connection to `url`, if there is one."""
@@ -228,8 +222,13 @@ class Tree:
 
     def take(self, url: str) -> tuple[Relay, ScheduledCall] | None:
         """Remove and return a pending attempt."""
-        with self._lock:
-            return self._pending.pop(url, None)
+        return self._pending.pop(url, None)
+
+    def _give_up(self, url: str) -> None:
+        """Cancel a pending attempt."""
+        pending = self.take(url)
+        if pending is not None:
+            pending[1].cancel()
 
     def schedule(self, relay: Relay, delay: float | None = None) -> None:
         """Start the delay before the next attempt, unless one is pending."""
@@ -240,15 +239,17 @@ class Tree:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
             delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
         following = replace(relay, connected_at=None, up_since=None, reconnect_counter=relay.reconnect_counter + 1)
-        with self._lock:
-            pending = self._pending.get(relay.url)
-            if self.client.dead or (pending is not None and delay > 0):
+        if self.client.dead or (delay > 0 and relay.url in self._pending):
+            return
+        # First of all, for it raises where the system refuses the timers a thread: then what is pending stays so.
+        attempt = (following, send_after(delay, self.client.pid, ReconnectDue(relay.url)))
+        while self._pending.setdefault(relay.url, attempt) is not attempt:
+            if delay > 0:  # another one was made meanwhile
+                attempt[1].cancel()
                 return
-            # First of all, for it raises where the system refuses the timers a thread: then what is pending stays so.
-            timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
-            if pending is not None:
-                pending[1].cancel()
-            self._pending[relay.url] = (following, timer)
+            self._give_up(relay.url)  # one that is to be made now takes its place
+        if self.client.is_dead():  # `down` gives up what is there when it runs, which is after the client is dead
+            self._give_up(relay.url)
 
     def due(self, url: str) -> NotMade | None:
         """Make the attempt whose delay is over, or say why it could not be made; runs in the client."""

@@ -27,7 +27,6 @@ import select
 import socket
 import ssl
 import struct
-import time
 from collections.abc import Callable, Mapping, Sequence
 from http.client import responses
 from itertools import count
@@ -37,7 +36,7 @@ import msgspec
 
 from gennostr.client.frames import Close
 from gennostr.nostr import Event, event_id
-from gennostr.otp.clock import clock
+from gennostr.otp.clock import MACHINE, clock
 from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import (
     BINARY,
@@ -165,7 +164,7 @@ class FakeRelay:
         One that asks for the relay's information instead (NIP-11), which a client with several subscriptions does, is
         told that there is none, and does not count.
         """
-        deadline, remaining = time.monotonic() + timeout, timeout
+        deadline, remaining = MACHINE.monotonic() + timeout, timeout
         while True:
             connection = self._accept_request(remaining)
             if not connection.asks_for_information:
@@ -174,7 +173,7 @@ class FakeRelay:
             connection.refuse(404)
             connection.disconnect()
             self.connections.remove(connection)
-            remaining = max(0.0, deadline - time.monotonic())
+            remaining = max(0.0, deadline - MACHINE.monotonic())
 
     def refuse(
         self, status: int = 403, body: bytes = b"", reason: str | None = None, *, timeout: float = 5.0
@@ -203,11 +202,11 @@ class FakeRelay:
         return connection
 
     def _accept_request(self, timeout: float) -> "FakeConnection":
-        deadline = time.monotonic() + timeout
+        deadline = MACHINE.monotonic() + timeout
         connection = self.accept_raw(timeout=timeout)
         if self._identity.context is not None:
-            connection.start_tls(timeout=max(0.0, deadline - time.monotonic()))
-        connection.read_request(timeout=max(0.0, deadline - time.monotonic()))
+            connection.start_tls(timeout=max(0.0, deadline - MACHINE.monotonic()))
+        connection.read_request(timeout=max(0.0, deadline - MACHINE.monotonic()))
         return connection
 
 
@@ -217,7 +216,7 @@ class _Wish:
     def __init__(self, what: str, timeout: float) -> None:
         self.what = what
         self.timeout = timeout
-        self.deadline = time.monotonic() + timeout
+        self.deadline = MACHINE.monotonic() + timeout
 
 
 class FakeConnection:
@@ -406,13 +405,13 @@ class FakeConnection:
         self._wire.out += data
         # The time that it takes by our own will is not the client's.
         needed = 0.0 if self._rate is None else len(self._wire.out) / self._rate
-        deadline = time.monotonic() + timeout + needed
+        deadline = MACHINE.monotonic() + timeout + needed
         while True:
             self._flush()
             waits = len(self._wire.out)
             if not waits:
                 return
-            if time.monotonic() >= deadline:
+            if MACHINE.monotonic() >= deadline:
                 raise TimeoutError(f"the client reads too little: {waits} bytes wait after {timeout + needed:g} s")
             self._wait(deadline, read=False)
 
@@ -514,7 +513,7 @@ class FakeConnection:
             self._pump(answer=answer)
             if done():
                 return True
-            if self._wire.end is not None or time.monotonic() >= wish.deadline:
+            if self._wire.end is not None or MACHINE.monotonic() >= wish.deadline:
                 return False
             self._wait(wish.deadline)
 
@@ -545,13 +544,13 @@ class FakeConnection:
         """Write what the socket takes and the rate allows."""
         if self._rate is None:
             self._wire.write()
-        elif time.monotonic() >= self._next_piece:
+        elif MACHINE.monotonic() >= self._next_piece:
             written = self._wire.write(max(1, int(self._rate * PIECE)))
-            self._next_piece = time.monotonic() + written / self._rate
+            self._next_piece = MACHINE.monotonic() + written / self._rate
 
     def _wait(self, deadline: float, *, read: bool = True) -> None:
         """Wait until there may be something to do, or for the deadline."""
-        now = time.monotonic()
+        now = MACHINE.monotonic()
         events = select.POLLIN if read and not self._stalled else 0
         if self._wire.out:
             if self._rate is None or now >= self._next_piece:

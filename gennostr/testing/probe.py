@@ -23,7 +23,6 @@ Expectations wait `timeout` seconds of the machine's time (1 if none is given, o
 AssertionError that says what was wanted, and what is there instead.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from gennostr.exceptions import AlreadyRegistered, AlreadyStarted
 from gennostr.otp import pid as functions
 from gennostr.otp import system
 from gennostr.otp.calls import Failure, Request, reply
+from gennostr.otp.clock import MACHINE
 from gennostr.otp.crash_report import shown
 from gennostr.otp.engine import Engine, open_signal
 from gennostr.otp.envelopes import Cast, StopRequest
@@ -209,7 +209,7 @@ class Probe:
     def expect_no_message(self, within: float = 0.1) -> None:
         """Wait `within` seconds, in which nothing may arrive, nor be there already."""
         try:
-            self._front(time.monotonic() + within)
+            self._front(MACHINE.monotonic() + within)
         except Empty:
             return
         raise AssertionError(f"{self!r} expected no message within {within:g} s\n{self._mailbox()}")
@@ -250,7 +250,7 @@ class Probe:
     def within(self, seconds: float) -> Iterator[Self]:
         """Give all expectations in a ``with`` statement one deadline, `seconds` from now."""
         before = self._until
-        deadline = time.monotonic() + seconds
+        deadline = MACHINE.monotonic() + seconds
         self._until = deadline if before is None else min(before, deadline)
         try:
             yield self
@@ -261,7 +261,7 @@ class Probe:
 
     def _deadline(self, timeout: float | None) -> tuple[float, float]:
         """Return when an expectation fails, and how many seconds that is from now."""
-        now = time.monotonic()
+        now = MACHINE.monotonic()
         if self._until is None:
             seconds = PATIENCE if timeout is None else timeout
         else:
@@ -272,7 +272,7 @@ class Probe:
     def _front(self, deadline: float, index: int = 0) -> object:
         """Return the message that is `index` places from the front, when it is there; queue.Empty at the deadline."""
         while len(self._received) <= index:
-            remaining = deadline - time.monotonic()
+            remaining = deadline - MACHINE.monotonic()
             item = self._inbox.get(timeout=remaining) if remaining > 0 else self._inbox.get(block=False)
             message = open_signal(item)
             if message is not None:
