@@ -65,7 +65,7 @@ from gennostr.otp import telemetry
 from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.engine import Engine
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import NORMAL, is_clean
 from gennostr.otp.registry import RegistryPid
@@ -168,7 +168,7 @@ class Connection(GenServer[Any], engine=_Engine):
             return Stop(NORMAL)
         return Ok(None, continue_="dial")
 
-    def handle_continue(self, argument: str, state: Any, /) -> Outcome[Any]:
+    def handle_continue(self, argument: str, state: Any, /) -> CallbackOutcome[Any]:
         """Begin to dial."""
         del argument, state
         try:
@@ -194,7 +194,7 @@ class Connection(GenServer[Any], engine=_Engine):
 
     # Messages.
 
-    def handle_cast(self, request: Command, state: Any, /) -> Outcome[Any]:
+    def handle_cast(self, request: Command, state: Any, /) -> CallbackOutcome[Any]:
         """Do what the client commands."""
         del state
         if request is Command.READY:
@@ -206,7 +206,7 @@ class Connection(GenServer[Any], engine=_Engine):
             return Stop(NORMAL)
         return self._begin_closing(encode_close(1000))
 
-    def handle_info(self, message: Any, state: Any, /) -> Outcome[Any]:
+    def handle_info(self, message: Any, state: Any, /) -> CallbackOutcome[Any]:
         """Go on with the socket, the dial or a timer."""
         match message:
             case Flush():
@@ -225,7 +225,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 return self._exit(pid, reason)
         return super().handle_info(message, state)
 
-    def _exit(self, pid: object, reason: object) -> Outcome[Any]:
+    def _exit(self, pid: object, reason: object) -> CallbackOutcome[Any]:
         if pid is self._registry:  # the name is gone: another attempt could run beside this one
             return self._fail(ConnectionLost(f"the connection registry ended: {reason!r}"))
         if reason is NORMAL or self._dial is None or pid is not self._dial.resolver:
@@ -234,14 +234,14 @@ class Connection(GenServer[Any], engine=_Engine):
 
     # Opening.
 
-    def _resolved(self, resolved: Resolved) -> Outcome[Any]:
+    def _resolved(self, resolved: Resolved) -> CallbackOutcome[Any]:
         dial = self._dial
         if dial is None or resolved.dial is not dial:
             return None
         dial.resolved(resolved.answer)
         return self._go_on(dial)
 
-    def _go_on(self, dial: Dial) -> Outcome[Any]:
+    def _go_on(self, dial: Dial) -> CallbackOutcome[Any]:
         """Take the next step of the dial."""
         try:
             wanted = dial.step()
@@ -276,7 +276,7 @@ class Connection(GenServer[Any], engine=_Engine):
         read = not self._credit.paused or self.phase == "closing"
         self.mailbox.watch(self._sock, read=read, write=bool(self._out))
 
-    def socket_ready(self, ready: SocketReady, state: Any = None) -> Outcome[Any]:
+    def socket_ready(self, ready: SocketReady, state: Any = None) -> CallbackOutcome[Any]:
         """Continue the dial, or write and read."""
         del state
         if self._dial is not None:
@@ -289,7 +289,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 return outcome
         return self._read(self._sock) if ready.readable else None
 
-    def _read(self, sock: socket.socket) -> Outcome[Any]:
+    def _read(self, sock: socket.socket) -> CallbackOutcome[Any]:
         try:
             data = sock.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -300,12 +300,12 @@ class Connection(GenServer[Any], engine=_Engine):
             return self._lost(_no_close_frame())
         return self._received(*_rest(sock, data))
 
-    def _lost(self, error: Exception) -> Outcome[Any]:
+    def _lost(self, error: Exception) -> CallbackOutcome[Any]:
         if self.phase == "closing":
             return Stop(NORMAL)
         return self._fail(error)
 
-    def _received(self, data: bytes, failure: Exception | None = None) -> Outcome[Any]:
+    def _received(self, data: bytes, failure: Exception | None = None) -> CallbackOutcome[Any]:
         """Deliver what `data` completes; then `failure`, if the stream failed behind it, unless it had ended before."""
         self._last_read = clock().monotonic()
         self._pinged = False
@@ -373,7 +373,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 end = item
         return messages, end
 
-    def _ended(self, end: Close | ProtocolError) -> Outcome[Any]:
+    def _ended(self, end: Close | ProtocolError) -> CallbackOutcome[Any]:
         """Answer the relay's close frame, or its violation."""
         if isinstance(end, ProtocolError):
             self._tell_end(end, error=end)
@@ -381,7 +381,7 @@ class Connection(GenServer[Any], engine=_Engine):
         self._tell_end(end)
         return self._begin_closing(encode_close(1000 if end.code is None else end.code))
 
-    def _write(self) -> Outcome[Any]:
+    def _write(self) -> CallbackOutcome[Any]:
         """Send what waits, as far as the socket takes it."""
         sock = self._sock
         if sock is None:
@@ -429,12 +429,12 @@ class Connection(GenServer[Any], engine=_Engine):
         """Tell the client, unless this connection was killed meanwhile: then its end has been told, and is the last."""
         self._client.put_from(self._process, event)
 
-    def _fail(self, error: BaseException) -> Outcome[Any]:
+    def _fail(self, error: BaseException) -> CallbackOutcome[Any]:
         self._tell_end(error, error=error)
         self.phase = "ended"
         return Stop(NORMAL)
 
-    def _begin_closing(self, close_frame: bytes) -> Outcome[Any]:
+    def _begin_closing(self, close_frame: bytes) -> CallbackOutcome[Any]:
         """Send the close frame and wait for the relay's, or for the end."""
         self.phase = "closing"
         self._cancel(Tick.KEEPALIVE)
@@ -508,7 +508,7 @@ class Connection(GenServer[Any], engine=_Engine):
             timer.cancel()
         self._timers.clear()
 
-    def _tick(self, tick: Tick) -> Outcome[Any]:
+    def _tick(self, tick: Tick) -> CallbackOutcome[Any]:
         match tick:
             case Tick.CONNECT:
                 if self._dial is None:
@@ -525,7 +525,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 self._schedule(Tick.GARBAGE, self._options.tasks["garbage_collector"])
                 return None
 
-    def _keep_alive(self) -> Outcome[Any]:
+    def _keep_alive(self) -> CallbackOutcome[Any]:
         """Ping a relay that has been silent; give up one that stays so."""
         options = self._options
         silence = clock().monotonic() - self._last_read

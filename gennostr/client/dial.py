@@ -29,7 +29,7 @@ from gennostr.client.options import Relay
 from gennostr.exceptions import ConnectionLost, ConnectTimeout, HandshakeError
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 
@@ -242,7 +242,7 @@ class Resolver(GenServer[None]):
         """Go on after start has returned."""
         return Ok(continue_=init_arg)
 
-    def handle_continue(self, argument: tuple[Dial, str, int], state: None, /) -> Outcome[None]:
+    def handle_continue(self, argument: tuple[Dial, str, int], state: None, /) -> CallbackOutcome[None]:
         """Look it up; this blocks for as long as the system's resolver wants."""
         del state
         dial, host, port = argument

@@ -31,7 +31,7 @@ from gennostr.nostr.messages import ClosedMessage, EoseMessage, EventMessage
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.calls import Request
 from gennostr.otp.clock import clock
-from gennostr.otp.outcomes import CallOutcome, InitOutcome, NoReply, Ok, Outcome, Reply, check_seconds
+from gennostr.otp.outcomes import CallbackOutcome, CallOutcome, InitOutcome, NoReply, Ok, Reply, check_seconds
 from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.timers import send_after
 
@@ -215,7 +215,7 @@ class Reader(GenNostr[list[_Stream]]):
         stream.waiting = from_
         return NoReply()
 
-    def handle_info(self, message: Any, state: list[_Stream], /) -> Outcome[list[_Stream]]:
+    def handle_info(self, message: Any, state: list[_Stream], /) -> CallbackOutcome[list[_Stream]]:
         """Give up relays that have been silent for too long."""
         if not isinstance(message, _Look):
             return super().handle_info(message, state)

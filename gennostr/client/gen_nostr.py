@@ -33,7 +33,7 @@ from gennostr.nostr.messages import (
 )
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.names import Name
-from gennostr.otp.outcomes import NoReply, Ok, Outcome, S, Stop
+from gennostr.otp.outcomes import CallbackOutcome, NoReply, Ok, S, Stop
 from gennostr.otp.process import check_fence
 from gennostr.otp.start import start
 
@@ -51,7 +51,7 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     deduplicate: bool = False
     """Whether an event that several relays send is told once for each subscription; on the class, or set in init."""
 
-    def handle_info(self, message: Any, state: S, /) -> Outcome[S]:
+    def handle_info(self, message: Any, state: S, /) -> CallbackOutcome[S]:
         """Handle a sent message; the default logs it, unless it is `Published` or `Counted`."""
         if isinstance(message, Published | Counted):
             return None

@@ -8,7 +8,7 @@ from gennostr.client.options import Relay
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import NORMAL
 
@@ -37,7 +37,7 @@ class InformationFetch(GenServer[None]):
         self._client = client
         return Ok(continue_=None)
 
-    def handle_continue(self, argument: None, state: None, /) -> Outcome[None]:
+    def handle_continue(self, argument: None, state: None, /) -> CallbackOutcome[None]:
         """Fetch it."""
         del argument, state
         information: RelayInformation | None = None

@@ -35,7 +35,7 @@ from gennostr.otp.envelopes import Cast
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Name
-from gennostr.otp.outcomes import IGNORE, CallOutcome, Ok, Outcome, Reply, Stop
+from gennostr.otp.outcomes import IGNORE, CallbackOutcome, CallOutcome, Ok, Reply, Stop
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import check_fence
 from gennostr.otp.reasons import SHUTDOWN
@@ -173,7 +173,7 @@ class DynamicSupervisorEngine(Engine):
             raise ChildNotFound(pid)
         del self._restarting[child]
 
-    def handle_info(self, message: Any, state: None) -> Outcome[Any]:
+    def handle_info(self, message: Any, state: None) -> CallbackOutcome[Any]:
         """Meet the end of a child."""
         if not isinstance(message, Exit):
             return self.server.handle_info(message, state)  # type: ignore[no-any-return]
@@ -183,7 +183,7 @@ class DynamicSupervisorEngine(Engine):
             return None
         return self._restart(child) if child.exited(message.reason) else None
 
-    def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
+    def handle_cast(self, request: Any, state: None) -> CallbackOutcome[Any]:
         """Try a failed restart again."""
         del state
         if not isinstance(request, Child):
@@ -198,7 +198,7 @@ class DynamicSupervisorEngine(Engine):
         del child
         return self._intensity.add()
 
-    def _restart(self, child: Child) -> Outcome[Any]:
+    def _restart(self, child: Child) -> CallbackOutcome[Any]:
         may = self.may_restart(child)
         if may is None:
             return None

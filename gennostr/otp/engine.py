@@ -10,8 +10,8 @@ What a server does next is the first of these that applies:
     6. the mailbox              in the order of arrival
     7. a timeout                handle_info(TIMEOUT): no message arrived in time (OTP)
 
-1 and 2 are checked in `_loop` after every wait, 3 to 7 are chosen in `_next`. While a server is suspended, only 1, 2 and
-system messages apply; other messages go behind those put ahead.
+1 and 2 are checked in `_loop` after every wait, 3 to 7 are chosen in `_next`. While a server is suspended, only 1, 2
+and system messages apply; other messages go behind those put ahead.
 
 Order at the end: terminate, the crash report, the reply that a Stop carries, and only then the exit, which releases
 the names before it notifies anyone.

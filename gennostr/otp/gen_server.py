@@ -9,8 +9,8 @@
     handle_continue(argument, state)    an outcome's continue_
     terminate(reason, state)            Stop, a crash, stop(), the parent's exit if exits are trapped
 
-This is the contract, and all that a class of servers has to know. What runs it (`gennostr.otp.engine`) is another object:
-so all names on the class and on self are yours, but for the public ones here and pykka's.
+This is the contract, and all that a class of servers has to know. What runs it (`gennostr.otp.engine`) is another
+object: so all names on the class and on self are yours, but for the public ones here and pykka's.
 """
 
 import logging
@@ -30,7 +30,7 @@ from gennostr.otp.crash_report import shown
 from gennostr.otp.engine import Engine
 from gennostr.otp.envelopes import StopRequest
 from gennostr.otp.names import Name, check_name
-from gennostr.otp.outcomes import CallOutcome, InitOutcome, Ok, Outcome, S
+from gennostr.otp.outcomes import CallbackOutcome, CallOutcome, InitOutcome, Ok, S
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import check_fence
 from gennostr.otp.reasons import NORMAL
@@ -71,18 +71,18 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         del from_, state
         raise NotImplementedError(f"{type(self).__name__} has no handle_call: {shown(request)}")
 
-    def handle_cast(self, request: Any, state: S, /) -> Outcome[S]:
+    def handle_cast(self, request: Any, state: S, /) -> CallbackOutcome[S]:
         """Handle a cast: `NoReply`, `Stop`, or nothing."""
         del state
         raise NotImplementedError(f"{type(self).__name__} has no handle_cast: {shown(request)}")
 
-    def handle_info(self, message: Any, state: S, /) -> Outcome[S]:
+    def handle_info(self, message: Any, state: S, /) -> CallbackOutcome[S]:
         """Handle any other message: `NoReply`, `Stop`, or nothing. The default logs it."""
         del state
         logger.warning("%r got a message that it does not handle: %s", self.pid, shown(message))
         return None
 
-    def handle_continue(self, argument: Any, state: S, /) -> Outcome[S]:
+    def handle_continue(self, argument: Any, state: S, /) -> CallbackOutcome[S]:
         """Continue after a callback whose outcome had ``continue_``: `NoReply`, `Stop`, or nothing."""
         del state
         raise NotImplementedError(f"{type(self).__name__} has no handle_continue: {shown(argument)}")

@@ -188,4 +188,4 @@ class Stop(Generic[S]):
 
 InitOutcome: TypeAlias = Ok[S] | Stop[S] | Ignore | None
 CallOutcome: TypeAlias = Reply[S] | NoReply[S] | Stop[S]
-Outcome: TypeAlias = NoReply[S] | Stop[S] | None
+CallbackOutcome: TypeAlias = NoReply[S] | Stop[S] | None

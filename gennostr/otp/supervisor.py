@@ -58,7 +58,7 @@ from gennostr.otp.envelopes import Cast
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Name
-from gennostr.otp.outcomes import IGNORE, UNSET, CallOutcome, InitOutcome, Ok, Outcome, Reply, Stop
+from gennostr.otp.outcomes import IGNORE, UNSET, CallbackOutcome, CallOutcome, InitOutcome, Ok, Reply, Stop
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import check_fence
 from gennostr.otp.reasons import SHUTDOWN, Shutdown
@@ -246,7 +246,7 @@ class _Engine(Engine):
         log_request(self.process, "call", request)
         return Reply(Failure(TypeError(f"not a supervisor's request: {shown(request)}")))
 
-    def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
+    def handle_cast(self, request: Any, state: None) -> CallbackOutcome[Any]:
         """Try a failed restart again."""
         del state
         if not isinstance(request, _TryAgain):
@@ -286,7 +286,7 @@ class _Engine(Engine):
 
     # Ends and restarts.
 
-    def handle_info(self, message: Any, state: None) -> Outcome[Any]:
+    def handle_info(self, message: Any, state: None) -> CallbackOutcome[Any]:
         """Meet the end of a child."""
         if not isinstance(message, Exit):
             return self.server.handle_info(message, state)  # type: ignore[no-any-return]
@@ -310,7 +310,7 @@ class _Engine(Engine):
             child.spec.significant and (child.pid is not None or child.restarting) for child in self._by_id.values()
         )
 
-    def _restart(self, child: Child) -> Outcome[Any]:
+    def _restart(self, child: Child) -> CallbackOutcome[Any]:
         if not log_restart(self.process, child, may=self._intensity.add(), intensity=self._intensity):
             return Stop(SHUTDOWN)
         victims = self._victims(child)
