@@ -21,13 +21,13 @@ import socket
 import ssl
 import struct
 import sys
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from typing import Final, NamedTuple
 
 from gennostr.client.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Close, apply_mask
+from gennostr.otp.clock import SystemClock
 
 __all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "Frame", "RelaySocket", "encode_frame"]
 
@@ -43,6 +43,8 @@ LINGER: Final = 2.0
 and without its own end."""
 LONGEST_LINGER: Final = 30.0
 """The same, however slowly a client receives."""
+monotonic: Final = SystemClock.monotonic
+"""The machine's clock, whatever clock the actors have."""
 ACKNOWLEDGED_POLL: Final = 0.005
 """Seconds between two looks at what a client has acknowledged, of which there is no event."""
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -188,7 +190,7 @@ class RelaySocket:
             self.over = True
             self.end = self.end or "the relay ended the connection"
             self._notify = notify and not self.shaking
-            self._last_deadline = time.monotonic() + LONGEST_LINGER
+            self._last_deadline = monotonic() + LONGEST_LINGER
 
     def linger(self) -> bool:
         """Do what can be done for an end that has begun; return whether the socket is to be closed."""
@@ -216,7 +218,7 @@ class RelaySocket:
             pass
         except OSError:
             self._client_ended = True  # whatever it is, nothing can be read any more
-        now = time.monotonic()
+        now = monotonic()
         left = len(self.out) + (unacknowledged(self.sock) or 0)
         if left < self._left:
             self._left = left

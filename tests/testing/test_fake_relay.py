@@ -16,7 +16,7 @@ import websocket
 
 from gennostr import Close, ConnectionLost, PingTimeout
 from gennostr.nostr import Event
-from gennostr.testing import relay_socket
+from gennostr.testing import leaks, relay_socket
 from gennostr.testing.fake_relay import FakeConnection, FakeRelay, Req, make_event
 from gennostr.testing.manual_clock import ManualClock, helpers
 from gennostr.testing.relay_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame
@@ -616,6 +616,16 @@ def test_a_client_that_sends_all_the_time_gets_all_that_was_sent_before_the_end(
         received += data
         client.send("unread")
     assert received.startswith(frame * sent)
+
+
+def test_connections_that_both_have_ended_are_closed_when_the_next_is_accepted(relay: FakeRelay) -> None:
+    before = leaks.descriptors()
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", relay.port)) as client:
+            relay.accept_raw().disconnect()
+            assert client.recv(1) == b""
+            # The client, its peer, and perhaps the one before, whose end had not arrived yet.
+            assert len(leaks.descriptors() - before) <= 3
 
 
 def test_a_half_closed_connection_can_be_read(relay: FakeRelay) -> None:
