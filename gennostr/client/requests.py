@@ -46,6 +46,7 @@ from gennostr.otp.messages import WAKE
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import Process, acting, current
 from gennostr.otp.timers import send_after
+from gennostr.values import shown
 
 if TYPE_CHECKING:
     from gennostr.client.gen_nostr import GenNostr
@@ -440,7 +441,7 @@ class RequestFunctions:
 
         """
         if not isinstance(id, str):
-            raise TypeError(f"a subscription id is a text, not {id!r}")
+            raise TypeError(f"a subscription id is a text, not {shown(id)}")
         self._unsubscribe(id)
 
     def publish(

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
+from gennostr.values import Handle
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,7 +55,7 @@ class Clock(Protocol):
         """Call `function` at `when`, in a thread of the clock's; it must not block."""
 
 
-class _ScheduledCall:
+class _ScheduledCall(Handle):
     __slots__ = ("_clock", "function", "pending", "when")
 
     def __init__(self, clock: "SystemClock", when: float, function: Callable[[], object]) -> None:

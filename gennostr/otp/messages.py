@@ -1,8 +1,10 @@
 """What travels between processes: the messages a user meets, and the envelopes he does not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
+
+from gennostr.values import shown, shown_fields
 
 if TYPE_CHECKING:
     from gennostr.otp.pid import Pid
@@ -17,7 +19,9 @@ class Exit:
     """
 
     pid: "Pid | None"
-    reason: object
+    reason: object = field(hash=False)  # any value, and some have no hash
+
+    __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class Down:
 
     ref: "MonitorRef"
     pid: object
-    reason: object
+    reason: object = field(hash=False)
+
+    __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,9 @@ class Registered:
     registry: object
     key: object
     pid: "Pid"
-    value: object
+    value: object = field(hash=False)
+
+    __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class Unregistered:
     registry: object
     key: object
     pid: "Pid"
+
+    __repr__ = shown_fields
 
 
 class Cast:
@@ -57,7 +67,7 @@ class Cast:
         self.message = message
 
     def __repr__(self) -> str:
-        return f"Cast({self.message!r})"
+        return f"Cast({shown(self.message)})"
 
 
 class Continue:
@@ -69,14 +79,16 @@ class Continue:
         self.argument = argument
 
     def __repr__(self) -> str:
-        return f"Continue({self.argument!r})"
+        return f"Continue({shown(self.argument)})"
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
     """Terminate with `reason`, when what was queued before has been handled."""
 
-    reason: object
+    reason: object = field(hash=False)
+
+    __repr__ = shown_fields
 
 
 class Wake(Enum):

@@ -43,6 +43,7 @@ from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.mailbox import CLOSED, Mailbox
 from gennostr.otp.messages import WAKE, Down, Exit
 from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL, is_clean
+from gennostr.values import Handle
 
 if TYPE_CHECKING:
     from gennostr.otp.pid import Pid
@@ -98,7 +99,7 @@ class Actor(Protocol):
         """Return its children, newest first: pids, or ``ChildInfo`` for a supervisor's."""
 
 
-class MonitorRef:
+class MonitorRef(Handle):
     """One monitor: compares by identity, as references do."""
 
     __slots__ = ("flushed", "owner", "target", "watched")
@@ -118,7 +119,7 @@ class MonitorRef:
         self.owner.deliver(Down(self, self.target, reason))
 
 
-class Process:
+class Process(Handle):
     """One actor's control block.
 
     `lock` protects `dead`, `reason`, `interrupt`, `links`, `watchers`, `monitors`, `keys` and `thread`; what is read

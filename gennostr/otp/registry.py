@@ -17,6 +17,7 @@ from gennostr.otp.names import Name, NameTable, check_name, resolve
 from gennostr.otp.outcomes import InitOutcome, Ok
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process, this_process
+from gennostr.values import shown
 
 
 class RegistryPid(Pid):
@@ -83,7 +84,7 @@ class RegistryPid(Pid):
         while True:
             entry = self.table.lookup(key)
             if entry is None or entry[0] is not process:
-                raise LookupError(f"{process.pid!r} does not hold {key!r}")
+                raise LookupError(f"{process.pid!r} does not hold {shown(key)}")
             new = function(entry[1])
             if self.table.update(key, process, entry[1], new):
                 return new, entry[1]

@@ -29,6 +29,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from gennostr.values import shown
+
 logger = logging.getLogger(__name__)
 
 Handler: TypeAlias = Callable[[str, Mapping[str, float], Mapping[str, object]], object]
@@ -52,7 +54,7 @@ def attach(handler: Handler) -> None:
     """
     global handlers  # noqa: PLW0603
     if not callable(handler):
-        raise TypeError(f"a telemetry handler must be callable, not {handler!r}")
+        raise TypeError(f"a telemetry handler must be callable, not {shown(handler)}")
     with _changing:
         if handler not in handlers:
             handlers = (*handlers, handler)

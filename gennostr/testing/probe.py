@@ -36,13 +36,13 @@ from gennostr.exceptions import AlreadyRegistered, AlreadyStarted
 from gennostr.otp import pid as functions
 from gennostr.otp import system
 from gennostr.otp.calls import Failure, Request, reply
-from gennostr.otp.crash_report import shown
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import WAKE, Cast, Down, Exit, StopRequest
 from gennostr.otp.names import Name, Target, check_name, register_name
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import MonitorRef, Process, act_as, current
 from gennostr.otp.reasons import NORMAL, SHUTDOWN
+from gennostr.values import shown
 
 T = TypeVar("T")
 
