@@ -11,12 +11,12 @@ Ctrl-C is never swallowed: KeyboardInterrupt passes through in the main thread, 
 it. Anything else that user code raises here, SystemExit and RecursionError included, is caught.
 """
 
-import copy
-import pickle
+# copy, pickle and dataclasses are imported where they are used: whoever copies, pickles or has a dataclass has them
+# already, and a program that imports the exceptions alone does not need them.
+# ruff: noqa: PLC0415
 import reprlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from functools import partial
 from typing import Any, Final, NoReturn, Self
 
@@ -28,24 +28,22 @@ _DEEPEST: Final = 20
 """Containers within containers in which a part is replaced; deeper ones are replaced as a whole."""
 
 
-def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
-    """Return the repr of `value` (or what `text_of` gives), cut to MOST_SHOWN characters; never fail."""
+def shown(value: Any, text_of: Callable[[Any], str] = repr, most: int = MOST_SHOWN) -> str:
+    """Return the repr of `value`, or what `text_of` gives, cut to `most` characters; never fail."""
     try:
-        return cut(text_of(value))
+        text = text_of(value)
+        return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
     except BaseException as error:  # it is user code, and a report must not die of it
         if _is_ctrl_c(error):
             raise
         return f"<{type(value).__name__}, whose {text_of.__name__} raised {type(error).__name__}>"
 
 
-def cut(text: str) -> str:
-    """Return `text`, or its first MOST_SHOWN characters and how many it has."""
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
-
-
 @reprlib.recursive_repr()
 def shown_fields(value: Any) -> str:
     """Return a dataclass's repr in which each field is `shown`. For the class body: ``__repr__ = shown_fields``."""
+    from dataclasses import fields
+
     texts = [f"{each.name}={shown(getattr(value, each.name))}" for each in fields(value) if each.repr]
     return f"{type(value).__qualname__}({', '.join(texts)})"
 
@@ -101,16 +99,25 @@ class Record:
     __slots__ = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        outer = _pickling.records
-        if id(self) in outer or len(outer) >= MOST_NESTED:  # in a circle, or in a very long chain
+        reduced, nested = _pickling.reduced, _pickling.nested
+        if id(self) in reduced:
+            return reduced[id(self)][1]
+        if nested >= MOST_NESTED:
             return Text, (shown(self),)
-        _pickling.records = outer | {id(self)}
+        _pickling.nested = nested + 1
+        reduced[id(self)] = self, (Text, ("...",))  # for a circle; it keeps `self`, and with it the id, alive too
         try:
             # One memo for all: what is held twice is pickled once, and is one object again.
             args, held = _parts(self, partial(_portable, memo={}))
+            reduced[id(self)] = self, (_made, (type(self), args, held))
+            return reduced[id(self)][1]
+        except BaseException:
+            del reduced[id(self)]
+            raise
         finally:
-            _pickling.records = outer
-        return _made, (type(self), args, held)
+            _pickling.nested = nested
+            if not nested:
+                _pickling.reduced = {}
 
     def __copy__(self) -> Self:
         made: Self = _made(type(self), *_parts(self, _itself))
@@ -124,8 +131,11 @@ class Record:
 
 
 class _Pickling(threading.local):
-    records: frozenset[int] = frozenset()
-    """The records that this thread is pickling just now, by id."""
+    """What this thread is pickling. A record within others is tried with each of them, and is to be pickled once."""
+
+    def __init__(self) -> None:
+        self.nested = 0
+        self.reduced: dict[int, tuple[Record, tuple[Any, ...]]] = {}
 
 
 _pickling = _Pickling()
@@ -165,6 +175,8 @@ class _Parcel:
     """A value that is pickled already, and its text in case that it cannot be read where it arrives."""
 
     def __init__(self, value: object) -> None:
+        import pickle
+
         self._data = pickle.dumps(value)
         pickle.loads(self._data)  # noqa: S301 - our own; some values are pickled and cannot be made again
         self._text = shown(value)
@@ -174,6 +186,8 @@ class _Parcel:
 
 
 def _unpacked(data: bytes, text: str) -> object:
+    import pickle
+
     try:
         return pickle.loads(data)  # noqa: S301 - a part of what is being unpickled here
     except BaseException as error:
@@ -203,6 +217,8 @@ def _portable(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
 
 def _copied(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
     """Return a deep copy of `value` in which what cannot be copied is shared."""
+    import copy
+
     if type(value) in _ATOMS:
         return value
     if id(value) in memo:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
-from gennostr.values import Handle
+from gennostr.values import Handle, shown
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class SystemClock:
             try:
                 call.function()
             except BaseException:  # whatever it is, the calls to come must not be lost
-                logger.exception("a timer's function failed: %r", call.function)
+                logger.exception("a timer's function failed: %s", shown(call.function))
 
     def _next(self) -> _ScheduledCall | None:
         """Wait for the next due call; None when none is pending any more."""

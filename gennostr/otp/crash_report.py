@@ -9,14 +9,17 @@ for what could not be pickled, and through formatters that write JSON.
 """
 
 import logging
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
-from gennostr.values import Record, cut
+from gennostr.values import Record
 from gennostr.values import shown as shown  # noqa: PLC0414 - from here, too, until the others ask there
 
 logger = logging.getLogger(__name__)
+
+MOST_OF_A_TRACEBACK: Final = 40_000
+"""Characters of a traceback that the text shows."""
 
 
 class CrashReport(Record):
@@ -73,14 +76,14 @@ class CrashReport(Record):
         return f"CrashReport({', '.join(f'{name}={shown(getattr(self, name))}' for name in names)})"
 
     def __str__(self) -> str:
-        sender = "" if self.caller is None else f" from {self.caller!r}"
+        sender = "" if self.caller is None else f" from {shown(self.caller)}"
         lines = [
-            f"{self.pid!r} crashed in {self.callback}: {shown(self.reason)}",
+            f"{shown(self.pid)} crashed in {self.callback}: {shown(self.reason)}",
             f"  message: {shown(self.message)}{sender}",
             f"  state: {shown(self.state)}",
         ]
         if self.ancestors:
-            lines.append(f"  ancestors: {', '.join(map(repr, self.ancestors))}")
+            lines.append(f"  ancestors: {', '.join(map(shown, self.ancestors))}")
         return "\n".join(lines)
 
 
@@ -97,9 +100,10 @@ def ancestors(process: Process) -> tuple[Pid, ...]:
 def _escape(record: logging.LogRecord) -> bool:
     """Format the traceback before a handler does: a filter that lets everything through."""
     if record.exc_info and not record.exc_text:
-        text = _formatter.formatException(record.exc_info)
+        # The exception's text is user code, and may be long.
+        text = shown(record.exc_info, _formatter.formatException, MOST_OF_A_TRACEBACK)
         lines = (
-            "".join(each if each.isprintable() else repr(each)[1:-1] for each in cut(line)) for line in text.split("\n")
+            "".join(each if each.isprintable() else repr(each)[1:-1] for each in line) for line in text.split("\n")
         )
         record.exc_text = "\n".join(f"  {line}" for line in lines)
     return True

@@ -43,7 +43,7 @@ from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.mailbox import CLOSED, Mailbox
 from gennostr.otp.messages import WAKE, Down, Exit
 from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL, is_clean
-from gennostr.values import Handle
+from gennostr.values import Handle, shown
 
 if TYPE_CHECKING:
     from gennostr.otp.pid import Pid
@@ -391,7 +391,7 @@ def _tell(tell: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     try:
         tell(*args, **kwargs)
     except BaseException:
-        logger.exception("somebody could not be told of a death: %r", args)
+        logger.exception("somebody could not be told of a death: %s", shown(args))
 
 
 def current() -> Process | None:

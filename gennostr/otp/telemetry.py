@@ -74,4 +74,4 @@ def emit(name: str, measurements: Mapping[str, float], metadata: Mapping[str, ob
             handler(name, measurements, metadata)
         except BaseException:
             detach(handler)
-            logger.exception("the telemetry handler %r failed on %s and is detached", handler, name)
+            logger.exception("the telemetry handler %s failed on %s and is detached", shown(handler), name)
