@@ -39,6 +39,11 @@ def shown(value: Any, text_of: Callable[[Any], str] = repr, most: int = MOST_SHO
         return f"<{type(value).__name__}, whose {text_of.__name__} raised {type(error).__name__}>"
 
 
+def brief(value: object) -> str:
+    """Return `shown`, cut to a line or so: each part of `value` to some 30 characters."""
+    return shown(value, reprlib.repr)
+
+
 @reprlib.recursive_repr()
 def shown_fields(value: Any) -> str:
     """Return a dataclass's repr in which each field is `shown`. For the class body: ``__repr__ = shown_fields``."""
