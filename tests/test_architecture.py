@@ -15,12 +15,13 @@ from gennostr import testing
 
 PACKAGE = Path(gennostr.__file__).parent
 LAYERS = {
-    "exceptions": set[str](),
-    "otp": {"exceptions", "otp"},
+    "values": set[str](),
+    "exceptions": {"values"},
+    "otp": {"values", "exceptions", "otp"},
     "telemetry": {"otp"},
-    "nostr": {"exceptions", "nostr"},
-    "client": {"exceptions", "otp", "nostr", "client"},
-    "testing": {"exceptions", "otp", "nostr", "client", "testing"},
+    "nostr": {"values", "exceptions", "nostr"},
+    "client": {"values", "exceptions", "otp", "nostr", "client"},
+    "testing": {"values", "exceptions", "otp", "nostr", "client", "testing"},
     "cli": {"exceptions", "otp", "nostr", "client", "cli", ""},
     "__init__": {"exceptions", "otp", "client"},
 }

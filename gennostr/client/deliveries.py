@@ -6,7 +6,7 @@ coroutine. A `Delivery` is its part for one relay, and the client's thread alone
 
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ from gennostr.nostr.messages import CountResult, OkMessage
 from gennostr.otp.calls import _filled, _Pause
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import Process, check_fence, current
+from gennostr.values import Handle
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "not_sent"]
@@ -58,11 +59,11 @@ class Count:
     approximate: bool
     hll: HyperLogLog | None
     """The registers of all relays that gave them, merged."""
-    by_relay: Mapping[str, CountResult | Outcome]
+    by_relay: Mapping[str, CountResult | Outcome] = field(hash=False)
     """Each relay's own answer, or what stands in its place."""
 
 
-class Waiting(Future, Generic[T]):  # type: ignore[type-arg]
+class Waiting(Handle, Future, Generic[T]):  # type: ignore[type-arg]
     """A result of several relays, to come. Made by the functions of a client."""
 
     key: str

@@ -34,6 +34,7 @@ from gennostr.otp.clock import clock
 from gennostr.otp.outcomes import CallbackOutcome, CallOutcome, InitOutcome, NoReply, Ok, Reply, check_seconds
 from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.timers import send_after
+from gennostr.values import Handle
 
 PAGE: Final = 500
 """Events asked for at once: as many as most relays give."""
@@ -276,7 +277,7 @@ class Reader(GenNostr[list[_Stream]]):
         return None
 
 
-class Fetch(Iterator[Event]):
+class Fetch(Handle, Iterator[Event]):
     """The events, as an iterator; made by `fetch`. It ends its client when it is through, closed or forgotten."""
 
     def __init__(self, reader: GenNostrPid, urls: Sequence[str]) -> None:

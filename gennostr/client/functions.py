@@ -26,6 +26,7 @@ from gennostr.nostr.relay_url import normalize_url, redact
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import acting, current
+from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +198,7 @@ class ClientFunctions:
 
         """
         if not isinstance(id, str):
-            raise TypeError(f"a subscription id is a text, not {id!r}")
+            raise TypeError(f"a subscription id is a text, not {shown(id)}")
         _command(self, partial(requests(self).unsubscribe, id))
 
     def publish(

@@ -11,7 +11,7 @@ import copy
 import os
 from _thread import allocate_lock
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import get_ident
@@ -22,6 +22,7 @@ from gennostr.client.outbox import Outbox
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import is_clean
+from gennostr.values import shown
 
 PATIENCE: Final = 0.5
 """Seconds to wait for a change that another thread makes; only a finalizer that waits for us keeps it from its end."""
@@ -51,7 +52,7 @@ class RelayStatistics:
     bytes_sent: int = 0
     latency: float | None = None
     """From the last ping that was answered to its answer: until that was read, which a client that lags delays."""
-    last_error: object = None
+    last_error: object = field(default=None, hash=False)
     """What handle_error was told when an attempt last ended with an error; an exception, without its traceback."""
     undelivered: int = 0
     """Bytes that the client has not handled yet, as they count for the limit: a message 256 besides its own."""
@@ -62,8 +63,8 @@ class RelayStatistics:
         return max(0, self.connects - 1)
 
     def __repr__(self) -> str:
-        shown = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self)[1:]]
-        return f"RelayStatistics({', '.join([f'url={redact(self.url)!r}', *shown])})"
+        texts = [f"{each.name}={shown(getattr(self, each.name))}" for each in fields(self)[1:]]
+        return f"RelayStatistics({', '.join([f'url={redact(self.url)!r}', *texts])})"
 
 
 class Tally:

@@ -23,9 +23,10 @@ from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import UNSET, check_seconds
 from gennostr.otp.process import Process, check_fence, current
 from gennostr.otp.reasons import NORMAL
+from gennostr.values import Handle, shown
 
 
-class Request:
+class Request(Handle):
     """A request under way: what ``handle_call`` gets as `from_`."""
 
     __slots__ = ("_claim", "_on_done", "caller", "exit", "message", "process", "value")
@@ -46,7 +47,7 @@ class Request:
         self._claim = allocate_lock()
 
     def __repr__(self) -> str:
-        return f"<Request {self.message!r} from {self.caller!r} to {self.process!r}>"
+        return f"<Request {shown(self.message)} from {self.caller!r} to {self.process!r}>"
 
     def claim(self) -> bool:
         """Take the right to end this request; True for the first only."""
@@ -101,7 +102,7 @@ class Failure:
 def reply(from_: Request, value: object) -> None:
     """Answer a call, from any actor or thread. The first reply wins; later ones go nowhere."""
     if not isinstance(from_, Request):
-        raise TypeError(f"reply needs the from_ of handle_call, not {from_!r}")
+        raise TypeError(f"reply needs the from_ of handle_call, not {shown(from_)}")
     me = current()
     if me is None:
         won = from_.claim()
@@ -285,7 +286,7 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
     return pending.result(target)
 
 
-class PendingReply:
+class PendingReply(Handle):
     """The reply to come of a request that `send_request` has sent.
 
     It may be waited for in any thread, several times, and by several threads. It compares by identity, so that a dict
@@ -302,7 +303,8 @@ class PendingReply:
         self._listeners: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
-        return f"<PendingReply of {self.target!r} to {self.message!r}: {'ended' if self._ended else 'pending'}>"
+        status = "ended" if self._ended else "pending"
+        return f"<PendingReply of {shown(self.target)} to {shown(self.message)}: {status}>"
 
     def done(self) -> bool:
         """Whether it has ended: `wait` returns, or raises the exit, at once."""

@@ -15,12 +15,12 @@ from gennostr.otp import telemetry
 from gennostr.otp.calls import Request, wait_down
 from gennostr.otp.child_spec import ChildSpec, check_count, check_number
 from gennostr.otp.clock import clock
-from gennostr.otp.crash_report import shown
 from gennostr.otp.outcomes import IGNORE
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
 from gennostr.otp.signals import Exit
+from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
 

@@ -30,6 +30,8 @@ from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Final, Protocol
 
+from gennostr.values import Handle, shown
+
 logger = logging.getLogger(__name__)
 
 
@@ -88,7 +90,7 @@ _monotonic: Final[Callable[[], float]] = (
 )
 
 
-class _ScheduledCall:
+class _ScheduledCall(Handle):
     """Whoever acquires `_claim`, which is one step, runs the call or cancels it. It is never released."""
 
     __slots__ = ("_arrivals", "_claim", "_function", "when")
@@ -129,7 +131,7 @@ class _ScheduledCall:
         try:
             function()
         except BaseException:  # whatever it is, the calls to come must not be lost
-            logger.exception("a timer's function failed: %r", function)
+            logger.exception("a timer's function failed: %s", shown(function))
 
 
 class SystemClock:

@@ -29,7 +29,6 @@ from gennostr.otp.child import (
     started,
 )
 from gennostr.otp.child_spec import ChildSpec, Overrides, check_count, to_child_spec
-from gennostr.otp.crash_report import shown
 from gennostr.otp.engine import Engine, Server
 from gennostr.otp.envelopes import Cast
 from gennostr.otp.gen_server import GenServer
@@ -41,6 +40,7 @@ from gennostr.otp.process import check_fence
 from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.signals import Exit
 from gennostr.otp.start import start
+from gennostr.values import shown
 
 
 class DynamicSupervisorOptions(TypedDict, total=False):

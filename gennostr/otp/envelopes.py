@@ -1,8 +1,10 @@
 """What the library puts into a mailbox besides the user's own messages; `gennostr.otp.engine` opens it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+
+from gennostr.values import shown, shown_fields
 
 
 class Cast:
@@ -14,7 +16,7 @@ class Cast:
         self.message = message
 
     def __repr__(self) -> str:
-        return f"Cast({self.message!r})"
+        return f"Cast({shown(self.message)})"
 
 
 class Continue:
@@ -26,14 +28,16 @@ class Continue:
         self.argument = argument
 
     def __repr__(self) -> str:
-        return f"Continue({self.argument!r})"
+        return f"Continue({shown(self.argument)})"
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
     """Terminate with `reason` once the messages queued before have been handled."""
 
-    reason: object
+    reason: object = field(hash=False)  # any value, and some have no hash
+
+    __repr__ = shown_fields
 
 
 class Wake(Enum):

@@ -26,7 +26,6 @@ from gennostr.otp import (
 from gennostr.otp.callbacks import check_class
 from gennostr.otp.calls import Request
 from gennostr.otp.child_spec import ChildSpec, Overrides
-from gennostr.otp.crash_report import shown
 from gennostr.otp.engine import Engine
 from gennostr.otp.envelopes import StopRequest
 from gennostr.otp.names import Name, check_name
@@ -35,6 +34,7 @@ from gennostr.otp.pid import Pid
 from gennostr.otp.process import check_fence
 from gennostr.otp.reasons import NORMAL
 from gennostr.otp.start import start
+from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
 

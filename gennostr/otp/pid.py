@@ -11,15 +11,15 @@ from gennostr.exceptions import CallExit, CallingSelf, NoProcess
 from gennostr.otp import calls, system
 from gennostr.otp.calls import PendingReply, wait_down
 from gennostr.otp.calls import call as _call
-from gennostr.otp.crash_report import shown
 from gennostr.otp.envelopes import Cast, StopRequest
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process
 from gennostr.otp.reasons import NOPROC, NORMAL
+from gennostr.values import Handle, shown
 
 
-class Pid(pykka.ActorRef[Any]):
+class Pid(Handle, pykka.ActorRef[Any]):
     """The handle of one actor: a ``pykka.ActorRef`` that also calls, casts, links and stops.
 
     ``process`` is what the library knows of the actor; it is not for users.
@@ -272,5 +272,5 @@ def demonitor(ref: MonitorRef, *, flush: bool = False) -> None:
 
     """
     if not isinstance(ref, MonitorRef):
-        raise TypeError(f"demonitor needs what monitor returned, not {ref!r}")
+        raise TypeError(f"demonitor needs what monitor returned, not {shown(ref)}")
     this_process().demonitor(ref, flush=flush)

@@ -43,6 +43,7 @@ from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.envelopes import WAKE
 from gennostr.otp.mailbox import CLOSED, Mailbox
 from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL, is_clean
+from gennostr.values import Handle, shown
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class DownSignal:
         self.reason = reason
 
 
-class MonitorRef:
+class MonitorRef(Handle):
     """One monitor: compares by identity, as references do."""
 
     __slots__ = ("flushed", "owner", "target", "watched")
@@ -137,7 +138,7 @@ class MonitorRef:
         self.owner.deliver(DownSignal(self, reason))
 
 
-class Process:
+class Process(Handle):
     """One actor's control block.
 
     `lock` protects `dead`, `reason`, `interrupt`, `links`, `watchers`, `monitors`, `keys` and `thread`; what is read
@@ -410,7 +411,7 @@ def _tell(tell: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     try:
         tell(*args, **kwargs)
     except BaseException:
-        logger.exception("somebody could not be told of a death: %r", args)
+        logger.exception("somebody could not be told of a death: %s", shown(args))
 
 
 def current() -> Process | None:

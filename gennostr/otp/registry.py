@@ -8,7 +8,7 @@ Keys compare as Python's do: 1 and 1.0 are one key.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gennostr.exceptions import NoProcess
@@ -21,6 +21,7 @@ from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process, check_fence, this_process
 from gennostr.otp.signals import Exit
 from gennostr.otp.start import start
+from gennostr.values import shown, shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Registered:
     registry: object
     key: object
     pid: Pid
-    value: object
+    value: object = field(hash=False)  # any value, and some have no hash
+
+    __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Unregistered:
     registry: object
     key: object
     pid: Pid
+
+    __repr__ = shown_fields
 
 
 class RegistryPid(Pid):
@@ -106,7 +111,7 @@ class RegistryPid(Pid):
         while True:
             entry = self.table.lookup(key)
             if entry is None or entry[0] is not process:
-                raise LookupError(f"{process.pid!r} does not hold {key!r}")
+                raise LookupError(f"{process.pid!r} does not hold {shown(key)}")
             new = function(entry[1])
             if self.table.update(key, process, entry[1], new):
                 return new, entry[1]

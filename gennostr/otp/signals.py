@@ -1,9 +1,10 @@
 """The messages that links and monitors deliver."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import MonitorRef
+from gennostr.values import shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,9 @@ class Exit:
     """
 
     pid: Pid | None
-    reason: object
+    reason: object = field(hash=False)  # any value, and some have no hash
+
+    __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +26,6 @@ class Down:
 
     ref: MonitorRef
     pid: object
-    reason: object
+    reason: object = field(hash=False)
+
+    __repr__ = shown_fields

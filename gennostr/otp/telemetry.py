@@ -28,6 +28,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from gennostr.values import shown
+
 logger = logging.getLogger(__name__)
 
 Handler: TypeAlias = Callable[[str, Mapping[str, float], Mapping[str, object]], object]
@@ -50,7 +52,7 @@ def attach(handler: Handler) -> None:
 
     """
     if not callable(handler):
-        raise TypeError(f"a telemetry handler must be callable, not {handler!r}")
+        raise TypeError(f"a telemetry handler must be callable, not {shown(handler)}")
     handlers[_key(handler)] = handler
 
 
@@ -75,4 +77,4 @@ def emit(name: str, measurements: Mapping[str, float], metadata: Mapping[str, ob
             handler(name, measurements, metadata)
         except BaseException:
             detach(handler)
-            logger.exception("the telemetry handler %r failed on %s and is detached", handler, name)
+            logger.exception("the telemetry handler %s failed on %s and is detached", shown(handler), name)

@@ -32,6 +32,7 @@ from gennostr.otp.clock import MACHINE, Clock, ScheduledCall, TimedMailbox
 from gennostr.otp.envelopes import WAKE
 from gennostr.otp.process import Process, alive
 from gennostr.otp.reasons import NORMAL
+from gennostr.values import Handle
 
 PATIENCE: Final = 10.0
 """Seconds, of the machine's, in which the actors must come to rest."""
@@ -42,7 +43,7 @@ helpers: dict[Callable[[], int], None] = {}
 """What else has work to do before the actors are at rest (fake relays): it does it, and returns how much in all."""
 
 
-class _Call:
+class _Call(Handle):
     __slots__ = ("_clock", "function", "when")
 
     def __init__(self, owner: "ManualClock", when: float, function: Callable[[], object]) -> None:

@@ -37,7 +37,6 @@ from gennostr.otp import pid as functions
 from gennostr.otp import system
 from gennostr.otp.calls import Failure, Request, reply
 from gennostr.otp.clock import MACHINE
-from gennostr.otp.crash_report import shown
 from gennostr.otp.engine import Engine, open_signal
 from gennostr.otp.envelopes import Cast, StopRequest
 from gennostr.otp.gen_server import GenServer
@@ -46,6 +45,7 @@ from gennostr.otp.pid import Pid
 from gennostr.otp.process import MonitorRef, Process, act_as, current
 from gennostr.otp.reasons import NORMAL, SHUTDOWN
 from gennostr.otp.signals import Down, Exit
+from gennostr.values import shown
 
 T = TypeVar("T")
 

@@ -66,7 +66,7 @@ class Reconnecting:
 class Sent:
     """``send_message(message, url)`` was called."""
 
-    message: list[Any] | str
+    message: list[Any] | str = field(hash=False)  # a list has no hash
     url: str
 
 
@@ -74,14 +74,14 @@ class Sent:
 class Broadcast:
     """``broadcast_message(message)`` was called."""
 
-    message: list[Any] | str
+    message: list[Any] | str = field(hash=False)  # a list has no hash
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
     """``subscribe(filters, id, relays)`` was called; the urls of `relays` are normalized and in order."""
 
-    filters: list[dict[str, Any]]
+    filters: list[dict[str, Any]] = field(hash=False)
     id: str
     relays: tuple[str, ...] | None = None
 
@@ -105,7 +105,7 @@ class PublishedEvent:
 class AskedCount:
     """``count(filters, relays)`` was called."""
 
-    filters: list[dict[str, Any]]
+    filters: list[dict[str, Any]] = field(hash=False)
     relays: tuple[str, ...] | None = None
 
 
@@ -122,7 +122,7 @@ class Scheduled:
 
     delay: float
     dest: object
-    message: object
+    message: object = field(hash=False)
 
 
 Action: TypeAlias = (
