@@ -271,6 +271,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
         try:
             outcome = self._init(starting.message)
         except BaseException as error:
+            if process.interrupt is not None:  # in a wait of init
+                self._leave_early(error, "init")  # the starter sees the exit
+                return False
             return self._fail_start(starting, error)
         self._starting = None
         kind = type(outcome)
@@ -288,8 +291,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             starting.reply(process.pid)
             return True
         if outcome is IGNORE:
-            if starting.claim():
-                process.die(NORMAL)
+            claimed = starting.claim()  # False if the starter was ended meanwhile
+            process.die(NORMAL)
+            if claimed:
                 starting.fulfil(IGNORE)
             return False
         if isinstance(outcome, Stop):
@@ -589,7 +593,7 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             self._terminate(reason)
         except BaseException as error:
             reason, callback = error, "terminate"
-        if process.is_dead():  # killed meanwhile
+        if process.is_dead() or process.interrupt is not None:  # killed meanwhile, or ended by an exit signal
             self._leave_early(reason, callback)
             return
         try:
