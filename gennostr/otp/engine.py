@@ -265,6 +265,9 @@ class Engine:
         try:
             outcome: Any = self.init(starting.message)
         except BaseException as error:
+            if process.interrupt is not None:  # in a wait of init
+                self._leave_early(error, "init")  # the starter sees the exit
+                return False
             return self._fail_start(starting, error)
         self.starting = None
         kind = type(outcome)
@@ -282,8 +285,9 @@ class Engine:
             starting.reply(process.pid)
             return True
         if outcome is IGNORE:
-            if starting.claim():
-                process.die(NORMAL)
+            claimed = starting.claim()  # False if the starter was ended meanwhile
+            process.die(NORMAL)
+            if claimed:
                 starting.fulfil(IGNORE)
             return False
         if isinstance(outcome, Stop):
@@ -551,7 +555,7 @@ class Engine:
             self.terminate(reason)
         except BaseException as error:
             reason, callback = error, "terminate"
-        if process.is_dead():  # killed meanwhile
+        if process.is_dead() or process.interrupt is not None:  # killed meanwhile, or ended by an exit signal
             self._leave_early(reason, callback)
             return
         try:

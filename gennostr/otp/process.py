@@ -13,15 +13,21 @@ The rules of order, on which everything else rests:
 * What a process sent before it died is in the receiver's mailbox before its Exit or Down. A process that ends by
   itself sends and dies in one thread; for one that is killed, `put_from` holds its lock while it sends, and so
   sends either before `die` marks it dead or not at all.
-* No two process locks are ever held at once: a link is written first on the own side, then on the other, and
-  taken back if the other is found dead. The locks are reentrant, because a finalizer may run between any two
-  lines here and may itself send.
+* No line of the library takes a second lock while it holds one: a link is written first on the own side, then on the
+  other, and taken back if the other is found dead.
+* A finalizer or a signal handler may run between any two lines and call any public function. So the locks are
+  reentrant, and what they protect is valid at each line: `dead` is read once more after an entry was written.
+* Nothing rests on the order of a store and a load without a lock, for builds without the GIL. A wait is entered, and
+  `dead` and `interrupt` are read, under the lock under which a kill or an exit signal sets them.
 * A mailbox closes with the death: `die` puts CLOSED in its place, and what a sender that has looked before still puts
   into the old one goes with it.
 
 A thread cannot be killed. Kill is a fence: `die` runs in the killer's thread, and from then on what the abandoned
 thread does through this library has no effect, because every effect asks `current` first whether it is dead. If
 the thread waits in a call, the kill wakes it.
+
+An exit signal that is not trapped ends the process at its next message, and a wait (a call, a start, a stop) at once,
+as it ends an Erlang process in its ``receive``: the wait raises CallExit, which unwinds the callback.
 
 Only the thread that forked goes on in a forked child. So there every process is dead, and the locks, which lost threads
 may have held, are new: see `_forget_after_fork`.
@@ -141,13 +147,13 @@ class MonitorRef(Handle):
 class Process(Handle):
     """One actor's control block.
 
-    `lock` protects `dead`, `reason`, `interrupt`, `links`, `watchers`, `monitors`, `keys` and `thread`; what is read
-    without it is looked at again by whoever must be sure. `waiting` is written by the process's own thread alone.
+    `lock` protects `dead`, `reason`, `interrupt`, `waits`, `links`, `watchers`, `monitors`, `keys` and `thread`; what
+    is read without it is looked at again by whoever must be sure.
     """
 
     __slots__ = (
-        "actor", "dead", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
-        "parent", "pid", "reason", "restarts", "started", "thread", "waiting", "watchers",
+        "actor", "dead", "end_known", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
+        "parent", "pid", "reason", "restarts", "started", "thread", "waits", "watchers",
     )  # fmt: skip
 
     _numbers = count(1)
@@ -167,7 +173,10 @@ class Process(Handle):
         self.lock = threading.RLock()
         self.dead = False
         self.reason: object = None
-        # The exit signal that ends a process which does not trap exits, before its next message.
+        # Whether somebody knows how it ends: a call has raised its exit, or it was sent with ``exit``. Then leaving a
+        # ``with`` statement does not raise it.
+        self.end_known = False
+        # The exit signal that ends a process which does not trap exits, at its next message or in a wait.
         self.interrupt: tuple[object] | None = None
         self.links: dict[Process, None] = {}
         # Who is told of the death; True for those who wait, and are told last.
@@ -175,8 +184,8 @@ class Process(Handle):
         self.monitors: dict[MonitorRef, None] = {}
         self.keys: dict[tuple[Table, object], None] = {}
         self.thread: int | None = None
-        # What its thread waits for in a call.
-        self.waiting: Waiter | None = None
+        # What its thread waits for: several where a finalizer waits inside a wait, or an event loop's tasks do.
+        self.waits: dict[Waiter, None] = {}
 
     def __repr__(self) -> str:
         return repr(self.pid)
@@ -205,6 +214,39 @@ class Process(Handle):
             self.mailbox.put(message)
         return True
 
+    # Waits.
+
+    @property
+    def waiting(self) -> Waiter | None:
+        """What its thread waits for in a call, if it does."""
+        with self.lock:
+            return next(reversed(self.waits), None)
+
+    def check_wait(self) -> None:
+        """Raise CallExit if the process must not wait: it was killed, or an exit signal has come that it does not trap.
+
+        In terminate too: such a signal ends an Erlang process wherever it waits.
+        """
+        with self.lock:
+            end = (self.reason,) if self.dead else self.interrupt
+        if end is not None:
+            raise CallExit(end[0], self.pid)
+
+    def begin_wait(self, waiter: Waiter) -> None:
+        """Do `check_wait`, and have what comes afterwards give up `waiter`, until `end_wait`."""
+        with self.lock:
+            self.waits[waiter] = None
+            if self.dead or self.interrupt is not None:
+                self.waits.pop(waiter, None)
+                self.check_wait()
+
+    def end_wait(self, waiter: Waiter) -> CallExit | None:
+        """Take `begin_wait` back; return what `check_wait` would raise, for the caller may raise something else."""
+        with self.lock:
+            self.waits.pop(waiter, None)
+            end = (self.reason,) if self.dead else self.interrupt
+        return None if end is None else CallExit(end[0], self.pid)
+
     # Watchers and monitors.
 
     def watch(self, watcher: Watcher, *, waits: bool = False) -> bool:
@@ -213,10 +255,9 @@ class Process(Handle):
         One that `waits` lets a thread go on, and is told when everybody else has been.
         """
         with self.lock:
-            if self.dead:
-                return False
-            self.watchers[watcher] = waits
-            return True
+            if not self.dead:
+                self.watchers[watcher] = waits
+            return not self.dead
 
     def unwatch(self, watcher: Watcher) -> None:
         """Take `watch` back."""
@@ -227,14 +268,15 @@ class Process(Handle):
         """Monitor `watched`, named `target` in the Down; nobody there gives Down(NOPROC) at once."""
         ref = MonitorRef(self, watched, target)
         with self.lock:
-            if self.dead:
+            if not self.dead:
+                self.monitors[ref] = None
+            if self.is_dead():
                 return ref
-            self.monitors[ref] = None
         if watched is self:
             return ref
         if watched is None or not watched.watch(ref):
             ref.down(self, NOPROC)
-        elif self.is_dead():  # killed meanwhile: its death may have missed the watch
+        elif self.is_dead():  # killed meanwhile: its death came to `watched` before the watch, whose lock shows it here
             watched.unwatch(ref)
         return ref
 
@@ -255,16 +297,17 @@ class Process(Handle):
         if other is self:
             return True
         with self.lock:
-            if self.dead:
+            if not self.dead:
+                self.links[other] = None
+            if self.is_dead():
                 return False
-            self.links[other] = None
         with other.lock:
-            alive = not other.dead
-            if alive:
+            if not other.dead:
                 other.links[self] = None
+            alive = not other.dead
         if not alive:
             self.signal(other, NOPROC, linked=True)
-        elif self.is_dead():  # killed meanwhile: its death may have missed the other side
+        elif self.is_dead():  # killed meanwhile: its death came to `other` before the link, whose lock shows it here
             other.unlink(self)
             return False
         return True
@@ -279,35 +322,38 @@ class Process(Handle):
 
     def signal(self, sender: "Process | None", reason: object, *, linked: bool = False) -> None:
         """Deliver an exit signal: by a link's death (`linked`) or by ``exit``."""
+        kills = reason is KILL and not linked
+        waits: dict[Waiter, None] = {}
         with self.lock:
             if self.dead:
                 return
             if linked and sender is not None and self.links.pop(sender, 0) == 0:
                 return  # unlinked meanwhile, or told already
-            if linked or reason is not KILL:
+            if not kills:
                 actor = self.actor
                 if actor is not None and actor.trap_exit:
                     self.mailbox.put(ExitSignal(sender, reason))
                 elif reason is not NORMAL or sender is self:
-                    # The first signal decides; it overtakes the messages that wait.
+                    # The first signal decides; it overtakes the messages that wait, and ends the waits under way.
                     if self.interrupt is None:
                         self.interrupt = (reason,)
+                        self.end_known = not linked
                     self.mailbox.put(WAKE)
-                return
-        self.kill()
+                    waits = self.waits.copy()
+        if kills:
+            self.kill()
+        # Outside of the lock, for this takes the locks of those that are waited for.
+        for waiter in waits:
+            waiter.abandon(reason)
 
     def kill(self) -> None:
         """Die of KILLED, from any thread; see `abandoned` for what becomes of the thread."""
         actor, inbox = self.actor, self.mailbox
         if not self.die(KILLED):
             return
+        self.end_known = True
         inbox.put(WAKE)
-        if self.thread is not None and self.thread != threading.get_ident():
-            self._count_abandoned()
-        # Read after `dead` was set, as the waiting thread sets it before it looks at `dead`: one sees the other.
-        waiting = self.waiting
-        if waiting is not None:
-            waiting.abandon(KILLED)
+        self._count_abandoned()
         if actor is not None:
             try:
                 actor.on_cancel()
@@ -315,6 +361,11 @@ class Process(Handle):
                 logger.exception("on_cancel of %r failed", self.pid)
 
     def _count_abandoned(self) -> None:
+        """Count the thread until it leaves, unless it is the killer's own, or has not begun or left already."""
+        with self.lock:
+            thread = self.thread
+        if thread is None or thread == threading.get_ident():
+            return
         report: ScheduledCall | None = None
         try:
             report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
@@ -337,7 +388,9 @@ class Process(Handle):
         """List the process as alive, here and in pykka's registry; `die` takes it from both."""
         _alive[self] = None
         pykka.ActorRegistry.register(self.pid)
-        if self.is_dead():  # found by its name, and killed: its death came before
+        with self.lock:  # a death is seen here, or comes later and takes both back itself
+            dead = self.dead
+        if dead:  # found by its name, and killed
             self._withdraw()
 
     def _withdraw(self) -> None:
@@ -347,17 +400,22 @@ class Process(Handle):
     def die(self, reason: object) -> bool:
         """End the process: free its names, tell watchers and links. False if it is dead already."""
         with self.lock:
-            if self.dead:
+            # One line, for a finalizer between two could kill as well.
+            dead, self.dead, self.reason = self.dead, True, self.reason if self.dead else reason
+            if dead:
                 return False
-            self.dead = True
-            self.reason = reason
-            self.interrupt = None
+            interrupt, self.interrupt = self.interrupt, None
             inbox, self.mailbox = self.mailbox, CLOSED
+            given_up, self.waits = self.waits, {}
             links, self.links = self.links, {}
             watchers, self.watchers = self.watchers, {}
             monitors, self.monitors = self.monitors, {}
             keys, self.keys = self.keys, {}
-            self.actor = None
+            actor, self.actor = self.actor, None
+        # Kept until here: the last reference to an object may run its finalizer, and not under the lock.
+        del interrupt, actor
+        for waiter in given_up:
+            _tell(waiter.abandon, reason)
         self._withdraw()
         for table, key in keys:
             table.release(key, self)
@@ -383,7 +441,8 @@ class Process(Handle):
 
     def enter(self) -> None:
         """Make the calling thread this process's: what it does, the process does."""
-        self.thread = threading.get_ident()
+        with self.lock:  # a kill either finds the thread, or comes before `is_dead`, which is looked at next
+            self.thread = threading.get_ident()
         _local.process = self
 
     def leave(self) -> None:
@@ -434,7 +493,9 @@ def check_fence() -> Process | None:
     """Return `current`; in an abandoned thread raise CallExit instead, which unwinds the callback."""
     process = _local.process
     if process is not None and process.dead:
-        raise CallExit(process.reason, process.pid)
+        with process.lock:  # under which `dead` and `reason` are written
+            reason = process.reason
+        raise CallExit(reason, process.pid)
     return process
 
 
@@ -499,6 +560,7 @@ def _forget_after_fork() -> None:
         process.mailbox = CLOSED
         process.dead = True
         process.reason = NOPROC
+        process.end_known = True  # nothing for a ``with`` statement that the child leaves to raise
         process.actor = None
     _alive.clear()
     _abandoned.clear()
