@@ -127,7 +127,7 @@ class NoProcess(CallError, LookupError, pykka.ActorDeadError):
         self.target = target
 
     def __str__(self) -> str:
-        return f"no process: {shown(self.target)}{self.hint}"
+        return f"{shown(self.target)} not found{self.hint}"
 
 
 class CallingSelf(CallError):

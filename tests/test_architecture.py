@@ -42,6 +42,8 @@ BESIDE = """
     suspend telemetry tree
     AuthenticationError Count Counted Counting Fetch FetchIncomplete FetchProgress Outcome Publication Published
     RelayRefused RelayStatistics fetch relay_information
+    CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
+    RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer reply_error
 """.split()  # noqa: SIM905 - reads better
 
 

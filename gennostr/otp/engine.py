@@ -401,10 +401,12 @@ class Engine:
     def _receive_call(self, request: Request) -> None:
         message = request.message
         if type(message) in _PROXY:
-            # As in pykka: what the called method raises goes to the caller, and the actor lives on.
+            # As in pykka: what the called method raises goes to the caller, and the actor lives on. The caller may never
+            # look at its future: then this record is the only trace.
             try:
                 request.reply(self._proxy(message))
             except Exception as error:
+                logger.info("Exception returned from %r to caller:", self.pid, exc_info=True)
                 request.reply(Failure(error))
             except BaseException as error:
                 raise End(error, self._proxy) from error

@@ -434,6 +434,7 @@ class Process(Handle):
         for watcher, waits in watchers.items():
             if waits:
                 _tell(watcher.down, self, reason)
+        self.pid.actor_stopped.set()  # pykka's own event, for those who wait for that
         mailboxes.drop(inbox)
         return True
 
