@@ -52,14 +52,14 @@ def _default(cls: type, name: str) -> object:
 def _check_callback(cls: type, name: str, given: object, default: Any) -> None:
     function: Any = given.__func__ if isinstance(given, staticmethod | classmethod) else given
     where = f"{cls.__qualname__}.{name}"
-    if not callable(function):
+    if not callable(function) and not hasattr(function, "__get__"):
         raise TypeError(f"{where} is a callback and must be a function, not {type(given).__name__}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{where} must be a plain function: nothing awaits what an async one returns")
     if inspect.isgeneratorfunction(function):
         raise TypeError(f"{where} must be a plain function: nothing iterates over what one with yield returns")
     if not inspect.isfunction(function):
-        return  # a callable of some other kind: whether it takes self is its own business
+        return  # a callable of some other kind, or a descriptor that makes one: what it takes is its own business
     arguments = list(inspect.signature(default).parameters)
     if isinstance(given, staticmethod):
         del arguments[0]
