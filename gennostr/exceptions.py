@@ -35,8 +35,8 @@
 
 Wrong types raise TypeError and wrong values ValueError, as everywhere in Python.
 
-Whatever they hold, they can be printed, copied and pickled. In another process, text stands for what could not come
-with them: a pid, a lock, an object of a class that is missing there. See `gennostr.values`.
+They can be printed, copied and pickled whatever they hold. In another process, text replaces what could not be sent
+with them: a pid, a lock, an object whose class is missing there. See `gennostr.values`.
 """
 
 import reprlib
@@ -239,7 +239,7 @@ class FetchIncomplete(GenNostrError):
 
     def __str__(self) -> str:
         failed: object = self.failed
-        if not isinstance(failed, Mapping):  # its text, in another process
+        if not isinstance(failed, Mapping):  # unpickled, and replaced by its text
             return shown(failed, str)
         return "; ".join(f"{url}: {shown(reason, str)}" for url, reason in failed.items())
 

@@ -1,18 +1,19 @@
 """How values are shown, copied and pickled, whatever they hold.
 
-A request, a state or an exit reason is any value: its repr may raise or be 5 MB long, and pickle may refuse it. What
-reports such values must work all the same. Three kinds:
+A request, a state or an exit reason can be any value: its repr may raise or be 5 MB long, and it may not be picklable.
+What reports such values has to work anyway:
 
-- text: `shown` is the repr that never fails and is never long;
-- a `Handle` stands for something in this process: its copy is itself, and pickle refuses it with the reason;
-- a `Record` says what happened (an exception, a crash report): it can always be pickled and copied.
+- `shown` returns a repr that never fails and is never long;
+- a `Handle` (a pid, a monitor, a timer) refers to something in this process: copying it returns the handle itself, and
+  pickling it raises a TypeError that says why;
+- a `Record` (an exception, a crash report) describes what happened: it can always be copied and pickled.
 
-Ctrl-C is never swallowed: KeyboardInterrupt passes through in the main thread, the only one in which Python raises
-it. Anything else that user code raises here, SystemExit and RecursionError included, is caught.
+User code that runs here (a repr, a __reduce__) may raise anything, SystemExit and RecursionError included, and it is
+caught. The one exception is KeyboardInterrupt in the main thread, where it is Ctrl-C: it propagates.
 """
 
-# copy, pickle and dataclasses are imported where they are used: whoever copies, pickles or has a dataclass has them
-# already, and a program that imports the exceptions alone does not need them.
+# copy, pickle and dataclasses are imported where they are used: by then the caller has imported them, and a program
+# that imports only the exceptions does not pay for them.
 # ruff: noqa: PLC0415
 import reprlib
 import threading
@@ -21,11 +22,11 @@ from functools import partial
 from typing import Any, Final, NoReturn, Self
 
 MOST_SHOWN: Final = 4000
-"""Characters of one value that a text shows."""
+"""Characters of one value's repr that are shown."""
 MOST_NESTED: Final = 8
-"""Records within records that are pickled as such. A chain of calls that failed is seldom longer."""
+"""Records nested in records that are pickled as such, deeper ones as text; chains of failed calls are rarely longer."""
 _DEEPEST: Final = 20
-"""Containers within containers in which a part is replaced; deeper ones are replaced as a whole."""
+"""Nested containers whose items are replaced one by one; deeper ones are replaced as a whole."""
 
 
 def shown(value: Any, text_of: Callable[[Any], str] = repr, most: int = MOST_SHOWN) -> str:
@@ -58,7 +59,7 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 class Shared:
-    """A value whose copy, deep copies included, is itself: it does not change, or there can be only one of it."""
+    """A value that `copy.copy` and `copy.deepcopy` return unchanged: it is immutable, or it has an identity."""
 
     __slots__ = ()
 
@@ -70,20 +71,20 @@ class Shared:
 
 
 class Handle(Shared):
-    """A value that stands for something in this process, and for nothing in another."""
+    """A value that refers to something in this process and cannot be pickled."""
 
     __slots__ = ()
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         kind = type(self).__name__
         raise TypeError(
-            f"cannot pickle {shown(self)}: a {kind} stands for something that lives in this Python process and means "
-            "nothing in another one. Send a name or a key that can be looked up there, or the text of it"
+            f"cannot pickle {shown(self)}: a {kind} refers to something that lives in this Python process and means "
+            "nothing in another one. Send a name that can be looked up there, or its text, str(...)"
         )
 
 
 class Text(str):
-    """What stands in a `Record` from another process for a value that could not come with it: its repr."""
+    """The repr of a value that could not be pickled, in its place in an unpickled `Record`."""
 
     __slots__ = ()
 
@@ -94,11 +95,12 @@ class Text(str):
 class Record:
     """A value that can be pickled and copied, whatever it holds.
 
-    What pickle refuses (a pid, a lock, an exception that cannot be made again) is pickled as its `Text`; the rest of
-    the list, tuple, set or dict that holds it stays as it is. What cannot be read in the other process, because a
-    class is missing there, is its text as well. A deep copy shares what cannot be copied.
+    A part that cannot be pickled and unpickled (a pid, a lock, an exception whose __init__ wants other arguments) is
+    replaced by its `Text`. In a list, tuple, set or dict only such items are replaced; any other object is replaced as
+    a whole. A part that cannot be unpickled in the receiving process, because its class is missing there, becomes its
+    text as well. A deep copy shares the parts that cannot be copied.
 
-    Each value is pickled and read once for trial, when its record is pickled; nothing is done before.
+    All of this happens when the record is pickled or copied; until then it costs nothing.
     """
 
     __slots__ = ()
@@ -110,9 +112,9 @@ class Record:
         if nested >= MOST_NESTED:
             return Text, (shown(self),)
         _pickling.nested = nested + 1
-        reduced[id(self)] = self, (Text, ("...",))  # for a circle; it keeps `self`, and with it the id, alive too
+        reduced[id(self)] = self, (Text, ("...",))  # for a circle; `self` is kept, so its id stays its own
         try:
-            # One memo for all: what is held twice is pickled once, and is one object again.
+            # One memo for all parts: an object held twice is pickled once, and is one object again.
             args, held = _parts(self, partial(_portable, memo={}))
             reduced[id(self)] = self, (_made, (type(self), args, held))
             return reduced[id(self)][1]
@@ -136,7 +138,11 @@ class Record:
 
 
 class _Pickling(threading.local):
-    """What this thread is pickling. A record within others is tried with each of them, and is to be pickled once."""
+    """What this thread is pickling.
+
+    A nested record is pickled again with each container around it that is tried as a whole. `reduced` has the results
+    of the outermost record's pickling, so that the time is not exponential in the depth.
+    """
 
     def __init__(self) -> None:
         self.nested = 0
@@ -147,15 +153,15 @@ _pickling = _Pickling()
 
 
 def _parts(record: Record, each: Callable[[object], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return what `record` holds, put through `each`: an exception's args, and the attributes."""
+    """Return the parts of `record`, passed through `each`: an exception's args, and its attributes."""
     slots: Iterable[str] = (name for kind in type(record).__mro__ for name in getattr(kind, "__slots__", ()))
-    held = {name: getattr(record, name) for name in slots} | getattr(record, "__dict__", {})
+    held = {name: getattr(record, name) for name in slots if hasattr(record, name)} | getattr(record, "__dict__", {})
     args = record.args if isinstance(record, BaseException) else ()
     return tuple(map(each, args)), {name: each(value) for name, value in held.items()}
 
 
 def _made(kind: Any, args: tuple[Any, ...], held: Mapping[str, Any]) -> Any:
-    """Make a record of its parts, without its __init__: a subclass may want other arguments."""
+    """Make a record from its parts. Its __init__ is not called: a subclass's may want other arguments."""
     record = kind.__new__(kind)
     _fill(record, args, held)
     return record
@@ -177,13 +183,13 @@ _CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 
 
 class _Parcel:
-    """A value that is pickled already, and its text in case that it cannot be read where it arrives."""
+    """A pickled value, and its text in case it cannot be unpickled where it arrives."""
 
     def __init__(self, value: object) -> None:
         import pickle
 
         self._data = pickle.dumps(value)
-        pickle.loads(self._data)  # noqa: S301 - our own; some values are pickled and cannot be made again
+        pickle.loads(self._data)  # noqa: S301 - our own data; some values can be pickled and not unpickled
         self._text = shown(value)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -194,7 +200,7 @@ def _unpacked(data: bytes, text: str) -> object:
     import pickle
 
     try:
-        return pickle.loads(data)  # noqa: S301 - a part of what is being unpickled here
+        return pickle.loads(data)  # noqa: S301 - part of the data being unpickled
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
@@ -202,7 +208,7 @@ def _unpacked(data: bytes, text: str) -> object:
 
 
 def _portable(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
-    """Return what can be pickled in the place of `value`: it, a parcel, a container of such, or its text."""
+    """Return what is pickled in place of `value`: itself, a parcel, a container of these, or its text."""
     if type(value) in _ATOMS:
         return value
     if id(value) not in memo:
@@ -213,7 +219,7 @@ def _portable(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
             if _is_ctrl_c(error):
                 raise
             if type(value) in _CONTAINERS and depth < _DEEPEST:
-                memo[id(value)] = Text("...")  # for a circle; a list or dict puts itself there
+                memo[id(value)] = Text("...")  # for a circle; _refilled puts a list or dict here
                 memo[id(value)] = _refilled(value, partial(_portable, memo=memo, depth=depth + 1), memo)
             else:
                 memo[id(value)] = Text(shown(value))
@@ -229,30 +235,29 @@ def _copied(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
     if id(value) in memo:
         return memo[id(value)]
     _keep(value, memo)
-    if type(value) in _CONTAINERS and depth < _DEEPEST:
-        memo[id(value)] = value  # for a circle through a tuple
-        memo[id(value)] = _refilled(value, partial(_copied, memo=memo, depth=depth + 1), memo)
-        return memo[id(value)]
     known = len(memo)
     try:
-        return copy.deepcopy(value, memo)
+        if type(value) not in _CONTAINERS or depth == _DEEPEST:
+            return copy.deepcopy(value, memo)
+        memo[id(value)] = value  # for a circle; _refilled puts a list or dict here
+        memo[id(value)] = _refilled(value, partial(_copied, memo=memo, depth=depth + 1), memo)
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
-        while len(memo) > known:  # what it has copied of its parts is not complete
+        while len(memo) > known:  # copies of its parts, which may be incomplete
             memo.popitem()
         memo[id(value)] = value
-        return value
+    return memo[id(value)]
 
 
 def _keep(value: object, memo: dict[int, Any]) -> None:
-    """Keep `value` alive as long as its id is in `memo`; copy.deepcopy has its list in the same place."""
+    """Keep `value` alive as long as its id is in `memo`, in the list that copy.deepcopy uses for that."""
     memo.setdefault(id(memo), []).append(value)
 
 
 def _refilled(value: Any, each: Callable[[Any], Any], memo: dict[int, Any]) -> Any:
-    """Return a container like `value`, of what `each` makes of its items."""
-    # Its items are taken in one step first: another thread, or `each`, may change it meanwhile.
+    """Return a container like `value` whose items were passed through `each`."""
+    # Iterates over a copy: another thread, or `each`, may change the original meanwhile.
     if type(value) is dict:
         table: dict[Any, Any] = {}
         memo[id(value)] = table

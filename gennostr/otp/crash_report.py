@@ -4,8 +4,8 @@ It is logged at ERROR, as text and, for programs, as the record's attribute ``cr
 be in the message, the state, and the text of the exception: control characters are escaped, and a traceback is
 indented, so that nobody can write a line of his own into the log.
 
-The record goes wherever log records go: through a QueueHandler or SocketHandler to another process, where text stands
-for what could not be pickled, and through formatters that write JSON.
+The record can be sent to another process by a QueueHandler or SocketHandler, where text replaces what could not be
+pickled, and written by JSON formatters.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.values import Record
-from gennostr.values import shown as shown  # noqa: PLC0414 - from here, too, until the others ask there
+from gennostr.values import shown as shown  # noqa: PLC0414 - for modules that import it from here
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ MOST_OF_A_TRACEBACK: Final = 40_000
 class CrashReport(Record):
     """What a server was doing when it crashed. State, message and reason have been through format_status.
 
-    A value that does not change, but no dataclass: formatters that write JSON take those apart, down to a state that
-    no JSON can hold; of any other value they write the text.
+    Immutable, but not a dataclass: JSON formatters take dataclasses apart and fail at a state that JSON cannot hold,
+    whereas of any other object they write the text.
     """
 
     __slots__ = ("ancestors", "callback", "caller", "message", "pid", "reason", "state")
@@ -100,7 +100,7 @@ def ancestors(process: Process) -> tuple[Pid, ...]:
 def _escape(record: logging.LogRecord) -> bool:
     """Format the traceback before a handler does: a filter that lets everything through."""
     if record.exc_info and not record.exc_text:
-        # The exception's text is user code, and may be long.
+        # Formatting calls the exception's __str__, which is user code.
         text = shown(record.exc_info, _formatter.formatException, MOST_OF_A_TRACEBACK)
         lines = (
             "".join(each if each.isprintable() else repr(each)[1:-1] for each in line) for line in text.split("\n")

@@ -116,6 +116,7 @@ HARD: dict[str, Callable[[], Any]] = {
     "chain of errors": lambda: chain(20),
     "long text": lambda: "x" * LARGE,
     "long, with a lock": lambda: [b"x" * LARGE, threading.Lock()],
+    "set": lambda: {threading.Lock(), *"ab"},
     "Down": lambda: g.Down(None, dead(), 1),  # type: ignore[arg-type]
 }
 """Payloads that cannot be pickled, read, copied or shown, or are large."""
