@@ -49,7 +49,7 @@ class Interruption:
         thread = threading.Thread(target=self._run, args=(operation, outcome), daemon=True)
         thread.start()
         thread.join(DEADLINE)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
         if thread.is_alive():
             frame = sys._current_frames()[thread.ident or 0]
             raise AssertionError(f"does not end:\n{''.join(traceback.format_stack(frame)[-8:])}")
