@@ -356,7 +356,7 @@ def test_what_is_undelivered_is_never_negative_while_it_is_counted() -> None:
         credit = credit_of(Woken(), 0)
         place.during(operation, interrupt)
         assert credit.undelivered() == 5
-    assert set(seen) == {0, 5, 10}
+    assert {0, 10} <= set(seen) <= {0, 5, 10}
 
 
 # Statistics.
