@@ -9,12 +9,11 @@ Nothing of this is a message to anybody: who asks reads the numbers where they a
 
 import copy
 import os
-from _thread import allocate_lock
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import get_ident
 from typing import Final, Literal, TypeAlias
 
 from gennostr.client.events import Credit
@@ -169,32 +168,39 @@ class _Changes:
     """Changes to one structure, made one after the other.
 
     A finalizer or a signal handler may interrupt a change in its own thread and ask for another one, or wait for a
-    thread that does. So a change is put in a queue, and made by whoever has the turn: mostly the caller itself. Others
-    wait for their turn, so that their change has been made when they go on; but not where they have interrupted the
-    one whose turn it is, and nowhere for ever. Whoever gives the turn back looks at the queue once more.
+    thread that does. So a change is put in a queue, and made by whoever has the turn: mostly the caller itself. Other
+    threads wait for their turn, so that their change has been made when they go on, but not for ever; what interrupts
+    the thread whose turn it is leaves its change to it. Whoever gives the turn back looks at the queue again.
     """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._turn = allocate_lock()
-        # The thread whose turn it is. Each thread looks for itself only, so it is written and read by one.
-        self._thread: int | None = None
+        # Reentrant, so that what interrupts a change sees that it does, by `_making`, which this lock protects.
+        self._turn = threading.RLock()
+        self._making = False
 
     def make(self, change: Callable[[], object]) -> None:
         """Make `change`, which must not raise; or leave it to the one that this has interrupted."""
         self._queue.put(change)
-        while self._turn.acquire(timeout=0 if self._thread == get_ident() else PATIENCE):
+        while self._turn.acquire(timeout=PATIENCE):
             try:
-                self._thread = get_ident()
-                while True:
-                    self._queue.get(block=False)()
-            except Empty:
-                pass
+                if self._making:
+                    return
+                self._make_all()
             finally:
-                self._thread = None
                 self._turn.release()
             if self._queue.empty():
                 return
+
+    def _make_all(self) -> None:
+        try:
+            self._making = True
+            while True:
+                self._queue.get(block=False)()
+        except Empty:
+            pass
+        finally:
+            self._making = False
 
 
 class Ledger:

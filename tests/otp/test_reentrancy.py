@@ -20,7 +20,7 @@ from gennostr.otp import telemetry, timers
 from gennostr.otp.clock import SystemClock, clock
 from gennostr.testing import ManualClock, manual_clock
 from tests.interruptions import interruptions
-from tests.otp.actors import DEADLINE, Driven, Log
+from tests.otp.actors import DEADLINE, Driven, Log, within
 
 HOUR = 3600.0
 
@@ -29,6 +29,12 @@ HOUR = 3600.0
 def server() -> Iterator[g.Pid]:
     with Driven.start(name="sink") as server:
         yield server
+
+
+def sink() -> g.Pid:
+    server = g.whereis("sink")
+    assert server is not None
+    return server
 
 
 def nothing(*_: object) -> None:
@@ -56,7 +62,7 @@ OPERATIONS: dict[str, Callable[[], object]] = {
 }
 INTERRUPTIONS: dict[str, Callable[[], object]] = OPERATIONS | {
     "kill": killed,
-    "call": lambda: g.call("sink", lambda self, from_, state: g.Reply(cancelled("sink"))),
+    "call": lambda: within(sink(), lambda self: cancelled("sink")),
 }
 
 
@@ -99,12 +105,16 @@ def test_the_timer_thread_may_be_interrupted_anywhere_by_timers_that_are_set_and
         assert log.now() == []
 
 
+def _note(log: Log, timer: clocks.ScheduledCall) -> None:
+    log.put(timer.cancel())
+
+
 def test_of_those_who_cancel_and_the_thread_that_fires_exactly_one_has_a_timer() -> None:
     """Erlang's cancel_timer (erlang(3)): it returns a time only if the message will not come."""
     for place in interruptions(clocks):
         machine, log, cancels = SystemClock(), Log(), Log()
         timer = machine.call_at(machine.monotonic() + HOUR, partial(log.put, "fired"))
-        cancels.put(place.during(timer.cancel, lambda timer=timer, cancels=cancels: cancels.put(timer.cancel())))
+        cancels.put(place.during(timer.cancel, partial(_note, cancels, timer)))
         assert sorted(cancels.now()) == ([False, True] if place.happened else [True])
     for _ in range(200):
         machine, log = SystemClock(), Log()
