@@ -19,6 +19,7 @@ from typing import Any
 from gennostr.exceptions import CallExit, CallingSelf, CallTimeout, NoProcess
 from gennostr.otp import telemetry
 from gennostr.otp.clock import clock
+from gennostr.otp.mailbox import take
 from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import UNSET, check_seconds
 from gennostr.otp.process import Process, check_fence, current
@@ -166,7 +167,7 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
 def _filled(done: "SimpleQueue[object]", timeout: float | None) -> bool:
     """Wait until something is in `done`; False if nothing is within `timeout` seconds."""
     if timeout is None:
-        done.get()
+        take(done)
         return True
     now = clock()
     try:
@@ -410,7 +411,7 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
                 first += 1
             try:
                 with _Pause(pendings[first]._request, partial(arrived.put, None)):
-                    ended: Any = arrived.get() if deadline is None else clock().take(arrived, deadline)
+                    ended: Any = take(arrived) if deadline is None else clock().take(arrived, deadline)
             except Empty:
                 raise TimeoutError(f"{left} of {len(pendings)} replies did not come in time") from None
             yield ended
