@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gennostr.exceptions import CallExit, CallingSelf, CallTimeout, NoProcess
 from gennostr.otp import telemetry
 from gennostr.otp.clock import clock
+from gennostr.otp.mailbox import take
 from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import UNSET, check_seconds
 from gennostr.otp.process import Process, check_fence, current
@@ -198,7 +199,7 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
 def _filled(done: "SimpleQueue[object]", timeout: float | None) -> bool:
     """Wait until something is in `done`; False if nothing is within `timeout` seconds."""
     if timeout is None:
-        done.get()
+        take(done)
         return True
     now = clock()
     try:
@@ -484,7 +485,7 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
             awaited = pendings[first].request
             try:
                 with _Pause(None if awaited is None else awaited.process, partial(arrived.put, None)):
-                    ended: Any = arrived.get() if deadline is None else clock().take(arrived, deadline)
+                    ended: Any = take(arrived) if deadline is None else clock().take(arrived, deadline)
             except Empty:
                 raise TimeoutError(f"{left} of {len(pendings)} replies did not come in time") from None
             yield ended

@@ -8,8 +8,14 @@ that still holds the old one puts its message where nobody reads. What must not 
 rely on the mailbox: it watches the process, and hears of the death from there.
 """
 
+import threading
 from queue import Empty, SimpleQueue
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
+
+T = TypeVar("T")
+
+SIGNAL_DELAY: Final = 0.5
+"""Seconds after which a signal is noticed at the latest, by a main thread that waits without a timeout."""
 
 
 class Mailbox(Protocol):
@@ -53,6 +59,22 @@ CLOSED: Final = Closed()
 def create() -> Mailbox:
     """Return a new standard mailbox."""
     return SimpleQueue()
+
+
+def take(queue: "SimpleQueue[T]") -> T:
+    """Return the next item, however long that takes, and run signal handlers meanwhile.
+
+    They run in the main thread, and a signal interrupts its wait only if the system delivers it to that thread while it
+    waits. One that arrives just before the wait interrupts nothing, and of two at once another thread can receive one:
+    without an end to the wait, such a signal would be lost until the next.
+    """
+    if threading.get_ident() != threading.main_thread().ident:
+        return queue.get()
+    while True:
+        try:
+            return queue.get(timeout=SIGNAL_DELAY)
+        except Empty:
+            pass
 
 
 def drop(mailbox: Mailbox) -> None:

@@ -3,25 +3,17 @@
 import signal
 from _thread import allocate_lock
 from contextlib import ExitStack
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 from gennostr.otp import interpreter_exit
 from gennostr.otp.envelopes import StopRequest
 from gennostr.otp.gen_server import GenServer
+from gennostr.otp.mailbox import take
 from gennostr.otp.outcomes import IGNORE
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
-
-SIGNAL_DELAY: Final = 0.5
-"""Seconds after which a waiting `run` has noticed a signal at the latest.
-
-Most are noticed at once. But Python's signal handlers run in the main thread, and a signal interrupts its wait only if
-the system delivers it to that thread, while it waits. One that arrives together with another can be delivered to
-another thread, and one that arrives just before the wait interrupts nothing. (During ``start``, whose wait is not
-`run`'s, such a signal is noticed when that returns or the next signal arrives.)
-"""
 
 
 def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> None:
@@ -100,7 +92,7 @@ class _Program:
         try:
             if process.watch(self, waits=True):
                 try:
-                    self._wait()
+                    take(self._events)
                 finally:  # also where the handler of another signal has raised
                     self._stop(process)
         finally:  # without effect on the dead
@@ -110,16 +102,7 @@ class _Program:
         if not self._urgent:
             process.deliver(StopRequest(SHUTDOWN))  # the dead drop it
             while not self._ended:
-                self._wait()
-
-    def _wait(self) -> None:
-        """Wait for the next event."""
-        while True:
-            try:
-                self._events.get(timeout=SIGNAL_DELAY)
-            except Empty:
-                continue
-            return
+                take(self._events)
 
 
 def _handle(number: signal.Signals, program: _Program, handlers: ExitStack) -> None:
