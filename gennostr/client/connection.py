@@ -71,6 +71,7 @@ from gennostr.otp.reasons import NORMAL, is_clean
 from gennostr.otp.registry import RegistryPid
 from gennostr.otp.signals import Exit
 from gennostr.otp.timers import send_after
+from gennostr.values import shown
 
 STABLE_AFTER: Final = 30.0
 """Seconds after which a connection counts as stable, and the reconnect counter starts over."""
@@ -227,10 +228,10 @@ class Connection(GenServer[Any], engine=_Engine):
 
     def _exit(self, pid: object, reason: object) -> CallbackOutcome[Any]:
         if pid is self._registry:  # the name is gone: another attempt could run beside this one
-            return self._fail(ConnectionLost(f"the connection registry ended: {reason!r}"))
+            return self._fail(ConnectionLost(f"the connection registry ended: {shown(reason)}"))
         if reason is NORMAL or self._dial is None or pid is not self._dial.resolver:
             return None
-        return self._fail(ConnectionLost(f"the resolver ended: {reason!r}"))
+        return self._fail(ConnectionLost(f"the resolver ended: {shown(reason)}"))
 
     # Opening.
 

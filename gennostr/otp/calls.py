@@ -135,7 +135,7 @@ def reply_error(from_: Request, exception: BaseException) -> None:
 
     """
     if not isinstance(exception, BaseException):
-        raise TypeError(f"reply_error needs an exception, not {exception!r}")
+        raise TypeError(f"reply_error needs an exception, not {shown(exception)}")
     reply(from_, Failure(exception))
 
 

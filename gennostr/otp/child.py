@@ -7,7 +7,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gennostr.exceptions import AlreadyStarted, BadReturnValue, StartError
@@ -20,19 +20,21 @@ from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
 from gennostr.otp.signals import Exit
-from gennostr.values import shown
+from gennostr.values import shown, shown_fields
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ChildInfo:
-    """One child, as which_children tells: its `pid` is None while it does not run."""
+    """One child, as which_children returns it; its `pid` is None while it does not run."""
 
     id: object
     pid: Pid | Literal["restarting"] | None
     type: str
-    start: Callable[..., Any]
+    start: Callable[..., Any] = field(hash=False)  # a partial's arguments may have no hash
+
+    __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)

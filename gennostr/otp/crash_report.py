@@ -13,8 +13,7 @@ from typing import Final, NoReturn
 
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
-from gennostr.values import Record
-from gennostr.values import shown as shown  # noqa: PLC0414 - for modules that import it from here
+from gennostr.values import Record, shown
 
 logger = logging.getLogger(__name__)
 

@@ -67,7 +67,7 @@ class _Flags:
         check_intensity(self.max_restarts, self.max_seconds)
         given: object = self.extra_arguments
         if not isinstance(given, tuple | list):
-            raise TypeError(f"extra_arguments must be a tuple or list, not {given!r}")
+            raise TypeError(f"extra_arguments must be a tuple or list, not {shown(given)}")
         object.__setattr__(self, "extra_arguments", tuple(given))
 
 

@@ -43,6 +43,7 @@ from gennostr.otp.pid import Pid
 from gennostr.otp.process import DownSignal, ExitSignal, Process
 from gennostr.otp.reasons import NORMAL, TIMEOUT, is_clean
 from gennostr.otp.signals import Down, Exit
+from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
 
@@ -401,8 +402,8 @@ class Engine:
     def _receive_call(self, request: Request) -> None:
         message = request.message
         if type(message) in _PROXY:
-            # As in pykka: what the called method raises goes to the caller, and the actor lives on. The caller may never
-            # look at its future: then this record is the only trace.
+            # As in pykka: what the called method raises goes to the caller, and the actor lives on. A caller that never
+            # looks at its future has this record as the only trace.
             try:
                 request.reply(self._proxy(message))
             except Exception as error:
@@ -574,7 +575,7 @@ class Engine:
         interrupt = process.interrupt
         if interrupt is None:  # killed: all is done but for leaving
             if isinstance(reason, BaseException) and not isinstance(reason, CallExit):
-                logger.info("the thread of %r, which was killed, ended by %r", self.pid, reason)
+                logger.info("the thread of %r, which was killed, ended by %s", self.pid, shown(reason))
             return
         try:
             if isinstance(reason, BaseException) and getattr(reason, "reason", reason) is not interrupt[0]:

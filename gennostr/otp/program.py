@@ -14,6 +14,7 @@ from gennostr.otp.mailbox import take
 from gennostr.otp.outcomes import IGNORE
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
+from gennostr.values import shown
 
 
 def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> None:
@@ -53,7 +54,7 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
     if not is_clean(reason):
         if isinstance(reason, Exception):
             raise reason
-        raise RuntimeError(f"{pid!r} ended: {reason!r}")
+        raise RuntimeError(f"{pid!r} ended: {shown(reason)}")
 
 
 class _Program:

@@ -99,14 +99,14 @@ class SupervisorFlags(Ok[None]):
         ids: set[object] = set()
         for spec in self.children:
             if spec.id in ids:
-                raise ValueError(f"children must have ids of their own: {spec.id!r} is there twice")
+                raise ValueError(f"children must have ids of their own: {shown(spec.id)} is there twice")
             ids.add(spec.id)
             self.check_significant(spec)
 
     def check_significant(self, spec: ChildSpec) -> None:
         """Raise ValueError for a significant child that could never matter."""
         if spec.significant and self.auto_shutdown == "never":
-            raise ValueError(f"significant must be False where auto_shutdown is never: child {spec.id!r}")
+            raise ValueError(f"significant must be False where auto_shutdown is never: child {shown(spec.id)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from gennostr import (
     BadReturnValue,
     CallExit,
     Close,
+    GenNostr,
     MessageError,
     Ok,
     Relay,
@@ -333,3 +334,60 @@ def test_a_bad_return_value_names_the_callback(caplog: pytest.LogCaptureFixture)
             assert isinstance(ended(), BadReturnValue)
     (report,) = [record.__dict__["crash_report"] for record in caplog.records if "crash_report" in record.__dict__]
     assert report.callback == "handle_connect"
+
+
+def test_what_handle_error_continues_with_comes_before_handle_disconnect(fake_relay: FakeRelay) -> None:
+    """OTP, gen_server: a continue is handled right after the callback that asks for it."""
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    class Client(GenNostr[None]):
+        def init(self, url: str) -> Any:
+            self.add_relay(url, reconnect=[60])
+            return Ok(None)
+
+        def handle_error(self, reason: Any, relay: Relay, state: None) -> Any:
+            said.put("error")
+            return Ok(continue_="error")
+
+        def handle_disconnect(self, reason: Any, relay: Relay, state: None) -> Any:
+            said.put("disconnect")
+            return Ok(continue_="disconnect")
+
+        def handle_continue(self, argument: str, state: None) -> None:
+            said.put(f"continue of {argument}")
+
+    with Client.start(fake_relay.url) as client:
+        fake_relay.accept().drop()
+        order = [said.get(timeout=5) for _ in range(4)]
+        assert order == ["error", "continue of error", "disconnect", "continue of disconnect"]
+        assert client.is_alive()
+
+
+def test_what_the_library_calls_for_the_user_ends_a_client_as_a_callback_does(
+    fake_relay: FakeRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A signer that signs nothing is found when a subscription wants it: terminate runs, and there is one report."""
+    reasons: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    class Client(GenNostr[int]):
+        def init(self, url: str) -> Any:
+            self.add_relay(url)
+            return Ok(7)
+
+        def handle_cast(self, signer: Any, state: int) -> None:
+            self.signer = signer
+
+        def terminate(self, reason: object, state: int) -> None:
+            reasons.put((reason, state))
+
+    client = Client.start(fake_relay.url)
+    with watching(client) as reason:
+        peer = fake_relay.accept()
+        client.cast(42)
+        client.subscribe({"kinds": [1]})
+        peer.auth("challenge")
+        ended: Any = reason()
+        assert isinstance(ended, TypeError)
+        assert reasons.get(timeout=5) == (ended, 7)
+    reports = [record for record in caplog.records if getattr(record, "crash_report", None)]
+    assert [record.crash_report.pid for record in reports] == [client]  # type: ignore[attr-defined]

@@ -94,7 +94,9 @@ def test_pykkas_private_names_stay_pykkas(name: str, make: Callable[[], object])
 
 
 def test_the_private_names_are_those_of_pykka() -> None:
-    private = {name for name in dir(pykka.ThreadingActor) if name.startswith("_") and not name.startswith(("__", "_abc"))}
+    private = {
+        name for name in dir(pykka.ThreadingActor) if name.startswith("_") and not name.startswith(("__", "_abc"))
+    }
     assert private <= PYKKAS
     assert "_actor_ref" in PYKKAS
 

@@ -21,6 +21,7 @@ from gennostr import (
     TIMEOUT,
     ChildSpec,
     Ok,
+    Reply,
     Shutdown,
     Stop,
     Supervisor,
@@ -1735,3 +1736,57 @@ def test_a_log_handler_that_raises_keeps_no_child_from_being_killed() -> None:
         gate.open()
         until(lambda: threads_left(bystander) == 0 and not pids[0].is_alive())
         assert not is_left
+
+
+# A child that ends itself.
+
+
+@pytest.mark.parametrize(
+    ("kind", "shutdown", "way"),
+    [
+        *[(kind, shutdown, "itself") for kind in (Driven, Trapping) for shutdown in (60.0, math.inf, "brutal_kill")],
+        # One that traps exits has its shutdown time here, as in Erlang: nobody knows that it waits for its supervisor.
+        *[(Driven, shutdown, "by another") for shutdown in (60.0, math.inf)],
+    ],
+)
+def test_a_child_that_has_itself_terminated_ends_at_once(kind: type[Driven], shutdown: Any, way: str) -> None:
+    """Its callback waits for the supervisor, which waits for it: in Erlang, as long as the shutdown time."""
+    with Supervisor.start([kind.child_spec(None, shutdown=shutdown)]) as supervisor, Driven.start() as other:
+
+        def terminate(*_: Any) -> Any:
+            return Reply(supervisor.terminate_child(kind))
+
+        child = pid_of(supervisor, kind)
+        with watching(child) as reason:
+            if way == "itself":
+                child.cast(lambda *_: terminate() and None)
+            else:
+                child.cast(lambda *_: other.call(terminate, None))
+            assert reason() is (KILLED if shutdown == "brutal_kill" else SHUTDOWN)
+        assert [info.pid for info in supervisor.which_children()] == [None]
+
+
+def test_a_dynamic_child_that_has_itself_terminated_ends_at_once() -> None:
+    with g.DynamicSupervisor.start() as supervisor:
+        child = supervisor.start_child(Trapping.child_spec(None, shutdown=60.0))
+        with watching(child) as reason:
+            child.cast(lambda self, state: supervisor.terminate_child(self.pid))
+            assert reason() is SHUTDOWN
+
+
+# Names.
+
+
+def test_a_supervised_child_has_its_name_again_after_a_restart() -> None:
+    """As in Elixir, where the arguments of a child's start have a ``name:``."""
+    children = [Driven.child_spec(number, name=f"number {number}") for number in (1, 2)]
+    with Supervisor.start([*children, g.DynamicSupervisor.child_spec(name="pool")]) as supervisor:
+        assert [info.id for info in supervisor.which_children()] == ["pool", "number 2", "number 1"]
+        first = g.whereis("number 1")
+        assert first is not None
+        crash(first)
+        second = pid_of(supervisor, "number 1")
+        assert second not in (None, first)
+        assert g.whereis("number 1") == second
+        assert second.get_state() == 1
+        assert g.whereis("pool") == pid_of(supervisor, "pool")
