@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from gennostr.client.events import REMOVE_RELAY
     from gennostr.client.fetch import Fetch, FetchProgress, fetch
     from gennostr.client.frames import Close
-    from gennostr.client.gen_nostr import GenNostr
-    from gennostr.client.options import Options, Relay
+    from gennostr.client.functions import GenNostrPid
+    from gennostr.client.gen_nostr import GenNostr, RelayOutcome
+    from gennostr.client.options import Options, Relay, RelayOptions
     from gennostr.client.relay_information import relay_information
     from gennostr.client.relay_statistics import RelayStatistics
     from gennostr.client.requests import Counted, Published
@@ -56,17 +57,17 @@ if TYPE_CHECKING:
         SupervisorError,
     )
     from gennostr.otp import telemetry
-    from gennostr.otp.calls import PendingReply, as_completed, reply, send_request
+    from gennostr.otp.calls import PendingReply, Request, as_completed, reply, reply_error, send_request
+    from gennostr.otp.child import ChildCounts, ChildInfo
     from gennostr.otp.child_spec import ChildSpec
     from gennostr.otp.crash_report import CrashReport
-    from gennostr.otp.dynamic_supervisor import DynamicSupervisor
+    from gennostr.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorPid
     from gennostr.otp.gen_server import GenServer
     from gennostr.otp.introspection import Node, tree
-    from gennostr.otp.messages import Down, Exit, Registered, Unregistered
     from gennostr.otp.names import via, whereis
-    from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
+    from gennostr.otp.outcomes import IGNORE, CallbackOutcome, CallOutcome, InitOutcome, NoReply, Ok, Reply, Stop
     from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
-    from gennostr.otp.process import abandoned
+    from gennostr.otp.process import MonitorRef, abandoned
     from gennostr.otp.program import run
     from gennostr.otp.reasons import (
         KILL,
@@ -78,10 +79,20 @@ if TYPE_CHECKING:
         Shutdown,
         is_clean,
     )
-    from gennostr.otp.registry import Registry
-    from gennostr.otp.supervisor import Supervisor
-    from gennostr.otp.system import get_state, get_status, replace_state, resume, statistics, suspend
-    from gennostr.otp.timers import cancel_timer, send_after
+    from gennostr.otp.registry import Registered, Registry, RegistryPid, Unregistered
+    from gennostr.otp.signals import Down, Exit
+    from gennostr.otp.supervisor import Supervisor, SupervisorFlags, SupervisorPid
+    from gennostr.otp.system import (
+        Statistics,
+        Status,
+        get_state,
+        get_status,
+        replace_state,
+        resume,
+        statistics,
+        suspend,
+    )
+    from gennostr.otp.timers import Timer, cancel_timer, send_after
 
     __version__: str
 
@@ -101,8 +112,12 @@ __all__ = [
     "BadReturnValue",
     "CallError",
     "CallExit",
+    "CallOutcome",
     "CallTimeout",
+    "CallbackOutcome",
     "CallingSelf",
+    "ChildCounts",
+    "ChildInfo",
     "ChildNotFound",
     "ChildRestarting",
     "ChildRunning",
@@ -117,6 +132,7 @@ __all__ = [
     "CrashReport",
     "Down",
     "DynamicSupervisor",
+    "DynamicSupervisorPid",
     "Exit",
     "FailedToStartChild",
     "Fetch",
@@ -124,10 +140,13 @@ __all__ = [
     "FetchProgress",
     "GenNostr",
     "GenNostrError",
+    "GenNostrPid",
     "GenServer",
     "HandshakeError",
+    "InitOutcome",
     "MaxChildren",
     "MessageError",
+    "MonitorRef",
     "NoProcess",
     "NoReply",
     "Node",
@@ -143,17 +162,26 @@ __all__ = [
     "Published",
     "Registered",
     "Registry",
+    "RegistryPid",
     "Relay",
     "RelayNotFound",
+    "RelayOptions",
+    "RelayOutcome",
     "RelayRefused",
     "RelayStatistics",
     "RelayUrlError",
     "Reply",
+    "Request",
     "Shutdown",
     "StartError",
+    "Statistics",
+    "Status",
     "Stop",
     "Supervisor",
     "SupervisorError",
+    "SupervisorFlags",
+    "SupervisorPid",
+    "Timer",
     "Unregistered",
     "abandoned",
     "as_completed",
@@ -170,6 +198,7 @@ __all__ = [
     "relay_information",
     "replace_state",
     "reply",
+    "reply_error",
     "resume",
     "run",
     "send",
@@ -190,8 +219,9 @@ _NAMES = {
     "client.events": "REMOVE_RELAY",
     "client.fetch": "Fetch FetchProgress fetch",
     "client.frames": "Close",
-    "client.gen_nostr": "GenNostr",
-    "client.options": "Options Relay",
+    "client.functions": "GenNostrPid",
+    "client.gen_nostr": "GenNostr RelayOutcome",
+    "client.options": "Options Relay RelayOptions",
     "client.relay_information": "relay_information",
     "client.relay_statistics": "RelayStatistics",
     "client.requests": "Counted Published",
@@ -202,23 +232,24 @@ _NAMES = {
         "NoProcess Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError StartError "
         "SupervisorError"
     ),
-    "otp.calls": "PendingReply as_completed reply send_request",
+    "otp.calls": "PendingReply Request as_completed reply reply_error send_request",
+    "otp.child": "ChildCounts ChildInfo",
     "otp.child_spec": "ChildSpec",
     "otp.crash_report": "CrashReport",
-    "otp.dynamic_supervisor": "DynamicSupervisor",
+    "otp.dynamic_supervisor": "DynamicSupervisor DynamicSupervisorPid",
     "otp.gen_server": "GenServer",
     "otp.introspection": "Node tree",
-    "otp.messages": "Down Exit Registered Unregistered",
     "otp.names": "via whereis",
-    "otp.outcomes": "IGNORE NoReply Ok Reply Stop",
+    "otp.outcomes": "IGNORE CallbackOutcome CallOutcome InitOutcome NoReply Ok Reply Stop",
     "otp.pid": "Pid call cast demonitor link monitor send stop unlink",
-    "otp.process": "abandoned",
+    "otp.process": "MonitorRef abandoned",
     "otp.program": "run",
     "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",
-    "otp.registry": "Registry",
-    "otp.supervisor": "Supervisor",
-    "otp.system": "get_state get_status replace_state resume statistics suspend",
-    "otp.timers": "cancel_timer send_after",
+    "otp.registry": "Registered Registry RegistryPid Unregistered",
+    "otp.signals": "Down Exit",
+    "otp.supervisor": "Supervisor SupervisorFlags SupervisorPid",
+    "otp.system": "Statistics Status get_state get_status replace_state resume statistics suspend",
+    "otp.timers": "Timer cancel_timer send_after",
 }
 _MODULES = {"telemetry": "otp.telemetry"} | {name: module for module, names in _NAMES.items() for name in names.split()}
 

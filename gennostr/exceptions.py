@@ -6,7 +6,7 @@
      ├── StartError                     init did not succeed: .reason
      ├── AlreadyStarted                 the name is taken: .pid
      ├── CallError                      a call got no reply
-     │    ├── CallExit                  the server ended: .reason
+     │    ├── CallExit                  the server ended: .reason (pykka.ActorDeadError)
      │    ├── CallTimeout               no reply in time          (TimeoutError, pykka.Timeout)
      │    ├── NoProcess                 nobody there              (LookupError, pykka.ActorDeadError)
      │    └── CallingSelf               a process called itself
@@ -34,16 +34,31 @@
           └── ConnectionLost            ended without a close frame
 
 Wrong types raise TypeError and wrong values ValueError, as everywhere in Python.
+
+Whatever they hold, they can be printed, copied and pickled. In another process, text stands for what could not come
+with them: a pid, a lock, an object of a class that is missing there. See `gennostr.values`.
 """
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pykka
 
+from gennostr.values import Record, shown
 
-class GenNostrError(Exception):
+
+class GenNostrError(Record, Exception):
     """The root of the tree."""
+
+    def __str__(self) -> str:
+        if len(self.args) == 1:
+            return shown(self.args[0], str)
+        return f"({', '.join(map(shown, self.args))})" if self.args else ""
+
+    @reprlib.recursive_repr()
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(shown, self.args))})"
 
 
 class StartError(GenNostrError):
@@ -57,7 +72,7 @@ class StartError(GenNostrError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"init failed: {self.reason!r}"
+        return f"init failed: {shown(self.reason)}"
 
 
 class AlreadyStarted(GenNostrError):
@@ -68,14 +83,14 @@ class AlreadyStarted(GenNostrError):
         self.pid = pid
 
     def __str__(self) -> str:
-        return f"already started: {self.pid!r}"
+        return f"already started: {shown(self.pid)}"
 
 
 class CallError(GenNostrError):
     """A call ended without a reply."""
 
 
-class CallExit(CallError):
+class CallExit(CallError, pykka.ActorDeadError):
     """The server ended before it replied: ``reason`` is its exit reason, even NORMAL."""
 
     def __init__(self, reason: object, target: object = None) -> None:
@@ -84,20 +99,21 @@ class CallExit(CallError):
         self.target = target
 
     def __str__(self) -> str:
-        return f"{self.target!r} exited with reason {self.reason!r}"
+        return f"{shown(self.target)} exited with reason {shown(self.reason)}"
 
 
 class CallTimeout(CallError, TimeoutError, pykka.Timeout):
     """No reply came within ``timeout`` seconds. The server is unharmed; its reply is dropped."""
 
     def __init__(self, target: object, request: object, timeout: float) -> None:
-        super().__init__(target, request, timeout)
+        # Not OSError's, which would take them for errno, strerror and the name of a file.
+        Exception.__init__(self, target, request, timeout)
         self.target = target
         self.request = request
         self.timeout = timeout
 
     def __str__(self) -> str:
-        return f"no reply from {self.target!r} to {self.request!r} within {self.timeout} s"
+        return f"no reply from {shown(self.target)} to {shown(self.request)} within {shown(self.timeout)} s"
 
 
 class NoProcess(CallError, LookupError, pykka.ActorDeadError):
@@ -111,7 +127,7 @@ class NoProcess(CallError, LookupError, pykka.ActorDeadError):
         self.target = target
 
     def __str__(self) -> str:
-        return f"no process: {self.target!r}{self.hint}"
+        return f"{shown(self.target)} not found{self.hint}"
 
 
 class CallingSelf(CallError):
@@ -122,7 +138,7 @@ class CallingSelf(CallError):
         self.target = target
 
     def __str__(self) -> str:
-        return f"process called itself: {self.target!r}"
+        return f"process called itself: {shown(self.target)}"
 
 
 class BadReturnValue(GenNostrError):
@@ -133,7 +149,7 @@ class BadReturnValue(GenNostrError):
         self.value = value
 
     def __str__(self) -> str:
-        return f"bad return value: {self.value!r}"
+        return f"bad return value: {shown(self.value)}"
 
 
 class SupervisorError(GenNostrError):
@@ -149,7 +165,7 @@ class FailedToStartChild(SupervisorError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"child {self.id!r} failed to start: {self.reason!r}"
+        return f"child {shown(self.id)} failed to start: {shown(self.reason)}"
 
 
 class AlreadyPresent(SupervisorError):
@@ -180,7 +196,7 @@ class AlreadyRegistered(GenNostrError):
         self.pid = pid
 
     def __str__(self) -> str:
-        return f"already registered by {self.pid!r}"
+        return f"already registered by {shown(self.pid)}"
 
 
 class RelayNotFound(GenNostrError, LookupError):
@@ -191,7 +207,7 @@ class RelayNotFound(GenNostrError, LookupError):
         self.url = url
 
     def __str__(self) -> str:
-        return f"no connection to {self.url}"
+        return f"no connection to {shown(self.url, str)}"
 
 
 class Overflow(GenNostrError):
@@ -222,7 +238,10 @@ class FetchIncomplete(GenNostrError):
         self.failed = failed
 
     def __str__(self) -> str:
-        return "; ".join(f"{url}: {reason}" for url, reason in self.failed.items())
+        failed: object = self.failed
+        if not isinstance(failed, Mapping):  # its text, in another process
+            return shown(failed, str)
+        return "; ".join(f"{url}: {shown(reason, str)}" for url, reason in failed.items())
 
 
 class ConnectionFault(GenNostrError):
@@ -238,7 +257,7 @@ class HandshakeError(ConnectionFault):
         self.status = status
 
     def __str__(self) -> str:
-        return self.message
+        return shown(self.message, str)
 
 
 class ConnectTimeout(ConnectionFault, TimeoutError):
@@ -258,7 +277,7 @@ class ProtocolError(ConnectionFault):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.reason} (closed with {self.code})"
+        return f"{shown(self.reason, str)} (closed with {shown(self.code)})"
 
 
 class ConnectionLost(ConnectionFault):

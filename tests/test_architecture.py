@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
@@ -14,12 +15,13 @@ from gennostr import testing
 
 PACKAGE = Path(gennostr.__file__).parent
 LAYERS = {
-    "exceptions": set[str](),
-    "otp": {"exceptions", "otp"},
+    "values": set[str](),
+    "exceptions": {"values"},
+    "otp": {"values", "exceptions", "otp"},
     "telemetry": {"otp"},
-    "nostr": {"exceptions", "nostr"},
-    "client": {"exceptions", "otp", "nostr", "client"},
-    "testing": {"exceptions", "otp", "nostr", "client", "testing"},
+    "nostr": {"values", "exceptions", "nostr"},
+    "client": {"values", "exceptions", "otp", "nostr", "client"},
+    "testing": {"values", "exceptions", "otp", "nostr", "client", "testing"},
     "cli": {"exceptions", "otp", "nostr", "client", "cli", ""},
     "__init__": {"exceptions", "otp", "client"},
 }
@@ -40,6 +42,8 @@ BESIDE = """
     suspend telemetry tree
     AuthenticationError Count Counted Counting Fetch FetchIncomplete FetchProgress Outcome Publication Published
     RelayRefused RelayStatistics fetch relay_information
+    CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
+    RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer reply_error
 """.split()  # noqa: SIM905 - reads better
 
 
@@ -61,6 +65,38 @@ def test_imports_go_one_way() -> None:
         layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for imported in imports(path):
             assert imported in LAYERS[layer], f"{path.relative_to(PACKAGE)} imports {imported!r}"
+
+
+def modules() -> dict[str, set[str]]:
+    """The modules of the package, each with those that it imports, for type checkers alone too."""
+    paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    found = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    graph: dict[str, set[str]] = {}
+    for name, path in found.items():
+        graph[name] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names} & found.keys()
+            elif isinstance(node, ast.ImportFrom) and node.module in found:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names} & found.keys()
+                # A package is imported for its own names, or is only the way to its modules.
+                graph[name] |= inner if len(inner) == len(node.names) else inner | {node.module}
+    return graph
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    try:
+        tuple(TopologicalSorter(modules()).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_no_module_imports_a_private_name() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gennostr"):
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert private == [], f"{path.relative_to(PACKAGE)} imports {private} of {node.module}"
 
 
 def test_the_public_names_are_these() -> None:

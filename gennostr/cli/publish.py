@@ -25,8 +25,7 @@ from gennostr.cli.keys import KEY_HELP, VARIABLE, Signer, add_key_arguments, aut
 from gennostr.cli.terminal import Terminal, json_line, printable
 from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.nostr import Event, redact, verify
-from gennostr.otp.outcomes import InitOutcome
-from gennostr.otp.outcomes import Outcome as CallbackOutcome
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome
 
 DESCRIPTION: Final = """\
 Publish a note to relays, and print what became of it at each of them, one per line:

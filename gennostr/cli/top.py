@@ -17,7 +17,7 @@ from gennostr.cli.keys import KEY_HELP, Signer, add_key_arguments, auth_signer
 from gennostr.cli.terminal import Terminal, printable
 from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.nostr import EventMessage, redact
-from gennostr.otp.outcomes import InitOutcome, Outcome
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome
 
 PING_INTERVAL: Final = 5.0
 """Seconds from one ping to the next."""
@@ -114,7 +114,7 @@ class Top(GenNostr[Counter[str]]):
         state[relay.url] += 1
         return None
 
-    def handle_info(self, message: Any, state: Counter[str]) -> Outcome[Counter[str]]:
+    def handle_info(self, message: Any, state: Counter[str]) -> CallbackOutcome[Counter[str]]:
         """Draw, or ping."""
         if message is Tick.PING:
             send_after(PING_INTERVAL, self.pid, Tick.PING)

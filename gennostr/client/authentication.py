@@ -10,15 +10,13 @@ id. As they answer in order, what they have refused can be sent again right behi
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
+from gennostr.client.timer_queue import Deadline
 from gennostr.exceptions import AuthenticationError, MessageError, Overflow
 from gennostr.nostr.event import Event, public_key, sign
 from gennostr.nostr.messages import ClosedMessage, OkMessage
 from gennostr.nostr.relay_url import redact
-
-if TYPE_CHECKING:
-    from gennostr.client.requests import Due, Requests
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +83,19 @@ Refused: TypeAlias = tuple[Any, OkMessage | ClosedMessage]
 """A `Refusable`, and the refusal."""
 
 
+class Signing(Protocol):
+    """What is needed of the client's requests."""
+
+    def signers(self) -> list[Callable[..., Event | None]]:
+        """Return the client's signers."""
+
+    def now(self) -> float:
+        """Return the time of day: seconds since 1970."""
+
+    def after(self, seconds: float, function: Callable[[], object]) -> Deadline:
+        """Call `function` in the client after so many seconds."""
+
+
 class Authentication:
     """One relay's, over all connections to it; the client's thread alone has it.
 
@@ -95,7 +106,7 @@ class Authentication:
     def __init__(
         self,
         url: str,
-        requests: "Requests",
+        requests: Signing,
         send: Callable[[list[Any]], object],
         fail: Callable[[BaseException], object],
         through: Callable[[bool, list[Refused]], object],
@@ -110,7 +121,7 @@ class Authentication:
         self.known = False
         """Whether the relay has known us, on this connection or an earlier one."""
         self._refused: list[Refused] = []
-        self._due: Due | None = None
+        self._due: Deadline | None = None
         self.forget_connection()
 
     def forget_connection(self) -> None:

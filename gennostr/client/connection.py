@@ -50,7 +50,7 @@ from gennostr.client.frames import (
 from gennostr.client.options import Relay
 from gennostr.client.outbox import FLUSH, Flush, Outbox
 from gennostr.client.relay_statistics import Ledger, Pings
-from gennostr.client.socket_mailbox import SocketMailbox, SocketReady
+from gennostr.client.socket_mailbox import WRITABLE, SocketMailbox, SocketReady
 from gennostr.client.verification import verify_events
 from gennostr.exceptions import (
     ConnectionLost,
@@ -63,12 +63,13 @@ from gennostr.nostr.messages import RelayMessage, decode, decode_known
 from gennostr.nostr.relay_url import redact
 from gennostr.otp import telemetry
 from gennostr.otp.clock import ScheduledCall, clock
+from gennostr.otp.engine import Engine
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.messages import Exit
-from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import NORMAL, is_clean
 from gennostr.otp.registry import RegistryPid
+from gennostr.otp.signals import Exit
 from gennostr.otp.timers import send_after
 
 STABLE_AFTER: Final = 30.0
@@ -99,39 +100,59 @@ class Tick(Enum):
     GARBAGE = "time to collect garbage"
 
 
-class Connection(GenServer[Any]):
+class _Engine(Engine):
+    """Waits for messages and the socket at once."""
+
+    create_mailbox = staticmethod(SocketMailbox)
+    receives = frozenset({SocketReady})
+    server: "Connection"
+
+    def receive(self, message: SocketReady) -> None:
+        """Go on with the socket."""
+        self.call(self.server.socket_ready, message)
+
+    def on_suspend(self) -> None:
+        """Look at the socket no more: it would be ready at every look."""
+        self.server.mailbox.watch(None)
+
+    def on_resume(self) -> None:
+        """Look at the socket again."""
+        self.then(WRITABLE)
+
+    def activity(self) -> str:
+        """Return the phase."""
+        return self.server.phase
+
+    def at_rest(self) -> bool:
+        """Whether nothing is left to do, nor to be read or written."""
+        return super().at_rest() and not self.server.mailbox.ready()
+
+    def left(self) -> None:
+        """Give the descriptors back."""
+        self.server.close_socket()
+        self.server.mailbox.close()
+
+
+class Connection(GenServer[Any], engine=_Engine):
     """Start with ``start_link((client, registry, relay, outbox, ledger), name=via(registry, url, outbox))``."""
 
     trap_exit = True
 
-    @staticmethod
-    def _create_actor_inbox() -> Any:
-        return SocketMailbox()
-
-    def _actor_loop(self) -> None:
-        try:
-            super()._actor_loop()
-        finally:
-            self._close_socket()
-            self._inbox().close()
-
-    def _inbox(self) -> SocketMailbox:
-        inbox: Any = self.actor_inbox
-        assert isinstance(inbox, SocketMailbox)  # noqa: S101
-        return inbox
-
     def __init__(self) -> None:
         super().__init__()
-        self._phase = "starting"
+        inbox: Any = self.actor_inbox
+        self.mailbox: SocketMailbox = inbox
+        self.phase = "starting"
+        self._process = self.pid.process
         self._sock: socket.socket | None = None
         self._dial: Dial | None = None
         self._timers: dict[Tick, ScheduledCall] = {}
 
-    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, Ledger]) -> InitOutcome[Any]:
+    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, Ledger], /) -> InitOutcome[Any]:
         """Have the client told of the end, whatever comes; then dial."""
         self._client, self._registry, self._relay, self._outbox, ledger = init_arg
         self._options = self._relay.options
-        self._phase = "dialling"
+        self.phase = "dialling"
         self._told = False
         self._out = bytearray()  # takes from its front what was sent, without moving the rest
         self._reader = FrameReader(self._options.max_message_size)
@@ -147,11 +168,11 @@ class Connection(GenServer[Any]):
             return Stop(NORMAL)
         return Ok(None, continue_="dial")
 
-    def handle_continue(self, argument: str, state: Any) -> Outcome[Any]:
+    def handle_continue(self, argument: str, state: Any, /) -> CallbackOutcome[Any]:
         """Begin to dial."""
         del argument, state
         try:
-            self._inbox().open()
+            self.mailbox.open()
             for task, seconds in self._options.tasks.items():
                 assert task == "garbage_collector"  # noqa: S101 - Options knows no other
                 self._schedule(Tick.GARBAGE, seconds)
@@ -164,12 +185,6 @@ class Connection(GenServer[Any]):
             telemetry.emit("connection.attempt", counter, {"relay": self._relay})
         return self._go_on(self._dial)
 
-    def _activity(self) -> str:
-        return self._phase
-
-    def _at_rest(self) -> bool:
-        return super()._at_rest() and not self._inbox().ready()
-
     def on_cancel(self) -> None:
         """Wake the thread: what it may be waiting for, in `terminate`, ends with the socket."""
         sock = self._sock
@@ -179,19 +194,7 @@ class Connection(GenServer[Any]):
 
     # Messages.
 
-    def _receive(self, item: Any) -> None:
-        if type(item) is not SocketReady:
-            super()._receive(item)
-        elif self._suspended:
-            # Not looked at until it is resumed; what is postponed then looks at it again.
-            self._inbox().watch(None)
-            self._postponed.append(FLUSH)
-        else:
-            self._last = item
-            self._handled += 1
-            self._handle(self._socket_ready, item)
-
-    def handle_cast(self, request: Command, state: Any) -> Outcome[Any]:
+    def handle_cast(self, request: Command, state: Any, /) -> CallbackOutcome[Any]:
         """Do what the client commands."""
         del state
         if request is Command.READY:
@@ -203,14 +206,14 @@ class Connection(GenServer[Any]):
             return Stop(NORMAL)
         return self._begin_closing(encode_close(1000))
 
-    def handle_info(self, message: Any, state: Any) -> Outcome[Any]:
+    def handle_info(self, message: Any, state: Any, /) -> CallbackOutcome[Any]:
         """Go on with the socket, the dial or a timer."""
         match message:
             case Flush():
                 return self._write()
             case Resume():
-                if self._phase == "open":
-                    self._credit.paused = False
+                if self.phase == "open":
+                    self._credit.spent()
                     self._watch()
                 return None
             case Resolved():
@@ -222,7 +225,7 @@ class Connection(GenServer[Any]):
                 return self._exit(pid, reason)
         return super().handle_info(message, state)
 
-    def _exit(self, pid: object, reason: object) -> Outcome[Any]:
+    def _exit(self, pid: object, reason: object) -> CallbackOutcome[Any]:
         if pid is self._registry:  # the name is gone: another attempt could run beside this one
             return self._fail(ConnectionLost(f"the connection registry ended: {reason!r}"))
         if reason is NORMAL or self._dial is None or pid is not self._dial.resolver:
@@ -231,28 +234,28 @@ class Connection(GenServer[Any]):
 
     # Opening.
 
-    def _resolved(self, resolved: Resolved) -> Outcome[Any]:
+    def _resolved(self, resolved: Resolved) -> CallbackOutcome[Any]:
         dial = self._dial
         if dial is None or resolved.dial is not dial:
             return None
         dial.resolved(resolved.answer)
         return self._go_on(dial)
 
-    def _go_on(self, dial: Dial) -> Outcome[Any]:
+    def _go_on(self, dial: Dial) -> CallbackOutcome[Any]:
         """Take the next step of the dial."""
         try:
             wanted = dial.step()
         except Exception as error:  # whatever it is (an option that the system refuses, say), the attempt has failed
             return self._fail(error)
         if wanted is not None:
-            self._inbox().watch(dial.sock, read=wanted is Want.READABLE, write=wanted is Want.WRITABLE)
+            self.mailbox.watch(dial.sock, read=wanted is Want.READABLE, write=wanted is Want.WRITABLE)
             return None
         self._cancel(Tick.CONNECT)
         sock, dial.sock = dial.sock, None
         assert sock is not None  # noqa: S101
         self._dial = None
         self._sock = sock
-        self._phase = "open"
+        self.phase = "open"
         now = clock().monotonic()
         self._opened_at = self._last_read = now
         self._tally.connects = 1
@@ -270,10 +273,11 @@ class Connection(GenServer[Any]):
     # The socket.
 
     def _watch(self) -> None:
-        read = not self._credit.paused or self._phase == "closing"
-        self._inbox().watch(self._sock, read=read, write=bool(self._out))
+        read = not self._credit.paused or self.phase == "closing"
+        self.mailbox.watch(self._sock, read=read, write=bool(self._out))
 
-    def _socket_ready(self, ready: SocketReady, state: Any = None) -> Outcome[Any]:
+    def socket_ready(self, ready: SocketReady, state: Any = None) -> CallbackOutcome[Any]:
+        """Continue the dial, or write and read."""
         del state
         if self._dial is not None:
             return self._go_on(self._dial)
@@ -285,7 +289,7 @@ class Connection(GenServer[Any]):
                 return outcome
         return self._read(self._sock) if ready.readable else None
 
-    def _read(self, sock: socket.socket) -> Outcome[Any]:
+    def _read(self, sock: socket.socket) -> CallbackOutcome[Any]:
         try:
             data = sock.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -296,12 +300,12 @@ class Connection(GenServer[Any]):
             return self._lost(_no_close_frame())
         return self._received(*_rest(sock, data))
 
-    def _lost(self, error: Exception) -> Outcome[Any]:
-        if self._phase == "closing":
+    def _lost(self, error: Exception) -> CallbackOutcome[Any]:
+        if self.phase == "closing":
             return Stop(NORMAL)
         return self._fail(error)
 
-    def _received(self, data: bytes, failure: Exception | None = None) -> Outcome[Any]:
+    def _received(self, data: bytes, failure: Exception | None = None) -> CallbackOutcome[Any]:
         """Deliver what `data` completes; then `failure`, if the stream failed behind it, unless it had ended before."""
         self._last_read = clock().monotonic()
         self._pinged = False
@@ -317,7 +321,7 @@ class Connection(GenServer[Any]):
                 messages = list(map(decode_known, received))  # type: ignore[arg-type]
             except Exception:  # whatever it is, and whichever it is: taken one by one, it is found again
                 messages, end = self._sort(received)
-        if self._phase == "closing":
+        if self.phase == "closing":
             return None if end is None and failure is None else Stop(NORMAL)
         if messages:
             if self._options.verify:
@@ -326,9 +330,6 @@ class Connection(GenServer[Any]):
             size = len(data) + MESSAGE_SIZE * len(messages)
             self._credit.give(size)
             if self._credit.spent():
-                self._credit.paused = True
-                # Looked at once more, for the client may have caught up before it could see the pause.
-                self._credit.paused = self._credit.spent()
                 self._watch()
             # Last of all: the client, once awake, wants the interpreter's lock, which the next wait gives free.
             self._tell(Batch(self._process, self._relay, messages, size, self._credit))
@@ -372,7 +373,7 @@ class Connection(GenServer[Any]):
                 end = item
         return messages, end
 
-    def _ended(self, end: Close | ProtocolError) -> Outcome[Any]:
+    def _ended(self, end: Close | ProtocolError) -> CallbackOutcome[Any]:
         """Answer the relay's close frame, or its violation."""
         if isinstance(end, ProtocolError):
             self._tell_end(end, error=end)
@@ -380,17 +381,16 @@ class Connection(GenServer[Any]):
         self._tell_end(end)
         return self._begin_closing(encode_close(1000 if end.code is None else end.code))
 
-    def _write(self) -> Outcome[Any]:
+    def _write(self) -> CallbackOutcome[Any]:
         """Send what waits, as far as the socket takes it."""
         sock = self._sock
         if sock is None:
             return None
         try:
             while True:
-                if len(self._out) < WRITE_SIZE and self._phase == "open":
+                if len(self._out) < WRITE_SIZE and self.phase == "open":
                     payloads = self._outbox.take(WRITE_SIZE)
-                    if self._outbox.ping_wanted:  # after `take`: whoever wants one from now on wakes us for it
-                        self._outbox.ping_wanted = False
+                    if self._outbox.take_ping():
                         self._ping()
                     for payload in payloads:
                         self._out += encode_frame(TEXT, payload)
@@ -429,14 +429,14 @@ class Connection(GenServer[Any]):
         """Tell the client, unless this connection was killed meanwhile: then its end has been told, and is the last."""
         self._client.put_from(self._process, event)
 
-    def _fail(self, error: BaseException) -> Outcome[Any]:
+    def _fail(self, error: BaseException) -> CallbackOutcome[Any]:
         self._tell_end(error, error=error)
-        self._phase = "ended"
+        self.phase = "ended"
         return Stop(NORMAL)
 
-    def _begin_closing(self, close_frame: bytes) -> Outcome[Any]:
+    def _begin_closing(self, close_frame: bytes) -> CallbackOutcome[Any]:
         """Send the close frame and wait for the relay's, or for the end."""
-        self._phase = "closing"
+        self.phase = "closing"
         self._cancel(Tick.KEEPALIVE)
         self._out += close_frame
         self._schedule(Tick.CLOSE, self._options.close_timeout)
@@ -452,16 +452,16 @@ class Connection(GenServer[Any]):
             except OSError:
                 pass
 
-    def terminate(self, reason: Any, state: Any) -> None:
+    def terminate(self, reason: Any, state: Any, /) -> None:
         """Close in good order where there is still somebody to close to."""
         del state
         self._cancel_timers()
-        if self._phase == "open":
+        if self.phase == "open":
             self._out += encode_close(1000)
-            self._phase = "closing"
+            self.phase = "closing"
             if self._write() is None and is_clean(reason):
                 self._await_end()
-        self._close_socket()
+        self.close_socket()
 
     def _await_end(self) -> None:
         """Read until the relay's close frame or end, for a short time: a reset would destroy our close frame."""
@@ -474,15 +474,16 @@ class Connection(GenServer[Any]):
                 inbox.watch(self._sock, read=True, write=bool(self._out))
                 ready = clock().take(inbox, deadline)
                 assert isinstance(ready, SocketReady)  # noqa: S101
-                if self._socket_ready(ready) is not None:
+                if self.socket_ready(ready) is not None:
                     return
         except (Empty, OSError):  # it did not answer in time, or there is no descriptor to wait with
             pass
         finally:
             inbox.close()
 
-    def _close_socket(self) -> None:
-        self._inbox().watch(None)
+    def close_socket(self) -> None:
+        """Close the socket, or the dial's."""
+        self.mailbox.watch(None)
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
@@ -507,7 +508,7 @@ class Connection(GenServer[Any]):
             timer.cancel()
         self._timers.clear()
 
-    def _tick(self, tick: Tick) -> Outcome[Any]:
+    def _tick(self, tick: Tick) -> CallbackOutcome[Any]:
         match tick:
             case Tick.CONNECT:
                 if self._dial is None:
@@ -524,7 +525,7 @@ class Connection(GenServer[Any]):
                 self._schedule(Tick.GARBAGE, self._options.tasks["garbage_collector"])
                 return None
 
-    def _keep_alive(self) -> Outcome[Any]:
+    def _keep_alive(self) -> CallbackOutcome[Any]:
         """Ping a relay that has been silent; give up one that stays so."""
         options = self._options
         silence = clock().monotonic() - self._last_read

@@ -4,23 +4,22 @@ A `Publication` or `Counting` is one for all its relays, and a future: `result` 
 coroutine. A `Delivery` is its part for one relay, and the client's thread alone has it.
 """
 
+from _thread import allocate_lock
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+from gennostr.client.timer_queue import Deadline
 from gennostr.exceptions import CallExit, CallingSelf
 from gennostr.nostr.event import Event
 from gennostr.nostr.hyperloglog import HyperLogLog
 from gennostr.nostr.messages import CountResult, OkMessage
-from gennostr.otp.calls import _filled, _Pause
+from gennostr.otp.calls import Completion
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import Process, check_fence, current
-
-if TYPE_CHECKING:
-    from gennostr.client.requests import Due
+from gennostr.values import Handle
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "not_sent"]
@@ -60,11 +59,11 @@ class Count:
     approximate: bool
     hll: HyperLogLog | None
     """The registers of all relays that gave them, merged."""
-    by_relay: Mapping[str, CountResult | Outcome]
+    by_relay: Mapping[str, CountResult | Outcome] = field(hash=False)
     """Each relay's own answer, or what stands in its place."""
 
 
-class Waiting(Future, Generic[T]):  # type: ignore[type-arg]
+class Waiting(Handle, Future, Generic[T]):  # type: ignore[type-arg]
     """A result of several relays, to come. Made by the functions of a client."""
 
     key: str
@@ -84,7 +83,22 @@ class Waiting(Future, Generic[T]):  # type: ignore[type-arg]
         # By url, for those that it goes to; the client's thread alone has it.
         self.answers: dict[str, Any] = {}
         self.open: dict[str, Delivery] = {}
-        self.due: Due | None = None
+        self.due: Deadline | None = None
+        # What threads and coroutines wait for: a callback of the future itself could not be taken back.
+        completion = self._completion = Completion()
+        self.add_done_callback(lambda _: completion.end())
+        # Taken by the one cancellation that notifies.
+        self._cancellation = allocate_lock()
+
+    def cancel(self) -> bool:
+        """Cancel it, unless it has ended; see `concurrent.futures.Future.cancel`.
+
+        It then counts as done for `concurrent.futures.wait` and `as_completed`, as no executor has to take note first.
+        """
+        cancelled = super().cancel()
+        if cancelled and self._cancellation.acquire(False):  # noqa: FBT003
+            self.set_running_or_notify_cancel()
+        return cancelled
 
     def result(self, timeout: float | None = None) -> T:
         """Return the result; wait at most `timeout` seconds (None: until it is there, which its own timeout sees to).
@@ -95,23 +109,44 @@ class Waiting(Future, Generic[T]):  # type: ignore[type-arg]
             CallingSelf: called in a callback of its client, which could not go on meanwhile.
 
         """
-        if not self.done():
-            if timeout is not None:
-                check_seconds("timeout", timeout)
-            if check_fence() is self._client:
-                raise CallingSelf(self._client.pid)
-            done: SimpleQueue[object] = SimpleQueue()
-            self.add_done_callback(done.put)
-            with _Pause(None, partial(done.put, None)):
-                if not _filled(done, timeout):
-                    raise TimeoutError(f"no result within {timeout} s")
-        value: T = super().result(0)
+        self._wait(timeout)
+        try:
+            value: T = super().result(0)
+        except CallExit:
+            self._client.end_known = True
+            raise
         return value
 
-    def __await__(self) -> Generator[Any, None, T]:
-        import asyncio  # noqa: PLC0415 - slow to import, and who awaits has it
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what `result` would raise, or None; wait as that does, and raise the same until it is there."""
+        self._wait(timeout)
+        return super().exception(0)
 
-        return asyncio.wrap_future(self).__await__()
+    def _wait(self, timeout: float | None) -> None:
+        if self.done():
+            return
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        if check_fence() is self._client:
+            raise CallingSelf(self._client.pid)
+        if not self._completion.wait(self._client, timeout):
+            raise TimeoutError(f"no result within {timeout} s")
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._result_async().__await__()
+
+    async def _result_async(self) -> T:
+        import asyncio  # noqa: PLC0415 - slow to import, and a coroutine has it
+
+        if not self.done():
+            if check_fence() is self._client:
+                raise CallingSelf(self._client.pid)
+            try:
+                await self._completion.wait_async(self._client)
+            except asyncio.CancelledError:  # cancels it with the task, as asyncio.wrap_future does
+                self.cancel()
+                raise
+        return self.result(0)
 
     def down(self, process: Process, reason: object) -> None:
         """End it with the client's exit; see `gennostr.otp.process.Watcher`."""

@@ -29,7 +29,7 @@ from gennostr.client.options import Relay
 from gennostr.exceptions import ConnectionLost, ConnectTimeout, HandshakeError
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 
@@ -161,8 +161,8 @@ class Dial:
         shown = f"[{host}]" if ":" in host else host
         lines = [f"CONNECT {shown}:{port} HTTP/1.1", f"Host: {shown}:{port}"]
         if parts.username is not None:
-            lines.append(f"Proxy-Authorization: {_basic(parts.username, parts.password)}")
-        yield from self._send("\r\n".join([*lines, "", ""]).encode())
+            lines.append(f"Proxy-Authorization: {basic_authorization(parts.username, parts.password)}")
+        yield from self.send("\r\n".join([*lines, "", ""]).encode())
         head = yield from self._head()
         status = _status(head)
         if status != 200:
@@ -190,15 +190,16 @@ class Dial:
                 return
 
     def _upgrade(self, user: str | None, password: str | None) -> Steps:
-        upgrade = _Upgrade(self.relay, None if user is None else _basic(user, password))
-        yield from self._send(upgrade.request())
+        upgrade = _Upgrade(self.relay, None if user is None else basic_authorization(user, password))
+        yield from self.send(upgrade.request())
         head = yield from self._head()
         status = _status(head)
         if status != SWITCHING_PROTOCOLS:
             raise HandshakeError(f"the relay answered {_first_line(head)!r}", status)
         upgrade.check(head)
 
-    def _send(self, data: bytes) -> Steps:
+    def send(self, data: bytes) -> Steps:
+        """Send all of `data`; a step wherever the socket takes no more for now."""
         sock = self.sock
         assert sock is not None  # noqa: S101
         while data:
@@ -237,11 +238,11 @@ class Dial:
 class Resolver(GenServer[None]):
     """Looks up one host for a `Dial`, tells its connection `Resolved`, and ends."""
 
-    def init(self, init_arg: tuple[Dial, str, int]) -> InitOutcome[None]:
+    def init(self, init_arg: tuple[Dial, str, int], /) -> InitOutcome[None]:
         """Go on after start has returned."""
         return Ok(continue_=init_arg)
 
-    def handle_continue(self, argument: tuple[Dial, str, int], state: None) -> Outcome[None]:
+    def handle_continue(self, argument: tuple[Dial, str, int], state: None, /) -> CallbackOutcome[None]:
         """Look it up; this blocks for as long as the system's resolver wants."""
         del state
         dial, host, port = argument
@@ -250,7 +251,7 @@ class Resolver(GenServer[None]):
             answer = look_up(host, port)
         except OSError as error:
             answer = error
-        dial.connection.put_from(self._process, Resolved(dial, answer))
+        dial.connection.put_from(self.pid.process, Resolved(dial, answer))
         return Stop()
 
 
@@ -275,7 +276,7 @@ class _Upgrade:
 
     def __init__(self, relay: Relay, authorization: str | None) -> None:
         options = relay.options.websocket
-        self._headers = _Headers(options.get("headers") or [])
+        self._headers = Headers(options.get("headers") or [])
         self._headers["Sec-WebSocket-Key"] = base64.b64encode(os.urandom(16)).decode()
         if authorization is not None:
             self._headers["Authorization"] = authorization
@@ -309,7 +310,7 @@ class _Upgrade:
         client.sock = None  # none of ours: nothing to shut down when it goes
 
 
-class _Headers(dict[str, str]):
+class Headers(dict[str, str]):
     """A user's headers and ours as websocket-client takes them: a dict, in which it looks for a key of the handshake.
 
     Headers that come as a list of lines may hold a name twice, so they are kept beside.
@@ -377,7 +378,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _basic(user: str, password: str | None) -> str:
+def basic_authorization(user: str, password: str | None) -> str:
+    """Return the value of an Authorization header (RFC 7617), for a user and password as they stand in a url."""
     pair = f"{unquote(user)}:{unquote(password or '')}"
     return "Basic " + base64.b64encode(pair.encode()).decode()
 

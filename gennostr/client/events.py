@@ -1,5 +1,6 @@
 """What a connection tells its client. Each event carries the connection's process: one process is one attempt."""
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
@@ -79,9 +80,8 @@ class NotMade:
 class Credit:
     """How much a connection has delivered and its client has not handled yet.
 
-    The connection alone writes `_given` and `paused`, the client alone writes `_taken`. The connection sets
-    `paused` and then looks at `_taken` again, the client writes `_taken` and then looks at `paused`: so one of
-    the two sees the other.
+    The connection counts; the client hands it the size of each batch that it has handled, through a deque. No lock is
+    needed: the deque and the list below are used in single steps that are atomic, and all else is the connection's.
     """
 
     MAX_BATCHES = 8
@@ -90,26 +90,70 @@ class Credit:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._given = (0, 0)
-        self._taken = (0, 0)
         self.paused = False
+        """Whether the connection waits for the client, as `spent` has found."""
+        self._batches = 0
+        # Over all, of which the client has not handled the difference.
+        self._given = 0
+        self._taken = 0
+        self._handled: deque[int] = deque()
+        # A token while the connection waits. The connection adds it and then takes from the deque; the client appends
+        # there and then looks for the token. The deque orders the two: what the connection missed was appended after
+        # that, and so the client finds the token.
+        self._waits: list[None] = []
 
     def give(self, size: int) -> None:
-        """Count a batch of `size` bytes."""
-        batches, bytes_ = self._given
-        self._given = (batches + 1, bytes_ + size)
-
-    def take(self, size: int) -> None:
-        """Count a batch as handled, and wake the connection if it waits for that."""
-        batches, bytes_ = self._taken
-        self._taken = (batches + 1, bytes_ + size)
-        if self.paused and not self.spent():
-            self._process.deliver(RESUME)
+        """Count a batch of `size` bytes; the connection does."""
+        self._batches += 1
+        self._given += size
 
     def spent(self) -> bool:
-        """Whether no more may be delivered now."""
-        given, taken = self._given, self._taken
-        return given[0] - taken[0] >= self.MAX_BATCHES or given[1] - taken[1] >= self.MAX_BYTES
+        """Whether no more may be delivered now: then RESUME comes when the client has handled more.
+
+        The connection asks after each batch, and when RESUME has come.
+        """
+        self.paused = self._over() and self._still_over()
+        return self.paused
+
+    def _over(self) -> bool:
+        return self._batches >= self.MAX_BATCHES or self._given - self._taken >= self.MAX_BYTES
+
+    def _still_over(self) -> bool:
+        self._settle()
+        if not self._over():
+            return False
+        if not self._waits:
+            self._waits.append(None)
+        self._settle()
+        if self._over():
+            return True
+        self._waits.clear()
+        return False
+
+    def _settle(self) -> None:
+        try:
+            while True:
+                self._taken += self._handled.popleft()
+                self._batches -= 1
+        except IndexError:
+            pass
+
+    def take(self, size: int) -> None:
+        """Count a batch as handled, and wake the connection if it waits for that; the client does."""
+        self._handled.append(size)
+        if self._waits:
+            try:
+                self._waits.pop()
+            except IndexError:  # the connection has caught up by itself
+                return
+            self._process.deliver(RESUME)
+
+    def undelivered(self) -> int:
+        """Return how many bytes the client has not handled yet; any thread may ask."""
+        # In this order: nothing was taken that had not been given before, so the difference is never negative.
+        taken = self._taken
+        taken += sum(self._handled.copy())
+        return self._given - taken
 
 
 class Resume(Enum):

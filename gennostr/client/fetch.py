@@ -18,12 +18,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 from gennostr.client.authentication import Signer, signers
-from gennostr.client.gen_nostr import GenNostr, GenNostrPid, RelayOutcome
-from gennostr.client.options import Options, Relay
-from gennostr.client.requests import Filters, urls_of
+from gennostr.client.functions import Filters, GenNostrPid, urls_of
+from gennostr.client.gen_nostr import GenNostr, RelayOutcome
+from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.exceptions import FetchIncomplete, MessageError, RelayRefused
 from gennostr.nostr.event import Event
 from gennostr.nostr.filters import checked_filters
@@ -31,9 +31,10 @@ from gennostr.nostr.messages import ClosedMessage, EoseMessage, EventMessage
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.calls import Request
 from gennostr.otp.clock import clock
-from gennostr.otp.outcomes import CallOutcome, InitOutcome, NoReply, Ok, Outcome, Reply, check_seconds
+from gennostr.otp.outcomes import CallbackOutcome, CallOutcome, InitOutcome, NoReply, Ok, Reply, check_seconds
 from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.timers import send_after
+from gennostr.values import Handle
 
 PAGE: Final = 500
 """Events asked for at once: as many as most relays give."""
@@ -161,7 +162,7 @@ class _Look:
 class Reader(GenNostr[list[_Stream]]):
     """Reads streams ahead; a call with a stream's number is answered with its next page."""
 
-    def init(self, init_arg: tuple[list[_Stream], Options, Any, float]) -> InitOutcome[list[_Stream]]:
+    def init(self, init_arg: tuple[list[_Stream], Options, Any, float], /) -> InitOutcome[list[_Stream]]:
         """Ask for the first pages."""
         streams, options, self.signer, self._timeout = init_arg
         self._by_id: dict[str, _Stream] = {}
@@ -205,7 +206,7 @@ class Reader(GenNostr[list[_Stream]]):
             else:
                 self._ask(stream)
 
-    def handle_call(self, request: int, from_: Request, state: list[_Stream]) -> CallOutcome[list[_Stream]]:
+    def handle_call(self, request: int, from_: Request, state: list[_Stream], /) -> CallOutcome[list[_Stream]]:
         """Answer with the next page of a stream, now or when it is there."""
         stream = state[request]
         if stream.ready:
@@ -215,7 +216,7 @@ class Reader(GenNostr[list[_Stream]]):
         stream.waiting = from_
         return NoReply()
 
-    def handle_info(self, message: Any, state: list[_Stream]) -> Outcome[list[_Stream]]:
+    def handle_info(self, message: Any, state: list[_Stream], /) -> CallbackOutcome[list[_Stream]]:
         """Give up relays that have been silent for too long."""
         if not isinstance(message, _Look):
             return super().handle_info(message, state)
@@ -229,7 +230,7 @@ class Reader(GenNostr[list[_Stream]]):
         self._look_later()
         return None
 
-    def handle_event(self, message: EventMessage, relay: Relay, state: list[_Stream]) -> RelayOutcome[list[_Stream]]:
+    def handle_event(self, message: EventMessage, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
         """Put it on its page."""
         del relay, state
         stream = self._by_id.get(message.subscription_id)
@@ -238,7 +239,7 @@ class Reader(GenNostr[list[_Stream]]):
             stream.heard = clock().monotonic()
         return None
 
-    def handle_eose(self, message: EoseMessage, relay: Relay, state: list[_Stream]) -> RelayOutcome[list[_Stream]]:
+    def handle_eose(self, message: EoseMessage, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
         """Turn the page."""
         del relay, state
         stream = self._by_id.get(message.subscription_id)
@@ -250,7 +251,9 @@ class Reader(GenNostr[list[_Stream]]):
                 self._ready(stream, stream.turn())
         return None
 
-    def handle_closed(self, message: ClosedMessage, relay: Relay, state: list[_Stream]) -> RelayOutcome[list[_Stream]]:
+    def handle_closed(
+        self, message: ClosedMessage, relay: Relay, state: list[_Stream], /
+    ) -> RelayOutcome[list[_Stream]]:
         """Give up what the relay does not want to give."""
         del relay, state
         stream = self._by_id.get(message.subscription_id)
@@ -258,7 +261,7 @@ class Reader(GenNostr[list[_Stream]]):
             self._ready(stream, stream.fail(RelayRefused(message.message or "closed without a reason")))
         return None
 
-    def handle_error(self, reason: Any, relay: Relay, state: list[_Stream]) -> RelayOutcome[list[_Stream]]:
+    def handle_error(self, reason: Any, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
         """Remember it: it may become the reason for giving up."""
         self._errors[relay.url] = reason
         if isinstance(reason, MessageError):
@@ -267,14 +270,14 @@ class Reader(GenNostr[list[_Stream]]):
                     stream.unasked += 1
         return None
 
-    def handle_connect(self, relay: Relay, state: list[_Stream]) -> RelayOutcome[list[_Stream]]:
+    def handle_connect(self, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
         """Forget the error that this attempt did not have."""
         del state
         self._errors.pop(relay.url, None)
         return None
 
 
-class Fetch(Iterator[Event]):
+class Fetch(Handle, Iterator[Event]):
     """The events, as an iterator; made by `fetch`. It ends its client when it is through, closed or forgotten."""
 
     def __init__(self, reader: GenNostrPid, urls: Sequence[str]) -> None:
@@ -370,9 +373,8 @@ def fetch(
     relays: Sequence[str],
     *,
     signer: Signer | Sequence[Signer] | None = None,
-    verify: bool = True,
     timeout: float = 30.0,
-    **options: Any,
+    **options: Unpack[RelayOptions],
 ) -> Fetch:
     """Return an iterator over all stored events that match, of all the relays: newest first, each once.
 
@@ -382,7 +384,7 @@ def fetch(
     A relay that cannot be read to its end, because it is silent or cannot be reached for `timeout` seconds, or refuses,
     does not end the others: when all that there is was given, FetchIncomplete is raised, and says which.
 
-    `options` are those of the relays, and `verify` is on; `signer` is for relays that want authentication.
+    `options` are those of the relays, with `verify` on unless given. `signer` is for relays that want authentication.
 
     Raises:
         TypeError, ValueError: an argument is none; the message names it.
@@ -394,7 +396,8 @@ def fetch(
     if not urls:
         raise ValueError("relays must be one at least")
     signers(signer)
-    settings = Options.of(**{"verify": verify, **options})
+    options.setdefault("verify", True)
+    settings = Options.of(**options)
     streams = []
     for url in sorted(urls):
         for each in wanted:

@@ -8,7 +8,7 @@ from gennostr.client.options import Relay
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.outcomes import InitOutcome, Ok, Outcome, Stop
+from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import NORMAL
 
@@ -23,7 +23,7 @@ _Argument: TypeAlias = tuple[Process, Relay, Callable[[RelayInformation | None],
 class InformationFetch(GenServer[None]):
     """Gives a function the information of a relay, or None; and ends then, or with the client."""
 
-    def init(self, init_arg: _Argument) -> InitOutcome[None]:
+    def init(self, init_arg: _Argument, /) -> InitOutcome[None]:
         """Go on after start has returned."""
         client, relay, self._tell = init_arg
         self._url = relay.url
@@ -37,7 +37,7 @@ class InformationFetch(GenServer[None]):
         self._client = client
         return Ok(continue_=None)
 
-    def handle_continue(self, argument: None, state: None) -> Outcome[None]:
+    def handle_continue(self, argument: None, state: None, /) -> CallbackOutcome[None]:
         """Fetch it."""
         del argument, state
         information: RelayInformation | None = None
@@ -52,7 +52,7 @@ class InformationFetch(GenServer[None]):
     def down(self, process: Process, reason: object) -> None:
         """End with the client; see `gennostr.otp.process.Watcher`."""
         del process, reason
-        self._process.kill()
+        self.pid.process.kill()
 
     def on_cancel(self) -> None:
         """Wake the thread."""

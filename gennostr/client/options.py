@@ -4,10 +4,11 @@ import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from gennostr.nostr.relay_url import normalize_url, redact
+from gennostr.values import Shared, shown
 
 _WEBSOCKET_OPTIONS = frozenset({"cookie", "headers", "host", "origin", "proxy", "sockopt", "sslopt", "subprotocols"})
 _TASKS = frozenset({"garbage_collector"})
@@ -15,8 +16,25 @@ _SSLOPT_TEXTS = frozenset({"ca_cert_path", "ca_certs", "certfile", "ciphers", "k
 _SSLOPT = _SSLOPT_TEXTS | {"cert_reqs", "check_hostname", "context", "password"}
 
 
+class RelayOptions(TypedDict, total=False):
+    """The fields of `Options` as keywords, of ``add_relay`` for example."""
+
+    websocket: Mapping[str, Any]
+    reconnect: Sequence[float]
+    tasks: Mapping[str, float]
+    connect_timeout: float
+    ping_interval: float
+    ping_timeout: float
+    close_timeout: float
+    max_message_size: int
+    max_handshake_size: int
+    max_queue_size: int
+    max_queue_messages: int
+    verify: bool
+
+
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(Shared):
     """How to connect to a relay. Times are seconds, sizes are bytes.
 
     Raises:
@@ -25,12 +43,13 @@ class Options:
 
     """
 
-    websocket: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    # Mappings have no hash, nor has much of what may be in them: they count for == alone.
+    websocket: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     """For websocket-client: headers, cookie, host, origin, subprotocols, sslopt, sockopt; and proxy, the
     url of an HTTP proxy. Not shown by ``repr``: nearly any of them may hold a secret."""
     reconnect: Sequence[float] = (0.5, 1.0, 5.0, 10.0, 30.0)
     """The delays before the attempts to reconnect; the last repeats."""
-    tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0})
+    tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0}, hash=False)
     """What the connection does every so many seconds."""
     connect_timeout: float = 15.0
     """For DNS, TCP, TLS and the upgrade together."""
@@ -53,27 +72,27 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ping_interval", "ping_timeout", "close_timeout"):
-            _check_number(name, getattr(self, name), least=0.0, strict=name != "close_timeout")
+            check_number(name, getattr(self, name), least=0.0, strict=name != "close_timeout")
         for name in (
             "max_message_size",
             "max_handshake_size",
             "max_queue_size",
             "max_queue_messages",
         ):
-            _check_number(name, getattr(self, name), least=1, kinds=(int,))
+            check_number(name, getattr(self, name), least=1, kinds=(int,))
         if not isinstance(self.verify, bool):
-            raise TypeError(f"verify must be True or False, not {self.verify!r}")
+            raise TypeError(f"verify must be True or False, not {shown(self.verify)}")
         given: object = self.reconnect  # whatever a caller without a type checker gave
         if not isinstance(given, Sequence) or isinstance(given, str):
-            raise TypeError(f"reconnect must be a list of seconds, not {given!r}")
+            raise TypeError(f"reconnect must be a list of seconds, not {shown(given)}")
         object.__setattr__(self, "reconnect", tuple(given))
         if not self.reconnect:
             raise ValueError("reconnect must hold at least one delay")
         for delay in self.reconnect:
-            _check_number("reconnect", delay, least=0.0)
+            check_number("reconnect", delay, least=0.0)
         _check_mapping("tasks", self.tasks, _TASKS)
         for task, seconds in self.tasks.items():
-            _check_number(f"tasks[{task!r}]", seconds, least=0.0, strict=True)
+            check_number(f"tasks[{task!r}]", seconds, least=0.0, strict=True)
         _check_mapping("websocket", self.websocket, _WEBSOCKET_OPTIONS)
         if self.websocket.get("proxy") is not None:
             _check_proxy(self.websocket["proxy"])
@@ -81,7 +100,7 @@ class Options:
             _check_sslopt(self.websocket["sslopt"])
 
     @classmethod
-    def of(cls, **options: Any) -> Self:
+    def of(cls, **options: Unpack[RelayOptions]) -> Self:
         """Return options, or say which name is none."""
         known = {each.name for each in fields(cls)}
         for name in options:
@@ -90,7 +109,7 @@ class Options:
         return cls(**options)
 
 
-def _check_number(
+def check_number(
     name: str,
     value: object,
     *,
@@ -98,11 +117,12 @@ def _check_number(
     strict: bool = False,
     kinds: tuple[type, ...] = (int, float),
 ) -> None:
+    """Raise TypeError or ValueError, which name the option and the value, unless that is a number in its range."""
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise TypeError(f"{name} must be a number, not {value!r}")
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
     number: Any = value
     if not (number > least if strict else number >= least):
-        raise ValueError(f"{name} must be {'over' if strict else 'at least'} {least}, not {value!r}")
+        raise ValueError(f"{name} must be {'over' if strict else 'at least'} {least}, not {shown(value)}")
 
 
 def _check_mapping(name: str, value: object, known: frozenset[str]) -> None:
@@ -110,7 +130,7 @@ def _check_mapping(name: str, value: object, known: frozenset[str]) -> None:
         raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
     for key in value:
         if key not in known:
-            raise ValueError(f"{name} has no {key!r}: it takes {', '.join(sorted(known))}")
+            raise ValueError(f"{name} has no {shown(key)}: it takes {', '.join(sorted(known))}")
 
 
 def _check_proxy(proxy: object) -> None:
@@ -133,14 +153,16 @@ def _check_sslopt(sslopt: object) -> None:
     for name in _SSLOPT_TEXTS & sslopt.keys():
         value = sslopt[name]
         if value is not None and not isinstance(value, str | os.PathLike):
-            raise TypeError(f"sslopt[{name!r}] must be a text, not {value!r}")
+            raise TypeError(f"sslopt[{name!r}] must be a text, not {shown(value)}")
     if not isinstance(sslopt.get("check_hostname", True), bool):
-        raise TypeError(f"sslopt['check_hostname'] must be True or False, not {sslopt['check_hostname']!r}")
+        raise TypeError(f"sslopt['check_hostname'] must be True or False, not {shown(sslopt['check_hostname'])}")
     if "cert_reqs" in sslopt:
         try:
             ssl.VerifyMode(sslopt["cert_reqs"])
         except ValueError:
-            raise ValueError(f"sslopt['cert_reqs'] must be one of ssl.CERT_*, not {sslopt['cert_reqs']!r}") from None
+            raise ValueError(
+                f"sslopt['cert_reqs'] must be one of ssl.CERT_*, not {shown(sslopt['cert_reqs'])}"
+            ) from None
     if sslopt.get("certfile") is None:
         for name in ("keyfile", "password"):
             if sslopt.get(name) is not None:
@@ -148,7 +170,7 @@ def _check_sslopt(sslopt: object) -> None:
     context = sslopt.get("context")
     if context is not None:
         if not isinstance(context, ssl.SSLContext):
-            raise TypeError(f"sslopt['context'] must be an ssl.SSLContext, not {context!r}")
+            raise TypeError(f"sslopt['context'] must be an ssl.SSLContext, not {shown(context)}")
         beside = sorted(sslopt.keys() - {"context", "server_hostname"})
         if beside:
             raise ValueError(f"sslopt has a context, so it cannot have {', '.join(beside)}: set that on the context")
@@ -156,11 +178,11 @@ def _check_sslopt(sslopt: object) -> None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(sslopt["ciphers"])
         except ssl.SSLError:
-            raise ValueError(f"sslopt['ciphers'] names no cipher there is: {sslopt['ciphers']!r}") from None
+            raise ValueError(f"sslopt['ciphers'] names no cipher there is: {shown(sslopt['ciphers'])}") from None
 
 
 @dataclass(frozen=True, slots=True)
-class Relay:
+class Relay(Shared):
     """A relay: its normalized url, its options, and how it stands.
 
     ``connected_at``: seconds since 1970, None before the connection is up. ``reconnect_counter``: attempts to
@@ -175,7 +197,7 @@ class Relay:
     """`connected_at` on the clock's monotonic scale, which nobody sets."""
 
     @classmethod
-    def new(cls, url: str, options: Options | None = None, **more: Any) -> Self:
+    def new(cls, url: str, options: Options | None = None, **more: Unpack[RelayOptions]) -> Self:
         """Return a relay with `url` normalized; options come as `Options` or by name.
 
         Raises:
@@ -183,7 +205,7 @@ class Relay:
 
         """
         if options is not None and not isinstance(options, Options):
-            raise TypeError(f"options must be Options, not {options!r}")
+            raise TypeError(f"options must be Options, not {shown(options)}")
         if options is None:
             options = Options.of(**more)
         elif more:

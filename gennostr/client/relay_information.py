@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from gennostr.client.dial import Address, Dial, Steps, Want, _basic, _Headers, look_up
-from gennostr.client.options import Relay, _check_number
+from gennostr.client.dial import Address, Dial, Headers, Steps, Want, basic_authorization, look_up
+from gennostr.client.options import Relay, check_number
 from gennostr.exceptions import ConnectionLost, ConnectTimeout, GenNostrError, HandshakeError, MessageError
 from gennostr.nostr.relay_information import RelayInformation, parse_information
 from gennostr.nostr.relay_url import redact
@@ -59,13 +59,13 @@ class InformationRequest:
     """One request, to be run once; another thread may cancel it. For what it raises see `relay_information`."""
 
     def __init__(self, relay: Relay, *, timeout: float = 10.0, max_size: int = 64 * 1024) -> None:
-        _check_number("timeout", timeout, least=0.0, strict=True)
-        _check_number("max_size", max_size, least=1, kinds=(int,))
+        check_number("timeout", timeout, least=0.0, strict=True)
+        check_number("max_size", max_size, least=1, kinds=(int,))
         self._relay = relay
         self._timeout = timeout
         self._max_size = max_size
         self._shown = redact(relay.url)
-        self._dial = _Dial(relay)
+        self.dial = _Dial(relay)
         self._lock = threading.Lock()
         # The lock's: why it must end, and, while it runs, the socket whose byte wakes the thread.
         self._end: GenNostrError | None = None
@@ -85,7 +85,7 @@ class InformationRequest:
                     self._waker = None
                 waker.close()
                 self._woken.close()
-                self._dial.close()
+                self.dial.close()
         finally:
             timer.cancel()
 
@@ -105,22 +105,22 @@ class InformationRequest:
 
     # In the thread that runs it.
 
-    def _wait(self, want: Want | None) -> None:
+    def wait(self, want: Want | None) -> None:
         """Wait for the socket; None: only see whether it is to end."""
         if want is not None and self._end is None:
-            assert self._dial.sock is not None  # noqa: S101
+            assert self.dial.sock is not None  # noqa: S101
             poll = select.poll()
             poll.register(self._woken, select.POLLIN)
-            poll.register(self._dial.sock, select.POLLIN if want is Want.READABLE else select.POLLOUT)
+            poll.register(self.dial.sock, select.POLLIN if want is Want.READABLE else select.POLLOUT)
             poll.poll()
         if self._end is not None:
             raise self._end
 
     def _document(self) -> bytes:
-        dial = self._dial
-        self._wait(None)
+        dial = self.dial
+        self.wait(None)
         while (want := dial.step()) is not None:
-            self._wait(want)
+            self.wait(want)
         limit, size = self._relay.options.max_handshake_size, self._max_size
         wire = _Wire(self, limit)
         connection = http.client.HTTPConnection("")
@@ -165,11 +165,11 @@ class InformationRequest:
             if options.get(name) is not None:
                 headers[name] = (name.title(), options[name])
         if parts.username is not None:
-            headers["authorization"] = ("Authorization", _basic(parts.username, parts.password))
+            headers["authorization"] = ("Authorization", basic_authorization(parts.username, parts.password))
         headers["accept"] = ("Accept", ACCEPT)
         headers["connection"] = ("Connection", "close")
         # What the url and the request are made of is not the headers' to say twice.
-        given = [each for each in _Headers(options.get("headers") or []).items() if each[0].lower() not in headers]
+        given = [each for each in Headers(options.get("headers") or []).items() if each[0].lower() not in headers]
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         connection.putrequest("GET", quote(target, safe=string.punctuation), skip_host=True, skip_accept_encoding=True)
         for name, value in [*headers.values(), *given]:
@@ -207,8 +207,8 @@ class _Wire(io.RawIOBase):
         """How many were read."""
 
     def sendall(self, data: bytes) -> None:
-        for want in self._request._dial._send(data):
-            self._request._wait(want)
+        for want in self._request.dial.send(data):
+            self._request.wait(want)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         del mode
@@ -223,11 +223,11 @@ class _Wire(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self.count >= self.limit:
             raise _OverError
-        sock = self._request._dial.sock
+        sock = self._request.dial.sock
         assert sock is not None  # noqa: S101
         want: Want | None = None
         while True:
-            self._request._wait(want)
+            self._request.wait(want)
             try:
                 size = sock.recv_into(buffer, min(len(buffer), self.limit - self.count))
             except (BlockingIOError, ssl.SSLWantReadError):

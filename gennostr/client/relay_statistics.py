@@ -9,16 +9,23 @@ Nothing of this is a message to anybody: who asks reads the numbers where they a
 
 import copy
 import os
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias
+from _thread import allocate_lock
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import get_ident
+from typing import Final, Literal, TypeAlias
 
 from gennostr.client.events import Credit
 from gennostr.client.outbox import Outbox
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import is_clean
+from gennostr.values import shown
+
+PATIENCE: Final = 0.5
+"""Seconds to wait for a change that another thread makes; only a finalizer that waits for us keeps it from its end."""
 
 State: TypeAlias = Literal["connecting", "open", "closing", "backoff"]
 
@@ -45,7 +52,7 @@ class RelayStatistics:
     bytes_sent: int = 0
     latency: float | None = None
     """From the last ping that was answered to its answer: until that was read, which a client that lags delays."""
-    last_error: object = None
+    last_error: object = field(default=None, hash=False)
     """What handle_error was told when an attempt last ended with an error; an exception, without its traceback."""
     undelivered: int = 0
     """Bytes that the client has not handled yet, as they count for the limit: a message 256 besides its own."""
@@ -56,8 +63,8 @@ class RelayStatistics:
         return max(0, self.connects - 1)
 
     def __repr__(self) -> str:
-        shown = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self)[1:]]
-        return f"RelayStatistics({', '.join([f'url={redact(self.url)!r}', *shown])})"
+        texts = [f"{each.name}={shown(getattr(self, each.name))}" for each in fields(self)[1:]]
+        return f"RelayStatistics({', '.join([f'url={redact(self.url)!r}', *texts])})"
 
 
 class Tally:
@@ -93,12 +100,7 @@ class Tally:
 
     def undelivered(self) -> int:
         """Return how many bytes the client has not handled yet."""
-        if self.credit is None:
-            return 0
-        # In this order: nothing was taken that had not been given before, so the difference is never negative.
-        _, taken = self.credit._taken
-        _, given = self.credit._given
-        return given - taken
+        return 0 if self.credit is None else self.credit.undelivered()
 
     def add(self, other: "Tally") -> None:
         """Add what `other`, a later one, has counted."""
@@ -112,24 +114,46 @@ class Tally:
 
 
 class _Record:
-    """One relay's: what the attempts that are over have counted together, and the tallies of the others."""
+    """One relay's: what the attempts that are over have counted together, and the tallies of the others.
+
+    The three are replaced together and never changed, so that a reader finds what belongs together.
+    """
+
+    __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self.attempts = 0
-        self.past = Tally()
-        self.running: list[Tally] = []
+        self._parts: tuple[int, Tally, tuple[Tally, ...]] = (0, Tally(), ())
+
+    @property
+    def running(self) -> tuple[Tally, ...]:
+        """The tallies of the attempts that are not over."""
+        return self._parts[2]
+
+    def begin(self, tally: Tally) -> None:
+        """Count an attempt."""
+        attempts, past, running = self._parts
+        self._parts = (attempts + 1, past, (*running, tally))
+
+    def end(self, tally: Tally) -> None:
+        """Add up an attempt, be it one that never began."""
+        attempts, past, running = self._parts
+        total = Tally()
+        total.add(past)
+        total.add(tally)
+        self._parts = (attempts, total, tuple(each for each in running if each is not tally))
 
     def statistics(self, url: str, state: State | None, connected_at: float | None) -> RelayStatistics:
         """Return what there is; a state of None: there is neither a connection nor an attempt to come."""
+        attempts, past, running = self._parts
         total, undelivered = Tally(), 0
-        for tally in (self.past, *self.running):
+        for tally in (past, *running):
             total.add(tally)
             undelivered += tally.undelivered()
         return RelayStatistics(
             url=url,
-            state=state or ("closing" if self.running else "backoff"),
+            state=state or ("closing" if running else "backoff"),
             connected_at=connected_at,
-            attempts=self.attempts,
+            attempts=attempts,
             connects=total.connects,
             messages_received=total.messages_received,
             messages_sent=total.messages_sent,
@@ -141,80 +165,123 @@ class _Record:
         )
 
 
-class Ledger:
-    """The statistics of one client's relays. `_lock` protects all but the numbers of the tallies."""
+class _Changes:
+    """Changes to one structure, made one after the other.
+
+    A finalizer or a signal handler may interrupt a change in its own thread and ask for another one, or wait for a
+    thread that does. So a change is put in a queue, and made by whoever has the turn: mostly the caller itself. Others
+    wait for their turn, so that their change has been made when they go on; but not where they have interrupted the
+    one whose turn it is, and nowhere for ever. Whoever gives the turn back looks at the queue once more.
+    """
 
     def __init__(self) -> None:
-        # Reentrant: a finalizer that runs in here may kill a connection.
-        self._lock = threading.RLock()
+        self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._turn = allocate_lock()
+        # The thread whose turn it is. Each thread looks for itself only, so it is written and read by one.
+        self._thread: int | None = None
+
+    def make(self, change: Callable[[], object]) -> None:
+        """Make `change`, which must not raise; or leave it to the one that this has interrupted."""
+        self._queue.put(change)
+        while self._turn.acquire(timeout=0 if self._thread == get_ident() else PATIENCE):
+            try:
+                self._thread = get_ident()
+                while True:
+                    self._queue.get(block=False)()
+            except Empty:
+                pass
+            finally:
+                self._thread = None
+                self._turn.release()
+            if self._queue.empty():
+                return
+
+
+class Ledger:
+    """The statistics of one client's relays.
+
+    All is written in `_changes`, except for the numbers of the tallies. Readers need no lock: a copy of the dict is one
+    step, and a record shows what belongs together.
+    """
+
+    def __init__(self) -> None:
+        self._changes = _Changes()
         self._records: dict[str, _Record] = {}
 
     def begin(self, url: str, process: Process, outbox: Outbox, credit: Credit) -> Tally:
         """Count an attempt, and return what it counts in; it is added up when `process` dies."""
         tally = Tally(process, credit)
-        with self._lock:
-            # One that was removed before it began has nothing to add to; `over` was set before `forget`.
-            record = _Record() if outbox.over else self._records.setdefault(url, _Record())
-            record.attempts += 1
-            record.running.append(tally)
-        end = _End(self, record, tally)
+        self._changes.make(partial(self._begin, url, tally, outbox))
+        end = _End(self, url, tally)
         if not process.watch(end):
             end.down(process, process.reason)
         return tally
 
-    def _end(self, record: _Record, tally: Tally, reason: object) -> None:
-        with self._lock:
-            if not tally.over and not is_clean(reason):
-                tally.end(reason)
-            record.running.remove(tally)
-            record.past.add(tally)
+    def _begin(self, url: str, tally: Tally, outbox: Outbox) -> None:
+        # One that was removed before it began has nothing to add to; `over` was set before `forget`.
+        if not outbox.over:
+            self._records.setdefault(url, _Record()).begin(tally)
+
+    def end(self, url: str, tally: Tally) -> None:
+        """Add up an attempt whose connection is dead."""
+        self._changes.make(partial(self._end, url, tally))
+
+    def _end(self, url: str, tally: Tally) -> None:
+        record = self._records.get(url)
+        if record is not None and tally in record.running:  # otherwise it was forgotten
+            record.end(tally)
 
     def not_made(self, url: str, error: object) -> None:
         """Count an attempt that failed before it had a connection."""
-        with self._lock:
-            record = self._records.setdefault(url, _Record())
-            record.attempts += 1
-            record.past.error = _without_frames(error)
+        tally = Tally()
+        tally.end(error)
+        self._changes.make(partial(self._not_made, url, tally))
+
+    def _not_made(self, url: str, tally: Tally) -> None:
+        record = self._records.setdefault(url, _Record())
+        record.begin(tally)
+        record.end(tally)
 
     def urls(self) -> set[str]:
         """Return the relays that there were attempts at, and that are not forgotten."""
-        with self._lock:
-            return set(self._records)
+        return set(self._records)
 
     def forget(self, url: str, process: Process | None = None) -> None:
         """Forget a relay, `process` being over; one that another connects to was added anew meanwhile, and stays."""
-        with self._lock:
-            record = self._records.get(url)
-            if record is None:
-                return
-            for tally in record.running:
-                tally.over = tally.over or tally.process is process
-            if all(tally.over for tally in record.running):
-                del self._records[url]
+        self._changes.make(partial(self._forget, url, process))
+
+    def _forget(self, url: str, process: Process | None) -> None:
+        record = self._records.get(url)
+        if record is None:
+            return
+        for tally in record.running:
+            tally.over = tally.over or tally.process is process
+        if all(tally.over for tally in record.running):
+            del self._records[url]
 
     def statistics(self, standing: Mapping[str, tuple[State, float | None]]) -> dict[str, RelayStatistics]:
         """Return the statistics by url; `standing` are those that are connected to or will be: state, connected_at."""
-        with self._lock:
-            urls = dict.fromkeys((*self._records, *standing))
-            return {
-                url: self._records.get(url, _Record()).statistics(url, *standing.get(url, (None, None))) for url in urls
-            }
+        records = self._records.copy()
+        urls = dict.fromkeys((*records, *standing))
+        return {url: records.get(url, _Record()).statistics(url, *standing.get(url, (None, None))) for url in urls}
 
 
 class _End:
     """Has a tally added to its record when its connection is dead."""
 
-    __slots__ = ("_ledger", "_record", "_tally")
+    __slots__ = ("_ledger", "_tally", "_url")
 
-    def __init__(self, ledger: Ledger, record: _Record, tally: Tally) -> None:
+    def __init__(self, ledger: Ledger, url: str, tally: Tally) -> None:
         self._ledger = ledger
-        self._record = record
+        self._url = url
         self._tally = tally
 
     def down(self, process: Process, reason: object) -> None:
         """See `gennostr.otp.process.Watcher`."""
         del process
-        self._ledger._end(self._record, self._tally, reason)
+        if not self._tally.over and not is_clean(reason):
+            self._tally.end(reason)
+        self._ledger.end(self._url, self._tally)
 
 
 class Pings:

@@ -8,28 +8,24 @@ What a relay sends goes through here before the user's callback: `GenNostr` puts
 the first subscription, publication, count, signer or `deduplicate` gives them something to do, and not before.
 """
 
-import heapq
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-import msgspec
-
-from gennostr.client.authentication import signers
+from gennostr.client.authentication import Signer, signers
+from gennostr.client.commands import ClientCommand
 from gennostr.client.deliveries import Counting, Delivery, Outcome, Publication, Waiting
 from gennostr.client.information_fetch import InformationFetch
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.session import Session, unsent
-from gennostr.client.subscriptions import Remainder, Seen, Subscription, foreign_key, identity, new_id, unasked
+from gennostr.client.subscriptions import Remainder, Seen, Subscription, foreign_key, identity, unasked
 from gennostr.client.supervision import Tree
-from gennostr.exceptions import MessageError, NoProcess, StartError
-from gennostr.nostr.encoding import encode
+from gennostr.client.timer_queue import Deadline, TimerQueue
+from gennostr.exceptions import MessageError, StartError
 from gennostr.nostr.event import Event
-from gennostr.nostr.filters import checked_filters
 from gennostr.nostr.messages import (
     AuthMessage,
     ClosedMessage,
@@ -40,31 +36,14 @@ from gennostr.nostr.messages import (
     OkMessage,
 )
 from gennostr.nostr.relay_information import RelayInformation
-from gennostr.nostr.relay_url import normalize_url, redact
-from gennostr.otp.clock import ScheduledCall, clock
-from gennostr.otp.messages import WAKE
-from gennostr.otp.outcomes import check_seconds
-from gennostr.otp.process import Process, acting, current
-from gennostr.otp.timers import send_after
-
-if TYPE_CHECKING:
-    from gennostr.client.gen_nostr import GenNostr
+from gennostr.nostr.relay_url import redact
+from gennostr.otp.clock import clock
+from gennostr.otp.process import Process, current
 
 logger = logging.getLogger(__name__)
 
-_numbers = count(1)
-
 PARTED: Final = 256
 """Relays that the client does not have any more and of which it is remembered how far they have got."""
-
-Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Told to a client: do this."""
-
-    do: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +60,33 @@ class Counted:
     counting: Counting
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A callback to be run: `arguments` and the state."""
+class Client(Protocol):
+    """What is needed of the client that all this is for."""
 
-    callback: str
-    arguments: tuple[object, ...]
+    process: Process
 
+    @property
+    def deduplicate(self) -> bool:
+        """Whether an event that several relays send is delivered once for each subscription."""
 
-class Due:
-    """Something that is to be done at a time; `cancel` takes it back."""
+    @property
+    def signer(self) -> Signer | Sequence[Signer] | None:
+        """Who answers challenges."""
 
-    def __init__(self, function: Callable[[], object]) -> None:
-        self.function: Callable[[], object] | None = function
+    def engage(self) -> None:
+        """Have messages pass through here before they are delivered, from now on."""
 
-    def cancel(self) -> None:
-        """Do not do it."""
-        self.function = None
+    def run_callback(self, name: str, *arguments: object) -> None:
+        """Run a callback with `arguments` and the state, right after the one under way."""
 
 
 class Requests:
     """One client's; only `down` runs in another thread, when the client is dead."""
 
-    def __init__(self, client: "GenNostr[Any]", tree: Tree) -> None:
+    def __init__(self, client: Client, tree: Tree) -> None:
         self._client = client
-        self._process: Process = client._process
+        self.process = client.process
+        self._timers = TimerQueue(client.process)
         self._tree = tree
         # Those that are up, whether or not there is a session: one may be made at any time.
         self._connections: dict[str, tuple[Relay, Outbox]] = {}
@@ -114,10 +95,6 @@ class Requests:
         self._parted: dict[str, None] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._seen = Seen()
-        # What is to be done when, earliest first, and the one timer, which is for the first.
-        self._dues: list[tuple[float, int, Due]] = []
-        self._crowded = 1_024
-        self._timer: ScheduledCall | None = None
         self._signers: tuple[object, list[Callable[..., Event | None]]] = (None, [])
 
     # What the functions ask for.
@@ -128,7 +105,7 @@ class Requests:
             if not subscription.is_for(session.url):
                 session.unsubscribe(subscription.id)
         self._subscriptions[subscription.id] = subscription
-        self._client._engage()
+        self._client.engage()
         for url in self._urls():
             if not subscription.is_for(url):
                 continue
@@ -145,7 +122,7 @@ class Requests:
 
     def send(self, waiting: Waiting[Any]) -> None:
         """Send what is waited for to its relays."""
-        self._client._engage()
+        self._client.engage()
         there = self._urls()
         urls = sorted(there if waiting.relays is None else waiting.relays)
         waiting.open = {url: Delivery(waiting, url) for url in urls}
@@ -184,7 +161,7 @@ class Requests:
         if waiting.told and not waiting.cancelled():
             # In its turn, as what another process tells: a callback is never run inside of another.
             message = Published(waiting) if isinstance(waiting, Publication) else Counted(waiting)  # type: ignore[arg-type]
-            self._process.deliver(message)
+            self.process.deliver(message)
 
     def _urls(self) -> set[str]:
         """Return all relays that the client has, also those of which the end of an attempt is on its way to it.
@@ -214,7 +191,7 @@ class Requests:
         if session is not None:
             session.connected(relay, outbox)
         elif self._subscriptions or self._client.deduplicate or self._client.signer is not None:
-            self._client._engage()
+            self._client.engage()
             self._session(relay.url)
 
     def lost(self, url: str) -> None:
@@ -243,10 +220,10 @@ class Requests:
         """Have `function` called with the relay's information, or None."""
 
         def inform(information: RelayInformation | None) -> None:  # runs in the actor that has fetched it
-            self._process.put_from(current(), Order(partial(function, information)))
+            self.process.put_from(current(), ClientCommand(partial(function, information)))
 
         try:
-            InformationFetch.start((self._process, relay, inform))
+            InformationFetch.start((self.process, relay, inform))
         except StartError:  # the system refused a thread: it goes without
             logger.exception("the information of %s was not asked for", redact(relay.url))
             function(None)
@@ -354,169 +331,16 @@ class Requests:
 
     def tell(self, callback: str, *arguments: object) -> None:
         """Have a callback run with `arguments` and the state, right after the one under way."""
-        self._client._ahead.append(Told(callback, arguments))
-        # A batch under way stops for what is in the mailbox, and looks at nothing else.
-        self._process.deliver(WAKE)
+        self._client.run_callback(callback, *arguments)
 
     def now(self) -> float:
         """Return the time of day: seconds since 1970."""
         return clock().time()
 
-    def after(self, seconds: float, function: Callable[[], object]) -> Due:
+    def after(self, seconds: float, function: Callable[[], object]) -> Deadline:
         """Call `function` in the client after so many seconds."""
-        due = Due(function)
-        if len(self._dues) >= self._crowded:  # most were taken back: an answer comes long before its timeout
-            self._dues = [each for each in self._dues if each[2].function is not None]
-            heapq.heapify(self._dues)
-            self._crowded = max(1_024, 2 * len(self._dues))
-        heapq.heappush(self._dues, (clock().monotonic() + seconds, next(_numbers), due))
-        if self._dues[0][2] is due:
-            self._wind()
-        return due
-
-    def _wind(self) -> None:
-        """Set the timer for the first."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-        while self._dues and self._dues[0][2].function is None:
-            heapq.heappop(self._dues)
-        if self._dues:
-            delay = max(0.0, self._dues[0][0] - clock().monotonic())
-            self._timer = timer = send_after(delay, self._process.pid, Order(self._ring))
-            if self._process.is_dead():  # killed meanwhile: `down` may have missed this one
-                timer.cancel()
-
-    def _ring(self) -> None:
-        self._timer = None
-        now = clock().monotonic()
-        while self._dues and self._dues[0][0] <= now:
-            due = heapq.heappop(self._dues)[2]
-            if due.function is not None:
-                due.function()
-        self._wind()
+        return self._timers.after(seconds, function)
 
     def down(self, process: Process, reason: object) -> None:
-        """Let the timer go: the client is dead (see `gennostr.otp.process.Watcher`)."""
-        del process, reason
-        timer = self._timer
-        if timer is not None:
-            timer.cancel()
-
-
-class RequestFunctions:
-    """The functions of a client that it sees through: the same in its callbacks and on its handle."""
-
-    _requests: Requests
-
-    def subscribe(self, filters: Filters, id: str | None = None, relays: Sequence[str] | None = None) -> str:  # noqa: A002
-        """Ask relays for events until `unsubscribe`; return the subscription's id.
-
-        Each relay is asked when it connects, and after a reconnect from where it has ended: nothing is missed, and
-        nothing told twice. `filters` is a filter of NIP-01 or a list of them; `relays` are urls, and None is every
-        relay that the client has or will have. `id` has 1 to 64 characters; one that is in use gets the new filters.
-
-        handle_event gets the events that match; one that does not is an error (handle_error). handle_eose tells each
-        relay's end of stored events, handle_eose_all that of all of them.
-
-        Raises:
-            TypeError, ValueError: an argument is none; the message names it.
-            NoProcess: the client is dead.
-
-        """
-        if id is None:
-            id = new_id("sub")  # noqa: A001
-        wanted = checked_filters(filters)
-        encode(["REQ", id, *wanted])
-        self._subscribe(Subscription(id, wanted, urls_of(relays)))
-        return id
-
-    def unsubscribe(self, id: str) -> None:  # noqa: A002
-        """Ask for it no more (NIP-01's CLOSE); what is on its way is not told. An unknown id: nothing happens.
-
-        Raises:
-            TypeError: `id` is no text.
-            NoProcess: the client is dead.
-
-        """
-        if not isinstance(id, str):
-            raise TypeError(f"a subscription id is a text, not {id!r}")
-        self._unsubscribe(id)
-
-    def publish(
-        self, event: Event | Mapping[str, Any], relays: Sequence[str] | None = None, timeout: float = 10.0
-    ) -> Publication:
-        """Send an event to relays (None: all that the client has), also to those that connect within `timeout` seconds.
-
-        The result says of each relay what became of it, as an `Outcome`: in a thread by ``publish(event).result()``, in
-        a coroutine by ``await publish(event)``. To a callback of the client that has called it, `Published` is sent.
-
-        Raises:
-            TypeError, ValueError: it is no event, or its id is not that of its content (`MessageError`).
-            NoProcess: the client is dead.
-
-        """
-        if not isinstance(event, Event):
-            try:
-                event = msgspec.convert(event, Event)
-            except msgspec.ValidationError as error:
-                raise MessageError(f"not an event: {error}") from None
-        computed = event.compute_id()
-        if event.id != computed:
-            raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
-        process = self._requests._process
-        publication = Publication(process, event, urls_of(relays), check_seconds("timeout", timeout))
-        self._send(publication)
-        return publication
-
-    def count(self, filters: Filters, relays: Sequence[str] | None = None, timeout: float = 10.0) -> Counting:
-        """Ask relays how many events match (NIP-45); the result, a `Count`, is theirs merged.
-
-        It comes as that of `publish` does; in a callback of the client as `Counted`.
-
-        Raises:
-            TypeError, ValueError: an argument is none.
-            NoProcess: the client is dead.
-
-        """
-        id_ = new_id("count")
-        process = self._requests._process
-        counting = Counting(process, id_, checked_filters(filters), urls_of(relays), check_seconds("timeout", timeout))
-        self._send(counting)
-        return counting
-
-    def _subscribe(self, subscription: Subscription) -> None:
-        self._order(partial(self._requests.subscribe, subscription))
-
-    def _unsubscribe(self, id_: str) -> None:
-        self._order(partial(self._requests.unsubscribe, id_))
-
-    def _send(self, waiting: Waiting[Any]) -> None:
-        # Watched before it is sent: from here on the client's death ends it, wherever the order is then.
-        if not self._requests._process.watch(waiting, waits=True):
-            raise NoProcess(self._requests._process.pid)
-        self._order(partial(self._requests.send, waiting))
-
-    def _order(self, do: Callable[[], object]) -> None:
-        acting()
-        process = self._requests._process
-        if current() is process:
-            do()
-        elif process.dead:
-            raise NoProcess(process.pid)
-        else:
-            process.put_from(current(), Order(do))
-
-
-def urls_of(relays: Sequence[str | Relay] | None) -> frozenset[str] | None:
-    """Return the normalized urls of a list of relays; None is None.
-
-    Raises:
-        TypeError, ValueError: one is none.
-
-    """
-    if relays is None:
-        return None
-    if isinstance(relays, str | Relay) or not isinstance(relays, Sequence | set | frozenset):
-        raise TypeError(f"relays are a list of urls, not {type(relays).__name__}")
-    return frozenset(each.url if isinstance(each, Relay) else normalize_url(each) for each in relays)
+        """Cancel the timer: the client is dead (see `gennostr.otp.process.Watcher`)."""
+        self._timers.down(process, reason)

@@ -12,22 +12,20 @@ What a relay refuses until it knows who asks goes to `gennostr.client.authentica
 
 import logging
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
-from gennostr.client.authentication import Authentication, Refused
+from gennostr.client.authentication import Authentication, Refused, Signing
 from gennostr.client.deliveries import Delivery, Outcome, Publication
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.subscriptions import Interest, Remainder, Subscription
+from gennostr.client.timer_queue import Deadline
 from gennostr.exceptions import Overflow
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.messages import AuthMessage, ClosedMessage, CountMessage, EoseMessage, NoticeMessage, OkMessage
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
-
-if TYPE_CHECKING:
-    from gennostr.client.requests import Due, Requests
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +48,26 @@ FORGOTTEN: Final = 256
 """Ids of subscriptions that were closed and whose last events may still come."""
 
 
+class Host(Signing, Protocol):
+    """What a session needs of the client's requests."""
+
+    def ask_information(self, relay: Relay, function: Callable[[RelayInformation | None], None]) -> None:
+        """Have `function` called with the relay's information, or None."""
+
+    def settle(self, delivery: Delivery, answer: object) -> None:
+        """Note a relay's answer, or what stands in its place."""
+
+    def tell(self, callback: str, *arguments: object) -> None:
+        """Have a callback run with `arguments` and the state, right after the one under way."""
+
+    def look_at(self, subscription: Subscription) -> None:
+        """See whether all relays have sent what they have stored for `subscription`."""
+
+
 class Session:
     """One relay's. Messages are given to it before the user's callback, and some methods say whether that is to run."""
 
-    def __init__(self, url: str, requests: "Requests") -> None:
+    def __init__(self, url: str, requests: Host) -> None:
         self.url = url
         self.down = False
         """Whether the last attempt has ended and no other has succeeded."""
@@ -81,7 +95,7 @@ class Session:
         self._some_answered = False
         self._authentication = Authentication(url, requests, self._send, self._fail, self._through)
         # While it is not None, nothing is sent: it is likely that the relay asks first who we are.
-        self._holding: Due | None = None
+        self._holding: Deadline | None = None
 
     # The connection.
 

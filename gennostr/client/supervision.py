@@ -10,10 +10,9 @@ may be restarted), and which relays wait for their next attempt. Its methods run
 
 import logging
 import random
-import threading
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from gennostr.client.connection import Command, Connection
 from gennostr.client.events import NotMade, ReconnectDue, Removed
@@ -25,22 +24,22 @@ from gennostr.exceptions import (
     AlreadyStarted,
     CallError,
     NoProcess,
-    Overflow,
     RelayNotFound,
     StartError,
 )
-from gennostr.nostr.encoding import encode
-from gennostr.nostr.relay_url import normalize_url, redact
+from gennostr.nostr.relay_url import redact
+from gennostr.otp.child import Child, RestartIntensity
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import ScheduledCall
-from gennostr.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorPid
-from gennostr.otp.messages import Cast
+from gennostr.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorEngine, DynamicSupervisorPid
+from gennostr.otp.engine import Server
+from gennostr.otp.envelopes import Cast
+from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Via, via
-from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process, acting, current
+from gennostr.otp.process import Process, current
 from gennostr.otp.registry import Registry, RegistryPid
-from gennostr.otp.supervisor import Child, Intensity, Supervisor, SupervisorPid
+from gennostr.otp.supervisor import Supervisor, SupervisorFlags, SupervisorPid
 from gennostr.otp.timers import send_after
 
 logger = logging.getLogger(__name__)
@@ -55,26 +54,31 @@ class ConnectionRegistry(Registry):
     """url → connection, unique."""
 
 
-class ConnectionSupervisor(DynamicSupervisor):
-    """Holds the connections. Each url has a budget of restarts of its own: they share no intensity."""
+class _ConnectionSupervisorEngine(DynamicSupervisorEngine):
+    """Gives each url a budget of restarts of its own: they share no intensity."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, server: Server, pid: Pid, inbox: Mailbox) -> None:
+        super().__init__(server, pid, inbox)
         # By url, for those that have crashed: the attempt that the backoff makes is another child.
-        self._budgets: dict[object, Intensity] = {}
+        self._budgets: dict[object, RestartIntensity] = {}
 
-    def _may_restart(self, child: Child) -> bool | None:
+    def may_restart(self, child: Child) -> bool | None:
+        """Count a restart; None, to let it go, once the url's budget is used up."""
         name = None if child.last is None else child.last.process.name
         if isinstance(name, Via) and isinstance(name.value, Outbox) and name.value.over:
             return None  # it failed while it was closing
-        budget = self._budgets.setdefault(child.spec.id, Intensity(CRASHES, CRASH_SECONDS))
+        budget = self._budgets.setdefault(child.spec.id, RestartIntensity(CRASHES, CRASH_SECONDS))
         return True if budget.add() else None
+
+
+class ConnectionSupervisor(DynamicSupervisor, engine=_ConnectionSupervisorEngine):
+    """Holds the connections."""
 
 
 class PrimarySupervisor(Supervisor):
     """Holds the registry and the connection supervisor."""
 
-    def init(self, init_arg: "Tree") -> Any:
+    def init(self, init_arg: "Tree", /) -> SupervisorFlags:
         """Supervise the two."""
         return self.children(
             [
@@ -94,7 +98,7 @@ class _Key(str):
 
 
 class Tree:
-    """One client's tree. `_lock` protects `_pending`."""
+    """One client's tree."""
 
     def __init__(self, client: Process) -> None:
         self.client = client
@@ -102,8 +106,8 @@ class Tree:
         self.ledger = Ledger()
         self._registry: RegistryPid | None = None
         self._supervisor: DynamicSupervisorPid | None = None
-        self._lock = threading.Lock()
-        # The relays in backoff, and what ends it.
+        # The relays in backoff, and what ends it. No lock, so that a finalizer or a signal handler may add and remove
+        # relays anywhere: each use is one operation of the dict, which is atomic, or works on a copy.
         self._pending: dict[str, tuple[Relay, ScheduledCall]] = {}
         # The connection whose handle_connect runs now: what that sends goes first. Written by the client alone.
         self.connecting: Process | None = None
@@ -131,10 +135,8 @@ class Tree:
     def down(self, process: Process, reason: object) -> None:
         """Drop the pending attempts: the client is dead (see `gennostr.otp.process.Watcher`)."""
         del process, reason
-        with self._lock:
-            pending, self._pending = self._pending, {}
-        for _, timer in pending.values():
-            timer.cancel()
+        for url in list(self._pending):
+            self._give_up(url)
 
     # Statistics.
 
@@ -144,8 +146,7 @@ class Tree:
             return {}
         standing: dict[str, tuple[State, float | None]]
         # Those in backoff first: one that is connected to meanwhile is then found in both.
-        with self._lock:
-            standing = dict.fromkeys(self._pending, ("backoff", None))
+        standing = dict.fromkeys(list(self._pending), ("backoff", None))
         for url, _, outbox in self.connections():
             connected_at = outbox.relay.connected_at
             standing[url] = ("connecting" if connected_at is None else "open", connected_at)
@@ -168,11 +169,9 @@ class Tree:
     def urls(self) -> set[str]:
         """Return the relays that are connected to, or will be again: all that the client has."""
         # Those in backoff before and after: whichever way one goes meanwhile, it is seen.
-        with self._lock:
-            before = set(self._pending)
+        before = set(self._pending)
         connected = {url for url, _, _ in self.connections()}
-        with self._lock:
-            return before | connected | self._pending.keys()
+        return before | connected | set(self._pending)
 
     def find(self, url: str) -> tuple[Process, Outbox] | None:
         """Return the connection to `url`, if there is one."""
@@ -191,7 +190,7 @@ class Tree:
         while True:
             found = self.find(relay.url)
             if found is not None:
-                return found[0].pid
+                return found[0].pid  # type: ignore[no-any-return]
             try:
                 supervisor = self._supervisor
                 if self.client.dead or supervisor is None or self.primary is None:
@@ -217,14 +216,19 @@ class Tree:
         registry = self._registry
         assert registry is not None  # noqa: S101
         outbox = Outbox(relay)
-        return Connection.start_link(  # type: ignore[no-any-return]
+        return Connection.start_link(
             (self.client, registry, relay, outbox, self.ledger), name=via(registry, _Key(relay.url), outbox)
         )
 
     def take(self, url: str) -> tuple[Relay, ScheduledCall] | None:
         """Remove and return a pending attempt."""
-        with self._lock:
-            return self._pending.pop(url, None)
+        return self._pending.pop(url, None)
+
+    def _give_up(self, url: str) -> None:
+        """Cancel a pending attempt."""
+        pending = self.take(url)
+        if pending is not None:
+            pending[1].cancel()
 
     def schedule(self, relay: Relay, delay: float | None = None) -> None:
         """Start the delay before the next attempt, unless one is pending."""
@@ -235,15 +239,17 @@ class Tree:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
             delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
         following = replace(relay, connected_at=None, up_since=None, reconnect_counter=relay.reconnect_counter + 1)
-        with self._lock:
-            pending = self._pending.get(relay.url)
-            if self.client.dead or (pending is not None and delay > 0):
+        if self.client.dead or (delay > 0 and relay.url in self._pending):
+            return
+        # First of all, for it raises where the system refuses the timers a thread: then what is pending stays so.
+        attempt = (following, send_after(delay, self.client.pid, ReconnectDue(relay.url)))
+        while self._pending.setdefault(relay.url, attempt) is not attempt:
+            if delay > 0:  # another one was made meanwhile
+                attempt[1].cancel()
                 return
-            # First of all, for it raises where the system refuses the timers a thread: then what is pending stays so.
-            timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
-            if pending is not None:
-                pending[1].cancel()
-            self._pending[relay.url] = (following, timer)
+            self._give_up(relay.url)  # one that is to be made now takes its place
+        if self.client.is_dead():  # `down` gives up what is there when it runs, which is after the client is dead
+            self._give_up(relay.url)
 
     def due(self, url: str) -> NotMade | None:
         """Make the attempt whose delay is over, or say why it could not be made; runs in the client."""
@@ -261,165 +267,35 @@ class Tree:
             self.schedule(pending[0])
         return None
 
-
-class RelayFunctions:
-    """The functions of a client: the same in its callbacks and on its handle. They run in the caller."""
-
-    _tree: Tree
-
-    def add_relay(self, relay: str | Relay, **options: Any) -> Pid:
-        """Connect to a relay; return its connection, or the one that there is already.
-
-        `relay` is a url or a `Relay`; options are those of `Options`, by name.
-
-        Raises:
-            TypeError, ValueError: the url or an option is none; nothing is started.
-            NoProcess: the client is dead.
-
-        """
-        acting()
-        if isinstance(relay, Relay):
-            wanted = Relay.new(relay.url, relay.options, **options)
-        else:
-            wanted = Relay.new(relay, **options)
-        pending = self._tree.take(wanted.url)
-        if pending is not None:
-            pending[1].cancel()
-        try:
-            return self._tree.open(wanted)
-        except Exception:
-            self._tree.parted(wanted.url)  # it may have been in backoff
-            raise
-
-    def remove_relay(self, relay: str | Relay) -> None:
-        """Close the connection, or give up the next attempt; handle_disconnect is told REMOVE_RELAY at once.
+    def remove(self, url: str) -> None:
+        """Close the connection to `url`, or give up the next attempt; the client gets `Removed`.
 
         Raises:
             RelayNotFound: there is neither.
-            TypeError, ValueError: `relay` is no relay.
 
         """
-        acting()
-        url = _url(relay)
-        tree = self._tree
-        pending = tree.take(url)
+        pending = self.take(url)
         if pending is not None:
             pending[1].cancel()
-        found = tree.find(url)
-        if found is not None and tree._registry is not None:
+        found = self.find(url)
+        if found is not None and self._registry is not None:
             process, outbox = found
-            # Who takes the name away is the one who removes; the url is free for add_relay from here on. The lock keeps
-            # the connection from dying in between: its death would be told first, and then be a second end.
+            # Whoever takes the name away is the one who removes; the url is free for add_relay from here on. The lock
+            # keeps the connection from dying in between: its death would arrive first, and then be a second end.
             with process.lock:
-                removed = not process.dead and tree._registry.table.release(url, process)
+                removed = not process.dead and self._registry.table.release(url, process)
                 if removed:
                     outbox.over = True
-                    tree.ledger.forget(url, process)
-                    tree.client.deliver(Removed(process, outbox.relay))
+                    self.ledger.forget(url, process)
+                    self.client.deliver(Removed(process, outbox.relay))
             if removed:
                 process.deliver(Cast(Command.REMOVE))
                 return
         if pending is None:
             raise RelayNotFound(redact(url))
-        tree.ledger.forget(url)
-        tree.client.deliver(Removed(None, pending[0]))
+        self.ledger.forget(url)
+        self.client.deliver(Removed(None, pending[0]))
 
-    def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
-        """Connect again after a while: the relay's next reconnect delay ±25 %, or `delay` seconds.
-
-        For use in handle_disconnect. There is one pending attempt per url; `delay=0` makes it now.
-
-        Raises:
-            TypeError, ValueError: `relay` or `delay` is no such thing.
-            RuntimeError: the system refuses the timers a thread, and no timer runs that has one; nothing has changed.
-
-        """
-        acting()
-        if delay is not None:
-            check_seconds("delay", delay)
-        self._tree.schedule(relay if isinstance(relay, Relay) else Relay.new(relay), delay)
-
-    def list_relays(self) -> list[str]:
-        """Return the urls of all connections, also of those still connecting; none in backoff."""
-        acting()
-        return [url for url, _, _ in self._tree.connections()]
-
-    def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
-        """Send a message (JSON text, or a list that is encoded) to one relay.
-
-        Before the connection is up it is queued, and sent after what handle_connect sends. In a callback for what this
-        relay has sent, or for its connect, the connection may have ended meanwhile: then the message goes with it, and
-        handle_disconnect comes next.
-
-        Raises:
-            RelayNotFound: there is no connection to it.
-            Overflow: too much waits to be sent there already.
-            TypeError, ValueError: it is no message (`MessageError`), or `relay` no relay.
-
-        """
-        acting()
-        payload = encode(message)
-        url = _url(relay)
-        found = self._tree.find(url)
-        if found is None:
-            if url == self._tree.serving and current() is self._tree.client:
-                return
-            raise RelayNotFound(redact(url))
-        process, outbox = found
-        outbox.put(payload, first=process is self._connecting())
-
-    def broadcast_message(self, message: str | list[Any]) -> list[str]:
-        """Send a message to every connection; return the urls that it was queued for.
-
-        A connection whose outbox is full is left out, with a warning in the log.
-
-        Raises:
-            TypeError, ValueError: it is no message.
-
-        """
-        acting()
-        payload = encode(message)
-        queued: list[str] = []
-        for url, process, outbox in self._tree.connections():
-            try:
-                outbox.put(payload, first=process is self._connecting())
-            except Overflow as error:
-                logger.warning("not broadcast: %s", error)
-            else:
-                queued.append(url)
-        return queued
-
-    def relay_statistics(self) -> dict[str, RelayStatistics]:
-        """Return how each relay stands and what was counted since it was added, by url; those in backoff included.
-
-        Each is read where it is counted, at about the same time. One that was removed is not there.
-        """
-        acting()
-        return self._tree.statistics()
-
-    def ping(self, relay: str | Relay) -> None:
-        """Ping a relay; when it has answered, `relay_statistics` tells its latency.
-
-        A relay that does not answer is not given up for that: the keepalive has pings of its own. A connection that is
-        not open yet does nothing.
-
-        Raises:
-            RelayNotFound: there is no connection to it.
-            TypeError, ValueError: `relay` is no relay.
-
-        """
-        acting()
-        url = _url(relay)
-        found = self._tree.find(url)
-        if found is not None:
-            found[1].ping()
-        elif url != self._tree.serving or current() is not self._tree.client:
-            raise RelayNotFound(redact(url))
-
-    def _connecting(self) -> Process | None:
+    def connecting_here(self) -> Process | None:
         """Return the connection whose handle_connect is the caller."""
-        return self._tree.connecting if current() is self._tree.client else None
-
-
-def _url(relay: str | Relay) -> str:
-    return relay.url if isinstance(relay, Relay) else normalize_url(relay)
+        return self.connecting if current() is self.client else None

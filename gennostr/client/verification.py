@@ -10,10 +10,10 @@ when all of it is checked, and the next is not begun before.
 """
 
 import os
-import threading
-from _thread import start_new_thread
+from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import MutableSequence
 from itertools import count
+from queue import SimpleQueue
 from typing import Final
 
 from gennostr.exceptions import MessageError
@@ -25,9 +25,9 @@ MAX_THREADS: Final = 5
 EVENTS_PER_THREAD: Final = 16
 """A helper for fewer would cost more than it spares."""
 
-# Protects `_working`, the number of threads that verify now.
-_lock = threading.Lock()
-_working = 0
+# Each is held by a thread that verifies, as many of them as there are processors. They are tried and never waited for,
+# so that a finalizer in a thread that verifies may wait for another connection's end.
+_permits: Final = tuple(allocate_lock() for _ in range(MAX_THREADS))
 
 
 def verify_events(messages: MutableSequence[RelayMessage | MessageError]) -> None:
@@ -51,46 +51,41 @@ class _Work:
     def __init__(self, messages: MutableSequence[RelayMessage | MessageError]) -> None:
         self._messages = messages
         self._claim = count().__next__  # one step of C: no two threads get the same place
-        self._left = threading.Semaphore(0)
+        self._permits: list[LockType] = []
+        self._left: SimpleQueue[None] = SimpleQueue()
         self._failure: BaseException | None = None
 
     def begin(self) -> int:
         """Count the caller as working, start helpers where processors are idle; return how many."""
-        global _working  # noqa: PLW0603
-        wanted = len(self._messages) // EVENTS_PER_THREAD - 1
-        with _lock:
-            _working += 1
-            helpers = max(0, min(wanted, _threads() - _working))
-            _working += helpers
-        for number in range(helpers):
+        wanted = max(0, len(self._messages) // EVENTS_PER_THREAD - 1)
+        self._permits = _free_permits(1 + wanted)
+        helping = self._permits[1:]
+        for number, permit in enumerate(helping):
             try:
-                start_new_thread(self._help, ())
+                start_new_thread(self._help, (permit,))
             except RuntimeError:  # the system refused a thread: it goes without
-                self._leave(helpers - number)
+                for each in helping[number:]:
+                    each.release()
                 return number
-        return helpers
+        return len(helping)
 
     def end(self, helpers: int) -> None:
         """Wait for the helpers; raise what one of them failed by."""
-        self._leave(1)
+        for permit in self._permits[:1]:
+            permit.release()
         for _ in range(helpers):
-            self._left.acquire()
+            self._left.get()
         if self._failure is not None:
             raise self._failure
 
-    def _leave(self, threads: int) -> None:
-        global _working  # noqa: PLW0603
-        with _lock:
-            _working -= threads
-
-    def _help(self) -> None:
+    def _help(self, permit: LockType) -> None:
         try:
             self.run()
         except BaseException as error:  # told by who delivers: see `end`
             self._failure = error
         finally:
-            self._leave(1)
-            self._left.release()
+            permit.release()
+            self._left.put(None)
 
     def run(self) -> None:
         """Check events until all are claimed."""
@@ -102,6 +97,15 @@ class _Work:
                     verify(message.event)
                 except MessageError as error:
                     messages[place] = error
+
+
+def _free_permits(wanted: int) -> list[LockType]:
+    """Acquire and return so many permits, or those that are free; the caller, who works in any case, has the first."""
+    acquired: list[LockType] = []
+    for permit in _permits[: _threads()]:
+        if len(acquired) < wanted and permit.acquire(False):  # noqa: FBT003
+            acquired.append(permit)
+    return acquired
 
 
 def _threads() -> int:

@@ -6,7 +6,6 @@ relay's NOTICE. What is inside a filter or an event is not: relays and NIPs diff
 
 import math
 import re
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +13,10 @@ import msgspec
 
 from gennostr.exceptions import MessageError
 from gennostr.nostr.event import Event
+from gennostr.values import brief
 
 _MAX_SUBSCRIPTION_ID = 64
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-_shown = reprlib.repr  # the value in an error, cut to a readable length
 
 
 def encode(message: str | Sequence[object]) -> bytes:
@@ -33,7 +32,7 @@ def encode(message: str | Sequence[object]) -> bytes:
     """
     if isinstance(message, str):
         if not message or message.isspace():
-            raise MessageError(f"a message must not be empty: {_shown(message)}")
+            raise MessageError(f"a message must not be empty: {brief(message)}")
         try:
             return message.encode()
         except UnicodeEncodeError as error:
@@ -47,18 +46,18 @@ def encode(message: str | Sequence[object]) -> bytes:
     except MessageError:
         raise
     except (TypeError, ValueError, RecursionError) as error:
-        raise MessageError(f"{_shown(label)} cannot be written as JSON: {error}") from None
+        raise MessageError(f"{brief(label)} cannot be written as JSON: {error}") from None
 
 
 def _check_shape(message: Sequence[Any]) -> str:
     if not message or not isinstance(message[0], str):
-        raise MessageError(f"a message begins with its label, a text: {_shown(message)}")
+        raise MessageError(f"a message begins with its label, a text: {brief(message)}")
     label, arguments = message[0], message[1:]
     match label:
         case "EVENT" | "AUTH":
             _check_count(label, arguments, 1, 1)
             if not isinstance(arguments[0], Event | Mapping):
-                raise MessageError(f"{label} takes an event, not {_shown(arguments[0])}")
+                raise MessageError(f"{label} takes an event, not {brief(arguments[0])}")
         case "REQ" | "COUNT":
             _check_count(label, arguments, 2, None)
             _check_subscription_id(label, arguments[0])
@@ -82,22 +81,22 @@ def _check_shape(message: Sequence[Any]) -> str:
 def _check_count(label: str, arguments: Sequence[object], least: int, most: int | None) -> None:
     if len(arguments) < least or (most is not None and len(arguments) > most):
         wanted = f"{least}" if least == most else f"at least {least}"
-        raise MessageError(f"{label} takes {wanted} argument(s), not {len(arguments)}: {_shown(arguments)}")
+        raise MessageError(f"{label} takes {wanted} argument(s), not {len(arguments)}: {brief(arguments)}")
 
 
 def _check_subscription_id(label: str, value: object) -> None:
     if not isinstance(value, str) or not 1 <= len(value) <= _MAX_SUBSCRIPTION_ID:
-        raise MessageError(f"{label} takes a subscription id of 1 to 64 characters, not {_shown(value)}")
+        raise MessageError(f"{label} takes a subscription id of 1 to 64 characters, not {brief(value)}")
 
 
 def _check_filter(label: str, value: object) -> None:
     if not isinstance(value, Mapping):
-        raise MessageError(f"{label} takes filters that are mappings, not {_shown(value)}")
+        raise MessageError(f"{label} takes filters that are mappings, not {brief(value)}")
 
 
 def _check_hex(label: str, value: object) -> None:
     if not isinstance(value, str) or not _HEX.fullmatch(value):
-        raise MessageError(f"{label} takes a hex text, not {_shown(value)}")
+        raise MessageError(f"{label} takes a hex text, not {brief(value)}")
 
 
 def _check_values(label: str, value: object) -> None:
@@ -107,13 +106,13 @@ def _check_values(label: str, value: object) -> None:
     if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - the exact type is the fast one
         for key, item in value.items():
             if not isinstance(key, str):
-                raise MessageError(f"{_shown(label)}: a key must be a text, not {_shown(key)}")
+                raise MessageError(f"{brief(label)}: a key must be a text, not {brief(key)}")
             _check_values(label, item)
     elif isinstance(value, _ARRAYS):
         for item in value:
             _check_values(label, item)
     elif not (isinstance(value, float) and math.isfinite(value)):
-        raise MessageError(f"{_shown(label)}: no JSON value: {_shown(value)}")
+        raise MessageError(f"{brief(label)}: no JSON value: {brief(value)}")
 
 
 def _plain(value: object) -> object:
@@ -123,7 +122,7 @@ def _plain(value: object) -> object:
     for plain in (str, int, float):
         if isinstance(value, plain):
             return plain(value)
-    raise TypeError(f"no JSON value: {_shown(value)}")
+    raise TypeError(f"no JSON value: {brief(value)}")
 
 
 _PLAIN = (str, int, Event)

@@ -28,6 +28,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     content: str
     sig: str
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # the tags are lists, which have no hash; equal events have one id
+
     def compute_id(self) -> str:
         """Return the id that the event must have, whatever `id` says.
 

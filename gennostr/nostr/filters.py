@@ -1,7 +1,6 @@
 """Filters (NIP-01): which events a subscription asks for."""
 
 import copy
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ import msgspec
 
 from gennostr.exceptions import MessageError
 from gennostr.nostr.event import Event
+from gennostr.values import brief
 
 _TYPES: Final[Mapping[str, Any]] = {
     "ids": list[str],
@@ -33,7 +33,7 @@ def checked_filters(filters: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
     """
     several: object = [filters] if isinstance(filters, Mapping) else filters
     if isinstance(several, str) or not isinstance(several, Sequence):
-        raise TypeError(f"filters are a mapping or a list of mappings, not {reprlib.repr(filters)}")
+        raise TypeError(f"filters are a mapping or a list of mappings, not {brief(filters)}")
     if not several:
         raise MessageError("filters must be one at least: [{}] asks for everything")
     return [_checked(each) for each in several]
@@ -41,16 +41,16 @@ def checked_filters(filters: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
 
 def _checked(filter_: object) -> dict[str, Any]:
     if not isinstance(filter_, Mapping):
-        raise TypeError(f"a filter is a mapping, not {reprlib.repr(filter_)}")
+        raise TypeError(f"a filter is a mapping, not {brief(filter_)}")
     checked: dict[str, Any] = {}
     for name, value in filter_.items():
         if not isinstance(name, str):
-            raise MessageError(f"a filter's conditions have names that are texts, not {reprlib.repr(name)}")
+            raise MessageError(f"a filter's conditions have names that are texts, not {brief(name)}")
         plain = list(value) if isinstance(value, tuple | set | frozenset) else copy.deepcopy(value)
         try:
             checked[name] = msgspec.convert(plain, list[str] if name[:1] == "#" else _TYPES.get(name, Any))
         except msgspec.ValidationError as error:
-            raise MessageError(f"filter {name!r}: {error}: {reprlib.repr(value)}") from None
+            raise MessageError(f"filter {name!r}: {error}: {brief(value)}") from None
         if name in ("since", "until", "limit") and checked[name] < 0:
             raise MessageError(f"filter {name!r} must not be negative: {value!r}")
     return checked

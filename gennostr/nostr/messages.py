@@ -42,6 +42,9 @@ class EoseMessage(msgspec.Struct, frozen=True, array_like=True, tag="EOSE"):
     subscription_id: str
     hints: Any = None
 
+    def __hash__(self) -> int:
+        return hash(self.subscription_id)  # the hints may have no hash
+
 
 class OkMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="OK"):
     """An event was accepted, or why not."""
@@ -115,6 +118,9 @@ class UnknownMessage(msgspec.Struct, frozen=True):
 
     label: str
     arguments: tuple[Any, ...]
+
+    def __hash__(self) -> int:
+        return hash((self.label, len(self.arguments)))  # lists and objects have no hash
 
 
 _Known: TypeAlias = EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage

@@ -82,7 +82,7 @@ class RelayInformation:
     privacy_policy: str | None = None
     terms_of_service: str | None = None
     limitation: Limitation = Limitation()
-    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     """All of it, as it came."""
 
 

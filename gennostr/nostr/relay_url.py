@@ -5,6 +5,7 @@ import re
 from functools import lru_cache
 
 from gennostr.exceptions import RelayUrlError
+from gennostr.values import shown
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
@@ -74,7 +75,11 @@ def _error(url: str, problem: str) -> RelayUrlError:
 
 
 def _shown(url: object) -> str:
-    return _ANY_USER_INFO.sub(r"\1***@", repr(url))[:300]
+    return shown(url, _text)[:300]
+
+
+def _text(url: object) -> str:
+    return _ANY_USER_INFO.sub(r"\1***@", repr(url))  # before anything is cut off: without its @, it looks like none
 
 
 # The problems below do not repeat the part that is wrong: in a url that is taken apart wrongly it may be a password.

@@ -9,12 +9,13 @@ Three ways to wait for the same thing: `call` blocks, `call_async` awaits, `send
 wait for when it suits.
 """
 
+import threading
 import time
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gennostr.exceptions import CallExit, CallingSelf, CallTimeout, NoProcess
 from gennostr.otp import telemetry
@@ -24,9 +25,13 @@ from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import UNSET, check_seconds
 from gennostr.otp.process import Process, check_fence, current
 from gennostr.otp.reasons import NORMAL
+from gennostr.values import Handle, shown
+
+if TYPE_CHECKING:
+    import asyncio
 
 
-class Request:
+class Request(Handle):
     """A request under way: what ``handle_call`` gets as `from_`."""
 
     __slots__ = ("_claim", "_on_done", "caller", "exit", "message", "process", "value")
@@ -47,7 +52,7 @@ class Request:
         self._claim = allocate_lock()
 
     def __repr__(self) -> str:
-        return f"<Request {self.message!r} from {self.caller!r} to {self.process!r}>"
+        return f"<Request {shown(self.message)} from {self.caller!r} to {self.process!r}>"
 
     def claim(self) -> bool:
         """Take the right to end this request; True for the first only."""
@@ -84,25 +89,28 @@ class Request:
     def result(self, target: object) -> object:
         """Return the reply, or raise what it ended with."""
         if self.exit is not None:
+            self.process.end_known = True
             raise CallExit(self.exit[0], target)
         if type(self.value) is Failure:
-            raise self.value.exception
+            raise self.value.exception.with_traceback(self.value.trace)
         return self.value
 
 
 class Failure:
     """A reply that is raised in the caller."""
 
-    __slots__ = ("exception",)
+    __slots__ = ("exception", "trace")
 
     def __init__(self, exception: BaseException) -> None:
         self.exception = exception
+        # Restored each time it is raised, or it would grow with each wait for the same reply.
+        self.trace = exception.__traceback__
 
 
 def reply(from_: Request, value: object) -> None:
     """Answer a call, from any actor or thread. The first reply wins; later ones go nowhere."""
     if not isinstance(from_, Request):
-        raise TypeError(f"reply needs the from_ of handle_call, not {from_!r}")
+        raise TypeError(f"reply needs the from_ of handle_call, not {shown(from_)}")
     me = current()
     if me is None:
         won = from_.claim()
@@ -113,18 +121,45 @@ def reply(from_: Request, value: object) -> None:
         from_.fulfil(value)
 
 
-def request(target: object, message: object, on_done: Callable[[], object], envelope: object = None) -> Request:
+def reply_error(from_: Request, exception: BaseException) -> None:
+    """Answer a call by an exception, which is raised in the caller; otherwise as `reply`.
+
+    The server is unharmed. Of an exception that a callback raises, on the other hand, the server dies, and the caller
+    gets CallExit. ::
+
+        def handle_call(self, request, from_, state):
+            if request not in state:
+                reply_error(from_, KeyError(request))
+                return NoReply()
+            return Reply(state[request])
+
+    """
+    if not isinstance(exception, BaseException):
+        raise TypeError(f"reply_error needs an exception, not {exception!r}")
+    reply(from_, Failure(exception))
+
+
+def request(
+    target: object,
+    message: object,
+    on_done: Callable[[], object],
+    envelope: object = None,
+    *,
+    to_self: bool = False,
+) -> Request:
     """Send a request; `on_done` is called, in whatever thread, when it has ended.
 
     Raises:
-        NoProcess, CallingSelf: see `call`.
+        NoProcess, CallingSelf: see `call`; a process may send itself a request that it does not wait for (`to_self`).
 
     """
     me = check_fence()
+    if me is not None and me.interrupt is not None:
+        me.check_wait()
     process = resolve(target)
     if process is None:
         raise NoProcess(target)
-    if process is me:
+    if process is me and not to_self:
         raise CallingSelf(target)
     pending = Request(message, process, me, on_done)
     # Watched before it is sent: from here on the server's death ends it, wherever the message is then.
@@ -140,27 +175,24 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
     """Wait until `pending` has ended, which fills `done`; False if it was given up after `timeout` seconds.
 
     Raises:
-        CallExit: the process that waits was killed meanwhile.
+        CallExit: the process that waits was killed, or an exit signal came that it does not trap.
 
     """
     me = current()
-    if me is not None:
-        # Set before the look at `dead`, as a killer sets `dead` before it looks here: one sees the other.
-        me.waiting = pending
-        if me.is_dead():
-            pending.abandon(me.reason)
     try:
+        if me is not None:
+            me.begin_wait(pending)
         ended = _filled(done, timeout)
         if not ended and not pending.abandon(NORMAL):
             done.get()  # something won the race against the timeout, and is being delivered
             ended = True
-    except BaseException:  # Ctrl-C
+    except BaseException:  # Ctrl-C, or an exit that came before
         pending.abandon(NORMAL)
         raise
     finally:
-        if me is not None:
-            me.waiting = None
-    check_fence()
+        end = None if me is None else me.end_wait(pending)
+    if end is not None:
+        raise end
     return ended
 
 
@@ -178,22 +210,17 @@ def _filled(done: "SimpleQueue[object]", timeout: float | None) -> bool:
 
 
 class _Pause:
-    """A wait, in a ``with`` statement, that a kill of the process that waits ends by `wake`; then CallExit is raised.
+    """A wait, in a ``with`` statement, that a kill or an exit signal ends by `wake`; then CallExit is raised.
 
-    `wait` does the same for a request that nobody else waits for.
+    `process` is whom it waits for. `wait` does the same for a request that nobody else waits for.
     """
 
-    __slots__ = ("_awaited", "_me", "_wake")
+    __slots__ = ("_me", "_wake", "process")
 
-    def __init__(self, awaited: Request | None, wake: Callable[[], object]) -> None:
+    def __init__(self, process: Process | None, wake: Callable[[], object]) -> None:
+        self.process = process
         self._me = current()
         self._wake = wake
-        self._awaited = awaited
-
-    @property
-    def process(self) -> Process | None:
-        """See `gennostr.otp.process.Waiter`."""
-        return None if self._awaited is None else self._awaited.process
 
     def abandon(self, reason: object) -> bool:
         """End the wait; see `gennostr.otp.process.Waiter`."""
@@ -203,14 +230,81 @@ class _Pause:
 
     def __enter__(self) -> None:
         if self._me is not None:
-            self._me.waiting = self  # before the look at `dead`: see `wait`
-            check_fence()
+            self._me.begin_wait(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._me is not None:
-            self._me.waiting = None
-            if kind is None:
-                check_fence()
+            end = self._me.end_wait(self)
+            if end is not None and kind is None:
+                raise end
+
+
+class Completion:
+    """An end that comes once: whoever listens is called, and any number of threads may wait for it.
+
+    `_lock` protects the other two. It is reentrant, and `_ended` is read after a listener was written: a finalizer may
+    listen, wait or end it between any two lines. Listeners are called without it.
+    """
+
+    __slots__ = ("_ended", "_listeners", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._ended = False
+        self._listeners: dict[Callable[[], object], None] = {}
+
+    def done(self) -> bool:
+        """Whether it has come."""
+        return self._ended
+
+    def end(self) -> None:
+        """Let it come; called once, in any thread."""
+        with self._lock:
+            self._ended = True
+            listeners, self._listeners = self._listeners, {}
+        for listener in listeners:
+            listener()
+
+    def listen(self, function: Callable[[], object]) -> None:
+        """Call `function` once, when it comes: in this thread if it has come already."""
+        with self._lock:
+            self._listeners[function] = None
+            # The one that takes a listener from the dict calls it.
+            mine = self._ended and self._listeners.pop(function, 0) is None
+        if mine:
+            function()
+
+    def unlisten(self, function: Callable[[], object]) -> bool:
+        """Take `listen` back; False if `function` was called, or is about to be."""
+        with self._lock:
+            return self._listeners.pop(function, 0) is None
+
+    def wait(self, process: Process | None, timeout: float | None) -> bool:
+        """Wait for it; False if it has not come within `timeout` seconds. `process` is whom it depends on.
+
+        Raises:
+            CallExit: the process that waits was killed, or an exit signal came that it does not trap.
+
+        """
+        done: SimpleQueue[object] = SimpleQueue()
+        listener = partial(done.put, None)
+        self.listen(listener)
+        try:
+            with _Pause(process, listener):
+                ended = _filled(done, timeout)
+        finally:
+            missed = self.unlisten(listener)
+        return ended or not missed
+
+    async def wait_async(self, process: Process | None) -> None:
+        """Like `wait`, for a coroutine, and without a timeout."""
+        done, wake = _async_event()
+        self.listen(wake)
+        try:
+            with _Pause(process, wake):
+                await done.wait()
+        finally:
+            self.unlisten(wake)
 
 
 def call(target: object, message: object, timeout: float | None = 5.0, *, envelope: object = None) -> object:
@@ -254,30 +348,29 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
     """Like `call`, for a coroutine: the event loop goes on while it waits."""
     if timeout is not None:
         check_seconds("timeout", timeout)
-    import asyncio  # noqa: PLC0415 - a third of the time that importing gennostr would take; who calls this has it
+    import asyncio  # noqa: PLC0415 - see _async_event
 
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(done.set)
-        except RuntimeError:  # the loop was closed meanwhile: nobody waits any more
-            pass
-
+    done, wake = _async_event()
     began = time.perf_counter() if telemetry.handlers else None
     pending = request(target, message, wake)
+    me = current()
     ended = True
     try:
+        if me is not None:
+            me.begin_wait(pending)
         async with asyncio.timeout(timeout):
             await done.wait()
     except TimeoutError:
         ended = not pending.abandon(NORMAL)
         if ended:
             await done.wait()  # something won the race against the timeout, and is being delivered
-    except BaseException:  # the task was cancelled
+    except BaseException:  # the task was cancelled, or an exit came before
         pending.abandon(NORMAL)
         raise
+    finally:
+        end = None if me is None else me.end_wait(pending)
+    if end is not None:
+        raise end
     if began is not None:
         _measure(pending, target, began, ended=ended)
     if not ended:
@@ -286,28 +379,46 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
     return pending.result(target)
 
 
-class PendingReply:
+def _async_event() -> "tuple[asyncio.Event, Callable[[], None]]":
+    """Return an event of the running loop, and a function that sets it from any thread."""
+    import asyncio  # noqa: PLC0415 - a third of the time that importing gennostr would take; a caller in a loop has it
+
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(event.set)
+        except RuntimeError:  # the loop was closed meanwhile: nobody waits any more
+            pass
+
+    return event, wake
+
+
+class PendingReply(Handle):
     """The reply to come of a request that `send_request` has sent.
 
     It may be waited for in any thread, several times, and by several threads. It compares by identity, so that a dict
-    can say what each of many is for.
+    can say what each of many is for. `completion` and `request` are the library's own.
     """
 
-    def __init__(self, target: object, message: object) -> None:
+    def __init__(self, target: object, message: object, *, to_self: bool = False) -> None:
         self.target = target
         self.message = message
-        self._request: Request | None = None
-        # Protects `_ended` and `_listeners`.
-        self._lock = allocate_lock()
-        self._ended = False
-        self._listeners: list[Callable[[], object]] = []
+        self.completion = Completion()
+        self.request: Request | None = None
+        try:
+            self.request = request(target, message, self.completion.end, to_self=to_self)
+        except NoProcess:
+            self.completion.end()
 
     def __repr__(self) -> str:
-        return f"<PendingReply of {self.target!r} to {self.message!r}: {'ended' if self._ended else 'pending'}>"
+        status = "ended" if self.done() else "pending"
+        return f"<PendingReply of {shown(self.target)} to {shown(self.message)}: {status}>"
 
     def done(self) -> bool:
         """Whether it has ended: `wait` returns, or raises the exit, at once."""
-        return self._ended
+        return self.completion.done()
 
     def wait(self, timeout: float | None = 5.0) -> Any:
         """Return the reply; wait at most `timeout` seconds (None: for ever).
@@ -322,65 +433,27 @@ class PendingReply:
         if timeout is not None:
             check_seconds("timeout", timeout)
         me = check_fence()
-        if self._request is not None and self._request.process is me and not self._ended:
+        process = None if self.request is None else self.request.process
+        if process is not None and process is me and not self.done():
             raise CallingSelf(self.target)
-        done: SimpleQueue[object] = SimpleQueue()
-        listener = partial(done.put, None)
-        self._listen(listener)
-        try:
-            with _Pause(self._request, listener):
-                ended = _filled(done, timeout)
-        except BaseException:  # killed meanwhile, or Ctrl-C: it stays pending for others
-            self._unlisten(listener)
-            raise
-        if not ended and self._unlisten(listener):
+        if not self.completion.wait(process, timeout):
             assert timeout is not None  # noqa: S101
             raise CallTimeout(self.target, self.message, timeout)
-        if self._request is None:
+        if self.request is None:
             raise NoProcess(self.target)
-        return self._request.result(self.target)
-
-    def _end(self) -> None:
-        """Note the end and tell the listeners; called once, in whatever thread ends the request."""
-        with self._lock:
-            self._ended = True
-            listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            listener()
-
-    def _listen(self, function: Callable[[], object]) -> None:
-        """Call `function` once, when it has ended: in this thread if it has already."""
-        with self._lock:
-            if not self._ended:
-                self._listeners.append(function)
-                return
-        function()
-
-    def _unlisten(self, function: Callable[[], object]) -> bool:
-        """Take `_listen` back; False if it was called, or is about to be."""
-        with self._lock:
-            if function not in self._listeners:
-                return False
-            self._listeners.remove(function)
-            return True
+        return self.request.result(self.target)
 
 
 def send_request(target: object, message: object) -> PendingReply:
     """Send `message` to ``handle_call`` of `target` (a pid, name or via) and return at once.
 
-    As with OTP's send_request, a target that is dead or unknown is told by `PendingReply.wait`.
+    As with OTP's send_request, a dead or unknown target makes `PendingReply.wait` raise NoProcess.
 
     Raises:
         CallingSelf: the target is the caller.
 
     """
-    pending = PendingReply(target, message)
-    try:
-        # Its end may come before this returns; nobody looks at `_request` before then.
-        pending._request = request(target, message, pending._end)
-    except NoProcess:
-        pending._end()
-    return pending
+    return PendingReply(target, message)
 
 
 def as_completed(pendings: Iterable[PendingReply], timeout: float | None = None) -> Iterator[PendingReply]:
@@ -402,22 +475,23 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
     arrived: SimpleQueue[Any] = SimpleQueue()
     listeners = {pending: partial(arrived.put, pending) for pending in pendings}
     for pending, listener in listeners.items():
-        pending._listen(listener)
+        pending.completion.listen(listener)
     # The first that has not ended, as far as is known: done is for good, so this only ever moves on.
     first = 0
     try:
         for left in range(len(pendings), 0, -1):
             while first < len(pendings) - 1 and pendings[first].done():
                 first += 1
+            awaited = pendings[first].request
             try:
-                with _Pause(pendings[first]._request, partial(arrived.put, None)):
+                with _Pause(None if awaited is None else awaited.process, partial(arrived.put, None)):
                     ended: Any = take(arrived) if deadline is None else clock().take(arrived, deadline)
             except Empty:
                 raise TimeoutError(f"{left} of {len(pendings)} replies did not come in time") from None
             yield ended
     finally:
         for pending, listener in listeners.items():
-            pending._unlisten(listener)
+            pending.completion.unlisten(listener)
 
 
 def wait_down(process: Process, timeout: float | None) -> tuple[object] | None:

@@ -2,12 +2,25 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from gennostr.values import shown, shown_fields
 
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
 ShutdownTime: TypeAlias = float | Literal["brutal_kill"]
+
+
+class Overrides(TypedDict, total=False):
+    """The fields of a `ChildSpec` that ``child_spec`` of a class takes as keywords."""
+
+    id: object
+    start: Callable[..., Any]
+    restart: Restart
+    shutdown: ShutdownTime | None
+    type: Literal["worker", "supervisor"]
+    significant: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +38,21 @@ class ChildSpec:
     """
 
     id: object
-    start: Callable[..., Any]
+    start: Callable[..., Any] = field(hash=False)  # some have no hash, and the id is enough for one
     restart: Restart = "permanent"
     shutdown: ShutdownTime | None = None
     type: Literal["worker", "supervisor"] = "worker"
     significant: bool = False
 
+    __repr__ = shown_fields
+
     def __post_init__(self) -> None:
         try:
             hash(self.id)
         except TypeError as error:
-            raise TypeError(f"id must be hashable, not {self.id!r}") from error
+            raise TypeError(f"id must be hashable, not {shown(self.id)}") from error
         if not callable(self.start):
-            raise TypeError(f"start must be callable, not {self.start!r}")
+            raise TypeError(f"start must be callable, not {shown(self.start)}")
         check_choice("restart", self.restart, ("permanent", "transient", "temporary"))
         check_choice("type", self.type, ("worker", "supervisor"))
         if self.shutdown is None:
@@ -45,11 +60,11 @@ class ChildSpec:
         elif self.shutdown != "brutal_kill":
             check_number("shutdown", self.shutdown)
         if not isinstance(self.significant, bool):
-            raise TypeError(f"significant must be True or False, not {self.significant!r}")
+            raise TypeError(f"significant must be True or False, not {shown(self.significant)}")
         if self.significant and self.restart == "permanent":
             raise ValueError("significant must be False for a permanent child: it never ends for good")
 
-    def begin(self, extra_arguments: Sequence[object] = ()) -> Any:
+    def call_start(self, extra_arguments: Sequence[object] = ()) -> Any:
         """Call ``start``; extra arguments go before a partial's own."""
         if not extra_arguments:
             return self.start()
@@ -61,21 +76,21 @@ class ChildSpec:
 def check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ValueError naming `field` and `value` unless it is one of `choices`."""
     if value not in choices:
-        raise ValueError(f"{field} must be one of {', '.join(choices)}, not {value!r}")
+        raise ValueError(f"{field} must be one of {', '.join(choices)}, not {shown(value)}")
 
 
 def check_number(field: str, value: object) -> None:
     """Raise TypeError or ValueError naming `field` and `value` unless it is a number, zero or more."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{field} must be a number, not {value!r}")
+        raise TypeError(f"{field} must be a number, not {shown(value)}")
     if not value >= 0:
-        raise ValueError(f"{field} must be zero or more, not {value!r}")
+        raise ValueError(f"{field} must be zero or more, not {shown(value)}")
 
 
 def check_count(field: str, value: object) -> None:
     """Raise TypeError or ValueError naming `field` and `value` unless it is a whole number, zero or more."""
     if not isinstance(value, int):
-        raise TypeError(f"{field} must be a whole number, not {value!r}")
+        raise TypeError(f"{field} must be a whole number, not {shown(value)}")
     check_number(field, value)
 
 
@@ -92,5 +107,5 @@ def to_child_spec(child: object) -> ChildSpec:
     make = getattr(cls, "child_spec", None)
     spec = make(*arguments) if isinstance(cls, type) and make is not None and len(arguments) <= 1 else None
     if not isinstance(spec, ChildSpec):
-        raise TypeError(f"a child must be a ChildSpec, a server class or (class, argument), not {child!r}")
+        raise TypeError(f"a child must be a ChildSpec, a server class or (class, argument), not {shown(child)}")
     return spec

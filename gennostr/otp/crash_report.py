@@ -3,51 +3,91 @@
 It is logged at ERROR, as text and, for programs, as the record's attribute ``crash_report``. What a peer has sent may
 be in the message, the state, and the text of the exception: control characters are escaped, and a traceback is
 indented, so that nobody can write a line of his own into the log.
+
+The record goes wherever log records go: through a QueueHandler or SocketHandler to another process, where text stands
+for what could not be pickled, and through formatters that write JSON.
 """
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, NoReturn
 
-if TYPE_CHECKING:
-    from gennostr.otp.pid import Pid
-    from gennostr.otp.process import Process
+from gennostr.otp.pid import Pid
+from gennostr.otp.process import Process
+from gennostr.values import Record
+from gennostr.values import shown as shown  # noqa: PLC0414 - from here, too, until the others ask there
 
 logger = logging.getLogger(__name__)
 
-MOST_SHOWN: Final = 4000
-"""Characters of a message or state that the text shows; the record's attribute has all."""
+MOST_OF_A_TRACEBACK: Final = 40_000
+"""Characters of a traceback that the text shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class CrashReport:
-    """What a server was doing when it crashed. State, message and reason have been through format_status."""
+class CrashReport(Record):
+    """What a server was doing when it crashed. State, message and reason have been through format_status.
 
-    pid: "Pid"
+    A value that does not change, but no dataclass: formatters that write JSON take those apart, down to a state that
+    no JSON can hold; of any other value they write the text.
+    """
+
+    __slots__ = ("ancestors", "callback", "caller", "message", "pid", "reason", "state")
+
+    pid: Pid
     callback: str
     """The one that raised, or whose outcome ended the server; "stop" where it was stopped from outside."""
     message: object
     """What that callback was given; where it was stop or terminate, the last message before."""
-    caller: "Pid | None"
+    caller: Pid | None
     """Who called, if `message` is a call; None for a plain thread too."""
     state: object
     reason: object
-    ancestors: tuple["Pid", ...]
+    ancestors: tuple[Pid, ...]
     """The starter, its starter, and so on, as far as they were linked."""
 
+    def __init__(
+        self,
+        pid: Pid,
+        callback: str,
+        message: object,
+        caller: Pid | None,
+        state: object,
+        reason: object,
+        ancestors: tuple[Pid, ...],
+    ) -> None:
+        values = (ancestors, callback, caller, message, pid, reason, state)
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a crash report does not change: {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a crash report does not change: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CrashReport):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((self.pid, self.callback))  # message, state and reason may be values without a hash
+
+    def __repr__(self) -> str:
+        names = ("pid", "callback", "message", "caller", "state", "reason", "ancestors")
+        return f"CrashReport({', '.join(f'{name}={shown(getattr(self, name))}' for name in names)})"
+
     def __str__(self) -> str:
-        sender = "" if self.caller is None else f" from {self.caller!r}"
+        sender = "" if self.caller is None else f" from {shown(self.caller)}"
         lines = [
-            f"{self.pid!r} crashed in {self.callback}: {shown(self.reason)}",
+            f"{shown(self.pid)} crashed in {self.callback}: {shown(self.reason)}",
             f"  message: {shown(self.message)}{sender}",
             f"  state: {shown(self.state)}",
         ]
         if self.ancestors:
-            lines.append(f"  ancestors: {', '.join(map(repr, self.ancestors))}")
+            lines.append(f"  ancestors: {', '.join(map(shown, self.ancestors))}")
         return "\n".join(lines)
 
 
-def ancestors(process: "Process") -> "tuple[Pid, ...]":
+def ancestors(process: Process) -> tuple[Pid, ...]:
     """Return who started `process`, who started that one, and so on."""
     found = []
     parent = process.parent
@@ -57,19 +97,11 @@ def ancestors(process: "Process") -> "tuple[Pid, ...]":
     return tuple(found)
 
 
-def shown(value: object) -> str:
-    """Return the repr of `value`, whatever it is: one that fails must not cost the report."""
-    try:
-        text = repr(value)
-    except BaseException as error:  # a repr is user code, and a report is no place to die in
-        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
-
-
 def _escape(record: logging.LogRecord) -> bool:
     """Format the traceback before a handler does: a filter that lets everything through."""
     if record.exc_info and not record.exc_text:
-        text = _formatter.formatException(record.exc_info)
+        # The exception's text is user code, and may be long.
+        text = shown(record.exc_info, _formatter.formatException, MOST_OF_A_TRACEBACK)
         lines = (
             "".join(each if each.isprintable() else repr(each)[1:-1] for each in line) for line in text.split("\n")
         )

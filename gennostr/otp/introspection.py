@@ -7,10 +7,11 @@ parts of a tree that works may change while they are read.
 from dataclasses import dataclass
 
 from gennostr.exceptions import NoProcess
+from gennostr.otp.child import ChildInfo, shown_id
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
-from gennostr.otp.supervisor import ChildInfo, shown_id
+from gennostr.values import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +71,20 @@ def tree(target: Target) -> Node:
 def _node(process: Process) -> Node:
     name = process.name
     if name is None:
-        shown = process.pid.actor_class.__name__
+        text = process.pid.actor_class.__name__
     else:  # the repr, for a key may hide in it what is not to be shown
-        shown = repr(name.key if isinstance(name, Via) else name).strip("'")
+        text = shown(name.key if isinstance(name, Via) else name).strip("'")
     actor = process.actor
     if actor is None:
-        return Node(shown, process.pid, "dead", restarts=process.restarts)
+        return Node(text, process.pid, "dead", restarts=process.restarts)
     return Node(
-        shown,
+        text,
         process.pid,
-        actor._activity(),
-        actor._mailbox_length(),
+        actor.activity(),
+        actor.mailbox_length(),
         process.restarts,
         _awaited(process),
-        tuple(_child(child) for child in reversed(actor._children())),
+        tuple(_child(child) for child in reversed(actor.children())),
     )
 
 

@@ -6,11 +6,12 @@ before anyone is told of it.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gennostr.exceptions import AlreadyRegistered, NoProcess
 from gennostr.otp.process import Process
+from gennostr.values import Shared, shown
 
 if TYPE_CHECKING:
     from gennostr.otp.pid import Pid
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Via:
+class Via(Shared):
     """The name `key` in `registry`."""
 
     registry: "RegistryPid | str"
     key: object
-    value: object = None
+    value: object = field(default=None, hash=False)  # any value, and some have no hash
 
     def find(self) -> "RegistryPid":
         """Return the registry, dead or alive.
@@ -39,11 +40,11 @@ class Via:
         if pid is None:
             raise NoProcess(self.registry)
         if not isinstance(getattr(pid, "table", None), NameTable):
-            raise TypeError(f"{self.registry!r} is no registry but {pid!r}")
+            raise TypeError(f"{shown(self.registry)} is no registry but {pid!r}")
         return pid  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"via({self.registry!r}, {self.key!r})"
+        return f"via({shown(self.registry)}, {shown(self.key)})"
 
 
 def via(registry: "RegistryPid | str", key: object, value: object = None) -> Via:
@@ -56,7 +57,7 @@ def via(registry: "RegistryPid | str", key: object, value: object = None) -> Via
 
     """
     if not isinstance(registry, str) and not isinstance(getattr(registry, "table", None), NameTable):
-        raise TypeError(f"via needs a registry's pid or name, not {registry!r}")
+        raise TypeError(f"via needs a registry's pid or name, not {shown(registry)}")
     hash(key)
     return Via(registry, key, value)
 
@@ -130,7 +131,7 @@ NAMES = NameTable()
 def check_name(name: object) -> None:
     """Raise TypeError unless `name` is None, a string or a via."""
     if name is not None and not isinstance(name, str | Via):
-        raise TypeError(f"a name must be None, a string or via(registry, key), not {name!r}")
+        raise TypeError(f"a name must be None, a string or via(registry, key), not {shown(name)}")
 
 
 def register_name(name: Name, process: Process) -> None:
@@ -159,7 +160,7 @@ def resolve(target: object) -> Process | None:
         except NoProcess:  # without its registry, nobody has the name
             entry = None
     else:
-        raise TypeError(f"a target must be a pid, a name or via(registry, key), not {target!r}")
+        raise TypeError(f"a target must be a pid, a name or via(registry, key), not {shown(target)}")
     return None if entry is None else entry[0]
 
 

@@ -15,9 +15,10 @@ The state may be left out of every outcome, and then stays what it was. Beside i
 """
 
 from enum import Enum
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from gennostr.otp.reasons import NORMAL
+from gennostr.values import shown
 
 S = TypeVar("S")
 
@@ -45,7 +46,8 @@ class Ignore(Enum):
     __str__ = __repr__
 
 
-IGNORE: Final = Ignore.IGNORE
+# Any for a type checker, so that what start returns, a handle by its type, may be compared with it.
+IGNORE: Final[Any] = Ignore.IGNORE
 """Returned by init: there is nothing to run; start returns it too."""
 
 
@@ -58,9 +60,9 @@ def check_seconds(name: str, value: object) -> float:
 
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+        raise TypeError(f"{name} must be a number of seconds, not {shown(value)}")
     if not value >= 0:
-        raise ValueError(f"{name} must be zero or more seconds, not {value!r}")
+        raise ValueError(f"{name} must be zero or more seconds, not {shown(value)}")
     return value
 
 
@@ -103,13 +105,13 @@ class _Next(Generic[S]):
         return UNSET if self.next is None else self.next[2]
 
     def __repr__(self) -> str:
-        fields = [f"state={self.state!r}"]
+        fields = [f"state={shown(self.state)}"]
         if self.timeout is not None:
             fields.append(f"timeout={self.timeout!r}")
         if self.hibernate:
             fields.append("hibernate=True")
         if self.continue_ is not UNSET:
-            fields.append(f"continue_={self.continue_!r}")
+            fields.append(f"continue_={shown(self.continue_)}")
         return f"{type(self).__name__}({', '.join(fields)})"
 
     def _key(self) -> tuple[object, ...]:
@@ -157,7 +159,7 @@ class Reply(_Next[S]):
             super().__init__(state, timeout=timeout, hibernate=hibernate, continue_=continue_)
 
     def __repr__(self) -> str:
-        return f"Reply({self.value!r}, {super().__repr__()[6:]}"
+        return f"Reply({shown(self.value)}, {super().__repr__()[6:]}"
 
     def _key(self) -> tuple[object, ...]:
         return (self.value, *super()._key())
@@ -174,8 +176,8 @@ class Stop(Generic[S]):
         self.reply = reply
 
     def __repr__(self) -> str:
-        reply = "" if self.reply is UNSET else f", reply={self.reply!r}"
-        return f"Stop({self.reason!r}, state={self.state!r}{reply})"
+        reply = "" if self.reply is UNSET else f", reply={shown(self.reply)}"
+        return f"Stop({shown(self.reason)}, state={shown(self.state)}{reply})"
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -187,4 +189,4 @@ class Stop(Generic[S]):
 
 InitOutcome: TypeAlias = Ok[S] | Stop[S] | Ignore | None
 CallOutcome: TypeAlias = Reply[S] | NoReply[S] | Stop[S]
-Outcome: TypeAlias = NoReply[S] | Stop[S] | None
+CallbackOutcome: TypeAlias = NoReply[S] | Stop[S] | None

@@ -1,25 +1,24 @@
 """The handle of an actor, and the same operations as functions of any target."""
 
-from _thread import allocate_lock
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import pykka
 
-from gennostr.exceptions import CallExit, CallingSelf, NoProcess
+from gennostr.exceptions import CallExit, CallingSelf, CallTimeout, NoProcess
 from gennostr.otp import calls, system
 from gennostr.otp.calls import PendingReply, wait_down
 from gennostr.otp.calls import call as _call
-from gennostr.otp.crash_report import shown
-from gennostr.otp.messages import Cast, StopRequest
+from gennostr.otp.envelopes import Cast, StopRequest
 from gennostr.otp.names import Target, Via, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process
-from gennostr.otp.reasons import NOPROC, NORMAL
+from gennostr.otp.reasons import NOPROC, NORMAL, is_clean
+from gennostr.values import Handle, shown
 
 
-class Pid(pykka.ActorRef[Any]):
+class Pid(Handle, pykka.ActorRef[Any]):
     """The handle of one actor: a ``pykka.ActorRef`` that also calls, casts, links and stops.
 
     ``process`` is what the library knows of the actor; it is not for users.
@@ -77,43 +76,50 @@ class Pid(pykka.ActorRef[Any]):
         """Call as pykka does: no timeout unless given, and a future with ``block=False``."""
         if block:
             return _call(self, message, timeout)
-        future = pykka.ThreadingFuture[Any]()
-
-        def done() -> None:
-            try:
-                value = pending[0].result(self)
-            except BaseException as error:
-                future.set_exception((type(error), error, None))
-            else:
-                future.set(value)
-
-        # The reply may come before request() has returned, so `done` waits for the name it reads.
-        pending: list[calls.Request] = []
-        deferred = _Deferred(done)
         try:
-            pending.append(calls.request(self, message, deferred.arrive))
-        except (NoProcess, CallingSelf) as error:
+            # An actor may ask itself so, for a callback to come; only waiting for that raises.
+            pending = PendingReply(self, message, to_self=True)
+        except CallExit as error:  # the asking process was killed
+            future = pykka.ThreadingFuture[Any]()
             future.set_exception((type(error), error, None))
-        else:
-            deferred.arrive()
-        return future
+            return future
+        return _Future(pending.wait)
 
-    def stop(self, reason: object = NORMAL, timeout: float | None = None, *, block: bool | None = None) -> Any:
-        """See `stop`. With `block` given, as pykka's: False if it is dead already, or a future of that."""
-        if block is None:
-            stop(self, reason, timeout)
-            return True
+    @overload
+    def stop(self, reason: object = NORMAL, timeout: float | None = None, *, block: Literal[True] = True) -> bool: ...
+    @overload
+    def stop(
+        self, reason: object = NORMAL, timeout: float | None = None, *, block: Literal[False]
+    ) -> pykka.Future[bool]: ...
+    @overload
+    def stop(
+        self, reason: object = NORMAL, timeout: float | None = None, *, block: bool = True
+    ) -> bool | pykka.Future[bool]: ...
+    def stop(
+        self, reason: object = NORMAL, timeout: float | None = None, *, block: bool = True
+    ) -> bool | pykka.Future[bool]:
+        """See `stop`; but return False if it is dead already, as pykka does, or else True.
+
+        With ``block=False``, return a future of that.
+        """
         if block:
             try:
                 stop(self, reason, timeout)
             except NoProcess:
                 return False
             return True
-        future = pykka.ThreadingFuture[bool]()
         alive = self.is_alive()
         self.process.put_from(current(), StopRequest(reason))
-        future.set_get_hook(lambda wait: alive and wait_down(self.process, wait) is not None)
-        return future
+
+        def stopped(timeout: float | None) -> bool:
+            if alive and self.process is current() and self.is_alive():
+                raise CallingSelf(self)
+            if alive and wait_down(self.process, timeout) is None:
+                assert timeout is not None  # noqa: S101
+                raise CallTimeout(self, StopRequest(reason), timeout)
+            return alive
+
+        return _Future(stopped)
 
     def get_state(self, timeout: float | None = 5.0) -> Any:
         """See `gennostr.get_state`; works while it is suspended too, as all of these."""
@@ -140,6 +146,12 @@ class Pid(pykka.ActorRef[Any]):
         return system.statistics(self, timeout)
 
     def __enter__(self) -> Self:
+        """Stop it on the way out.
+
+        An exception of the body leaves the ``with`` statement, whatever terminate raises. Without one, an unclean end
+        raises CallExit, even if it came earlier, during the body. It is not raised where somebody knows: a call or stop
+        has raised that exit already, in any thread, or the end was sent with `exit`.
+        """
         return self
 
     def __exit__(
@@ -148,19 +160,37 @@ class Pid(pykka.ActorRef[Any]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop(block=True)
+        process = self.process
+        try:
+            stop(self)
+        except NoProcess:
+            unclean = not process.end_known and not is_clean(process.reason)
+            if kind is None and unclean:
+                process.end_known = True
+                raise CallExit(process.reason, self) from None
+        except CallExit as exit_:
+            if kind is None and not is_clean(exit_.reason):
+                raise
 
 
-class _Deferred:
-    """Runs a function when both its parties have arrived."""
+class _Future(pykka.ThreadingFuture[Any]):
+    """A future whose value is what `wait` returns, given the seconds to wait.
 
-    def __init__(self, function: Any) -> None:
-        self._function = function
-        self._first = allocate_lock()
+    A get hook of pykka's runs under the future's lock. This one waits without: any number of threads may, each with a
+    timeout of its own, and a kill or an exit signal ends the wait of an actor.
+    """
 
-    def arrive(self) -> None:
-        if not self._first.acquire(False):  # noqa: FBT003
-            self._function()
+    def __init__(self, wait: Callable[[float | None], Any] | None = None) -> None:
+        super().__init__()
+        self._wait = wait
+        if wait is not None:
+            self.set_get_hook(wait)  # so that nobody can set it
+
+    def get(self, *, timeout: float | None = None) -> Any:
+        """Return the value, or raise the exception; `pykka.Timeout` after `timeout` seconds."""
+        if self._wait is None:  # what map, filter, join and reduce make
+            return super().get(timeout=timeout)
+        return self._wait(None if timeout is None else max(timeout, 0.0))
 
 
 def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
@@ -272,5 +302,5 @@ def demonitor(ref: MonitorRef, *, flush: bool = False) -> None:
 
     """
     if not isinstance(ref, MonitorRef):
-        raise TypeError(f"demonitor needs what monitor returned, not {ref!r}")
+        raise TypeError(f"demonitor needs what monitor returned, not {shown(ref)}")
     this_process().demonitor(ref, flush=flush)

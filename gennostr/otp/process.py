@@ -13,15 +13,21 @@ The rules of order, on which everything else rests:
 * What a process sent before it died is in the receiver's mailbox before its Exit or Down. A process that ends by
   itself sends and dies in one thread; for one that is killed, `put_from` holds its lock while it sends, and so
   sends either before `die` marks it dead or not at all.
-* No two process locks are ever held at once: a link is written first on the own side, then on the other, and
-  taken back if the other is found dead. The locks are reentrant, because a finalizer may run between any two
-  lines here and may itself send.
+* No line of the library takes a second lock while it holds one: a link is written first on the own side, then on the
+  other, and taken back if the other is found dead.
+* A finalizer or a signal handler may run between any two lines and call any public function. So the locks are
+  reentrant, and what they protect is valid at each line: `dead` is read once more after an entry was written.
+* Nothing rests on the order of a store and a load without a lock, for builds without the GIL. A wait is entered, and
+  `dead` and `interrupt` are read, under the lock under which a kill or an exit signal sets them.
 * A mailbox closes with the death: `die` puts CLOSED in its place, and what a sender that has looked before still puts
   into the old one goes with it.
 
 A thread cannot be killed. Kill is a fence: `die` runs in the killer's thread, and from then on what the abandoned
 thread does through this library has no effect, because every effect asks `current` first whether it is dead. If
 the thread waits in a call, the kill wakes it.
+
+An exit signal that is not trapped ends the process at its next message, and a wait (a call, a start, a stop) at once,
+as it ends an Erlang process in its ``receive``: the wait raises CallExit, which unwinds the callback.
 
 Only the thread that forked goes on in a forked child. So there every process is dead, and the locks, which lost threads
 may have held, are new: see `_forget_after_fork`.
@@ -32,7 +38,7 @@ import os
 import threading
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, ParamSpec, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import pykka
 
@@ -40,12 +46,10 @@ from gennostr.exceptions import CallExit, NoProcess
 from gennostr.otp import mailbox as mailboxes
 from gennostr.otp import telemetry
 from gennostr.otp.clock import ScheduledCall, clock
+from gennostr.otp.envelopes import WAKE
 from gennostr.otp.mailbox import CLOSED, Mailbox
-from gennostr.otp.messages import WAKE, Down, Exit
 from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL, is_clean
-
-if TYPE_CHECKING:
-    from gennostr.otp.pid import Pid
+from gennostr.values import Handle, shown
 
 logger = logging.getLogger(__name__)
 
@@ -81,24 +85,46 @@ class Table(Protocol):
 
 
 class Actor(Protocol):
-    """What a process asks of the actor that it belongs to."""
+    """What a process needs of the actor that it belongs to: see `gennostr.otp.engine`. Called from any thread."""
 
-    trap_exit: bool
+    @property
+    def trap_exit(self) -> bool:
+        """Whether exit signals are delivered as messages."""
 
     def on_cancel(self) -> None:
         """Unblock the callback under way: the process was killed. Runs in the killer's thread."""
 
-    def _activity(self) -> str:
-        """Say in a word what it is doing."""
+    def activity(self) -> str:
+        """Return in a word what it is doing."""
 
-    def _mailbox_length(self) -> int:
-        """Return how many messages wait, those included that it has put aside."""
+    def mailbox_length(self) -> int:
+        """Return how many messages wait, including those put aside."""
 
-    def _children(self) -> tuple[object, ...]:
+    def children(self) -> tuple[object, ...]:
         """Return its children, newest first: pids, or ``ChildInfo`` for a supervisor's."""
 
 
-class MonitorRef:
+class ExitSignal:
+    """An exit signal in the mailbox of a process that traps exits. `sender` is None for a plain thread."""
+
+    __slots__ = ("reason", "sender")
+
+    def __init__(self, sender: "Process | None", reason: object) -> None:
+        self.sender = sender
+        self.reason = reason
+
+
+class DownSignal:
+    """The news, in the mailbox of the monitor's owner, that what `ref` watches has ended."""
+
+    __slots__ = ("reason", "ref")
+
+    def __init__(self, ref: "MonitorRef", reason: object) -> None:
+        self.ref = ref
+        self.reason = reason
+
+
+class MonitorRef(Handle):
     """One monitor: compares by identity, as references do."""
 
     __slots__ = ("flushed", "owner", "target", "watched")
@@ -115,25 +141,26 @@ class MonitorRef:
         with self.owner.lock:
             if self.owner.monitors.pop(self, 0) == 0:
                 return
-        self.owner.deliver(Down(self, self.target, reason))
+        self.owner.deliver(DownSignal(self, reason))
 
 
-class Process:
+class Process(Handle):
     """One actor's control block.
 
-    `lock` protects `dead`, `reason`, `interrupt`, `links`, `watchers`, `monitors`, `keys` and `thread`; what is read
-    without it is looked at again by whoever must be sure. `waiting` is written by the process's own thread alone.
+    `lock` protects `dead`, `reason`, `interrupt`, `waits`, `links`, `watchers`, `monitors`, `keys` and `thread`; what
+    is read without it is looked at again by whoever must be sure.
     """
 
     __slots__ = (
-        "actor", "dead", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
-        "parent", "pid", "reason", "restarts", "started", "thread", "waiting", "watchers",
+        "actor", "dead", "end_known", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
+        "parent", "pid", "reason", "restarts", "started", "thread", "waits", "watchers",
     )  # fmt: skip
 
     _numbers = count(1)
 
-    def __init__(self, pid: "Pid", actor: Actor, mailbox: Mailbox) -> None:
-        self.pid = pid
+    def __init__(self, pid: Any, actor: Actor, mailbox: Mailbox) -> None:
+        # A `gennostr.otp.pid.Pid`, which is built on this.
+        self.pid: Any = pid
         self.actor: Actor | None = actor
         self.mailbox = mailbox
         self.number = next(self._numbers)
@@ -146,7 +173,10 @@ class Process:
         self.lock = threading.RLock()
         self.dead = False
         self.reason: object = None
-        # The exit signal that ends a process which does not trap exits, before its next message.
+        # Whether somebody knows how it ends: a call has raised its exit, or it was sent with ``exit``. Then leaving a
+        # ``with`` statement does not raise it.
+        self.end_known = False
+        # The exit signal that ends a process which does not trap exits, at its next message or in a wait.
         self.interrupt: tuple[object] | None = None
         self.links: dict[Process, None] = {}
         # Who is told of the death; True for those who wait, and are told last.
@@ -154,8 +184,8 @@ class Process:
         self.monitors: dict[MonitorRef, None] = {}
         self.keys: dict[tuple[Table, object], None] = {}
         self.thread: int | None = None
-        # What its thread waits for in a call.
-        self.waiting: Waiter | None = None
+        # What its thread waits for: several where a finalizer waits inside a wait, or an event loop's tasks do.
+        self.waits: dict[Waiter, None] = {}
 
     def __repr__(self) -> str:
         return repr(self.pid)
@@ -184,6 +214,39 @@ class Process:
             self.mailbox.put(message)
         return True
 
+    # Waits.
+
+    @property
+    def waiting(self) -> Waiter | None:
+        """What its thread waits for in a call, if it does."""
+        with self.lock:
+            return next(reversed(self.waits), None)
+
+    def check_wait(self) -> None:
+        """Raise CallExit if the process must not wait: it was killed, or an exit signal has come that it does not trap.
+
+        In terminate too: such a signal ends an Erlang process wherever it waits.
+        """
+        with self.lock:
+            end = (self.reason,) if self.dead else self.interrupt
+        if end is not None:
+            raise CallExit(end[0], self.pid)
+
+    def begin_wait(self, waiter: Waiter) -> None:
+        """Do `check_wait`, and have what comes afterwards give up `waiter`, until `end_wait`."""
+        with self.lock:
+            self.waits[waiter] = None
+            if self.dead or self.interrupt is not None:
+                self.waits.pop(waiter, None)
+                self.check_wait()
+
+    def end_wait(self, waiter: Waiter) -> CallExit | None:
+        """Take `begin_wait` back; return what `check_wait` would raise, for the caller may raise something else."""
+        with self.lock:
+            self.waits.pop(waiter, None)
+            end = (self.reason,) if self.dead else self.interrupt
+        return None if end is None else CallExit(end[0], self.pid)
+
     # Watchers and monitors.
 
     def watch(self, watcher: Watcher, *, waits: bool = False) -> bool:
@@ -192,10 +255,9 @@ class Process:
         One that `waits` lets a thread go on, and is told when everybody else has been.
         """
         with self.lock:
-            if self.dead:
-                return False
-            self.watchers[watcher] = waits
-            return True
+            if not self.dead:
+                self.watchers[watcher] = waits
+            return not self.dead
 
     def unwatch(self, watcher: Watcher) -> None:
         """Take `watch` back."""
@@ -206,14 +268,15 @@ class Process:
         """Monitor `watched`, named `target` in the Down; nobody there gives Down(NOPROC) at once."""
         ref = MonitorRef(self, watched, target)
         with self.lock:
-            if self.dead:
+            if not self.dead:
+                self.monitors[ref] = None
+            if self.is_dead():
                 return ref
-            self.monitors[ref] = None
         if watched is self:
             return ref
         if watched is None or not watched.watch(ref):
             ref.down(self, NOPROC)
-        elif self.is_dead():  # killed meanwhile: its death may have missed the watch
+        elif self.is_dead():  # killed meanwhile: its death came to `watched` before the watch, whose lock shows it here
             watched.unwatch(ref)
         return ref
 
@@ -234,16 +297,17 @@ class Process:
         if other is self:
             return True
         with self.lock:
-            if self.dead:
+            if not self.dead:
+                self.links[other] = None
+            if self.is_dead():
                 return False
-            self.links[other] = None
         with other.lock:
-            alive = not other.dead
-            if alive:
+            if not other.dead:
                 other.links[self] = None
+            alive = not other.dead
         if not alive:
             self.signal(other, NOPROC, linked=True)
-        elif self.is_dead():  # killed meanwhile: its death may have missed the other side
+        elif self.is_dead():  # killed meanwhile: its death came to `other` before the link, whose lock shows it here
             other.unlink(self)
             return False
         return True
@@ -258,35 +322,38 @@ class Process:
 
     def signal(self, sender: "Process | None", reason: object, *, linked: bool = False) -> None:
         """Deliver an exit signal: by a link's death (`linked`) or by ``exit``."""
+        kills = reason is KILL and not linked
+        waits: dict[Waiter, None] = {}
         with self.lock:
             if self.dead:
                 return
             if linked and sender is not None and self.links.pop(sender, 0) == 0:
                 return  # unlinked meanwhile, or told already
-            if linked or reason is not KILL:
+            if not kills:
                 actor = self.actor
                 if actor is not None and actor.trap_exit:
-                    self.mailbox.put(Exit(None if sender is None else sender.pid, reason))
+                    self.mailbox.put(ExitSignal(sender, reason))
                 elif reason is not NORMAL or sender is self:
-                    # The first signal decides; it overtakes the messages that wait.
+                    # The first signal decides; it overtakes the messages that wait, and ends the waits under way.
                     if self.interrupt is None:
                         self.interrupt = (reason,)
+                        self.end_known = not linked
                     self.mailbox.put(WAKE)
-                return
-        self.kill()
+                    waits = self.waits.copy()
+        if kills:
+            self.kill()
+        # Outside of the lock, for this takes the locks of those that are waited for.
+        for waiter in waits:
+            waiter.abandon(reason)
 
     def kill(self) -> None:
         """Die of KILLED, from any thread; see `abandoned` for what becomes of the thread."""
         actor, inbox = self.actor, self.mailbox
         if not self.die(KILLED):
             return
+        self.end_known = True
         inbox.put(WAKE)
-        if self.thread is not None and self.thread != threading.get_ident():
-            self._count_abandoned()
-        # Read after `dead` was set, as the waiting thread sets it before it looks at `dead`: one sees the other.
-        waiting = self.waiting
-        if waiting is not None:
-            waiting.abandon(KILLED)
+        self._count_abandoned()
         if actor is not None:
             try:
                 actor.on_cancel()
@@ -294,6 +361,11 @@ class Process:
                 logger.exception("on_cancel of %r failed", self.pid)
 
     def _count_abandoned(self) -> None:
+        """Count the thread until it leaves, unless it is the killer's own, or has not begun or left already."""
+        with self.lock:
+            thread = self.thread
+        if thread is None or thread == threading.get_ident():
+            return
         report: ScheduledCall | None = None
         try:
             report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
@@ -316,7 +388,9 @@ class Process:
         """List the process as alive, here and in pykka's registry; `die` takes it from both."""
         _alive[self] = None
         pykka.ActorRegistry.register(self.pid)
-        if self.is_dead():  # found by its name, and killed: its death came before
+        with self.lock:  # a death is seen here, or comes later and takes both back itself
+            dead = self.dead
+        if dead:  # found by its name, and killed
             self._withdraw()
 
     def _withdraw(self) -> None:
@@ -326,17 +400,22 @@ class Process:
     def die(self, reason: object) -> bool:
         """End the process: free its names, tell watchers and links. False if it is dead already."""
         with self.lock:
-            if self.dead:
+            # One line, for a finalizer between two could kill as well.
+            dead, self.dead, self.reason = self.dead, True, self.reason if self.dead else reason
+            if dead:
                 return False
-            self.dead = True
-            self.reason = reason
-            self.interrupt = None
+            interrupt, self.interrupt = self.interrupt, None
             inbox, self.mailbox = self.mailbox, CLOSED
+            given_up, self.waits = self.waits, {}
             links, self.links = self.links, {}
             watchers, self.watchers = self.watchers, {}
             monitors, self.monitors = self.monitors, {}
             keys, self.keys = self.keys, {}
-            self.actor = None
+            actor, self.actor = self.actor, None
+        # Kept until here: the last reference to an object may run its finalizer, and not under the lock.
+        del interrupt, actor
+        for waiter in given_up:
+            _tell(waiter.abandon, reason)
         self._withdraw()
         for table, key in keys:
             table.release(key, self)
@@ -355,6 +434,7 @@ class Process:
         for watcher, waits in watchers.items():
             if waits:
                 _tell(watcher.down, self, reason)
+        self.pid.actor_stopped.set()  # pykka's own event, for those who wait for that
         mailboxes.drop(inbox)
         return True
 
@@ -362,7 +442,8 @@ class Process:
 
     def enter(self) -> None:
         """Make the calling thread this process's: what it does, the process does."""
-        self.thread = threading.get_ident()
+        with self.lock:  # a kill either finds the thread, or comes before `is_dead`, which is looked at next
+            self.thread = threading.get_ident()
         _local.process = self
 
     def leave(self) -> None:
@@ -390,7 +471,7 @@ def _tell(tell: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     try:
         tell(*args, **kwargs)
     except BaseException:
-        logger.exception("somebody could not be told of a death: %r", args)
+        logger.exception("somebody could not be told of a death: %s", shown(args))
 
 
 def current() -> Process | None:
@@ -413,7 +494,9 @@ def check_fence() -> Process | None:
     """Return `current`; in an abandoned thread raise CallExit instead, which unwinds the callback."""
     process = _local.process
     if process is not None and process.dead:
-        raise CallExit(process.reason, process.pid)
+        with process.lock:  # under which `dead` and `reason` are written
+            reason = process.reason
+        raise CallExit(reason, process.pid)
     return process
 
 
@@ -478,6 +561,7 @@ def _forget_after_fork() -> None:
         process.mailbox = CLOSED
         process.dead = True
         process.reason = NOPROC
+        process.end_known = True  # nothing for a ``with`` statement that the child leaves to raise
         process.actor = None
     _alive.clear()
     _abandoned.clear()

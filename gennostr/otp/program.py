@@ -8,9 +8,9 @@ from types import FrameType
 from typing import Any
 
 from gennostr.otp import interpreter_exit
+from gennostr.otp.envelopes import StopRequest
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.mailbox import take
-from gennostr.otp.messages import StopRequest
 from gennostr.otp.outcomes import IGNORE
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean

@@ -5,9 +5,11 @@ callback let through is itself the reason. KILLED is seen where KILL was sent, N
 nobody, TIMEOUT where init took too long.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+
+from gennostr.values import Record, shown_fields
 
 
 class Reason(Enum):
@@ -36,10 +38,12 @@ TIMEOUT: Final = Reason.TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
-class Shutdown:
+class Shutdown(Record):
     """A clean end that says why."""
 
-    reason: object
+    reason: object = field(hash=False)  # any value, and some have no hash
+
+    __repr__ = shown_fields
 
 
 def is_clean(reason: object) -> bool:

@@ -8,15 +8,43 @@ Keys compare as Python's do: 1 and 1.0 are one key.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from gennostr.exceptions import NoProcess
+from gennostr.otp.engine import Engine, Server
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.messages import Exit, Registered, Unregistered
+from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Name, NameTable, check_name, resolve
 from gennostr.otp.outcomes import InitOutcome, Ok
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process, this_process
+from gennostr.otp.process import Process, check_fence, this_process
+from gennostr.otp.signals import Exit
+from gennostr.otp.start import start
+from gennostr.values import shown, shown_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Sent to a registry's listeners: `pid` has registered `key`."""
+
+    registry: object
+    key: object
+    pid: Pid
+    value: object = field(hash=False)  # any value, and some have no hash
+
+    __repr__ = shown_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """Sent to a registry's listeners: `pid` has given `key` up (not sent when it died)."""
+
+    registry: object
+    key: object
+    pid: Pid
+
+    __repr__ = shown_fields
 
 
 class RegistryPid(Pid):
@@ -83,7 +111,7 @@ class RegistryPid(Pid):
         while True:
             entry = self.table.lookup(key)
             if entry is None or entry[0] is not process:
-                raise LookupError(f"{process.pid!r} does not hold {key!r}")
+                raise LookupError(f"{process.pid!r} does not hold {shown(key)}")
             new = function(entry[1])
             if self.table.update(key, process, entry[1], new):
                 return new, entry[1]
@@ -113,20 +141,24 @@ class RegistryPid(Pid):
                 process.deliver(message)
 
 
-class Registry(GenServer[None]):
+class _Engine(Engine):
+    """Gives the registry's handle its table."""
+
+    pid_class = RegistryPid
+
+    def __init__(self, server: Server, pid: Pid, inbox: Mailbox) -> None:
+        super().__init__(server, pid, inbox)
+        assert isinstance(pid, RegistryPid)  # noqa: S101
+        pid.table = NameTable()
+
+
+class Registry(GenServer[None], engine=_Engine):
     """Start with ``Registry.start(name=None, listeners=())``.
 
     Listeners (pids or names) get `Registered` and `Unregistered`; nothing is said on a death.
     """
 
     trap_exit = True  # its registrants come and go
-    _pid_class = RegistryPid
-
-    def __init__(self) -> None:
-        super().__init__()
-        pid = self.pid
-        assert isinstance(pid, RegistryPid)  # noqa: S101
-        pid.table = NameTable()
 
     @classmethod
     def start(  # type: ignore[override]
@@ -136,7 +168,7 @@ class Registry(GenServer[None]):
         timeout: float | None = None,
     ) -> RegistryPid:
         """Start a registry; see `GenServer.start`."""
-        return super().start(_listeners(listeners), name, timeout)  # type: ignore[no-any-return]
+        return start(cls, _listeners(listeners), name, timeout, None)  # type: ignore[no-any-return]
 
     @classmethod
     def start_link(  # type: ignore[override]
@@ -146,16 +178,16 @@ class Registry(GenServer[None]):
         timeout: float | None = None,
     ) -> RegistryPid:
         """Start a registry linked to the calling process; see `GenServer.start_link`."""
-        return super().start_link(_listeners(listeners), name, timeout)  # type: ignore[no-any-return]
+        return start(cls, _listeners(listeners), name, timeout, check_fence())  # type: ignore[no-any-return]
 
-    def init(self, init_arg: Any) -> InitOutcome[None]:
+    def init(self, init_arg: Any, /) -> InitOutcome[None]:
         """Take the listeners."""
         pid = self.pid
         assert isinstance(pid, RegistryPid)  # noqa: S101
         pid.listeners = init_arg or ()
         return Ok(None)
 
-    def handle_info(self, message: Any, state: None) -> None:
+    def handle_info(self, message: Any, state: None, /) -> None:
         """Let registrants die in peace."""
         if not isinstance(message, Exit):
             super().handle_info(message, state)

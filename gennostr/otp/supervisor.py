@@ -19,11 +19,9 @@ tries the supervisor answers its other requests.
 """
 
 import logging
-import math
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 from gennostr.exceptions import (
     AlreadyPresent,
@@ -33,20 +31,39 @@ from gennostr.exceptions import (
     ChildRestarting,
     ChildRunning,
     FailedToStartChild,
-    StartError,
 )
-from gennostr.otp import telemetry
-from gennostr.otp.calls import Failure, Request, wait_down
-from gennostr.otp.child_spec import ChildSpec, check_choice, check_count, check_number, to_child_spec
-from gennostr.otp.clock import clock
-from gennostr.otp.crash_report import shown
+from gennostr.otp.calls import Failure, Request
+from gennostr.otp.child import (
+    Child,
+    ChildAction,
+    ChildInfo,
+    ChildrenPid,
+    CountChildren,
+    RestartIntensity,
+    StartChild,
+    WhichChildren,
+    check_intensity,
+    count_children,
+    end_children,
+    failure,
+    log_exit,
+    log_request,
+    log_restart,
+    started,
+)
+from gennostr.otp.child_spec import ChildSpec, Overrides, check_choice, to_child_spec
+from gennostr.otp.engine import Engine, Server
+from gennostr.otp.envelopes import Cast
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.messages import Cast, Exit
+from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Name
-from gennostr.otp.outcomes import IGNORE, CallOutcome, Ok, Outcome, Reply, Stop
+from gennostr.otp.outcomes import IGNORE, UNSET, CallbackOutcome, CallOutcome, InitOutcome, Ok, Reply, Stop
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process
-from gennostr.otp.reasons import SHUTDOWN, Shutdown, is_clean
+from gennostr.otp.process import check_fence
+from gennostr.otp.reasons import SHUTDOWN, Shutdown
+from gennostr.otp.signals import Exit
+from gennostr.otp.start import start
+from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +71,18 @@ Strategy: TypeAlias = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown: TypeAlias = Literal["never", "any_significant", "all_significant"]
 
 
+class SupervisorOptions(TypedDict, total=False):
+    """The keywords of ``Supervisor.start`` and ``Supervisor.children``."""
+
+    strategy: Strategy
+    max_restarts: int
+    max_seconds: float
+    auto_shutdown: AutoShutdown
+
+
 @dataclass(frozen=True, slots=True)
-class Flags:
-    """The children of a supervisor and how they are restarted."""
+class SupervisorFlags(Ok[None]):
+    """What a supervisor's init returns: its children and how they are restarted. Made by `Supervisor.children`."""
 
     children: tuple[ChildSpec, ...]
     strategy: Strategy = "one_for_one"
@@ -65,6 +91,8 @@ class Flags:
     auto_shutdown: AutoShutdown = "never"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "state", UNSET)
+        object.__setattr__(self, "next", None)
         check_choice("strategy", self.strategy, ("one_for_one", "one_for_all", "rest_for_one"))
         check_choice("auto_shutdown", self.auto_shutdown, ("never", "any_significant", "all_significant"))
         check_intensity(self.max_restarts, self.max_seconds)
@@ -82,243 +110,10 @@ class Flags:
 
 
 @dataclass(frozen=True, slots=True)
-class ChildInfo:
-    """One child, as which_children tells: its `pid` is None while it does not run."""
-
-    id: object
-    pid: Pid | Literal["restarting"] | None
-    type: str
-    start: Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ChildCounts:
-    """How many children there are; `active` are those that run."""
-
-    specs: int
-    active: int
-    supervisors: int
-    workers: int
-
-
-def check_intensity(max_restarts: object, max_seconds: object) -> None:
-    """Raise TypeError or ValueError naming the field and its value if it is no restart intensity."""
-    check_count("max_restarts", max_restarts)
-    check_number("max_seconds", max_seconds)
-
-
-class Intensity:
-    """Counts restarts: `add` is False when more than `most` fell within `seconds`."""
-
-    def __init__(self, most: int, seconds: float) -> None:
-        self._most = most
-        self._seconds = seconds
-        self._times: deque[float] = deque()
-
-    def __str__(self) -> str:
-        return f"more than {self._most} restarts in {self._seconds:g} s"
-
-    def add(self) -> bool:
-        """Count one now."""
-        now = clock().monotonic()
-        times = self._times
-        times.append(now)
-        while times and times[0] < now - self._seconds:
-            times.popleft()
-        return len(times) <= self._most
-
-
-class Child:
-    """A child and its present process."""
-
-    __slots__ = ("last", "pid", "reason", "restarting", "restarts", "spec")
-
-    def __init__(self, spec: ChildSpec) -> None:
-        self.spec = spec
-        self.pid: Pid | None = None
-        # The last process that ended, and why it did, or the next did not start.
-        self.last: Pid | None = None
-        self.reason: object = None
-        self.restarting = False
-        self.restarts = 0
-
-    def info(self) -> ChildInfo:
-        """Return it as which_children tells it."""
-        pid = "restarting" if self.restarting else self.pid
-        return ChildInfo(self.spec.id, pid, self.spec.type, self.spec.start)  # type: ignore[arg-type]
-
-    def ended(self, reason: object) -> bool:
-        """Note its end, and return whether a restart is to follow."""
-        restart = self.spec.restart
-        # In this order for who looks from outside: a child to be restarted never looks like one that is not.
-        self.restarting = restart == "permanent" or (restart == "transient" and not is_clean(reason))
-        self.last, self.pid = self.pid, None
-        self.reason = reason
-        return self.restarting
-
-    def begin(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> None:
-        """Start it in the supervisor's process; its pid is None if it ignores. Raises what start raises."""
-        pid = self.spec.begin(extra_arguments)
-        if pid is IGNORE:
-            self.pid = None
-            return
-        if not isinstance(pid, Pid):
-            raise StartError(BadReturnValue(pid))
-        process = pid.process
-        # A start that did not link is linked here: a death that nobody hears of would be a child lost.
-        if process.parent is None:
-            process.parent = supervisor
-        with supervisor.lock:
-            linked = process in supervisor.links
-        if not linked:
-            supervisor.link(process)
-        self.pid = pid
-
-    def begin_again(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> bool:
-        """Restart it; False, with the failure in `reason`, if it does not start."""
-        self.restarting = True
-        try:
-            self.begin(supervisor, extra_arguments)
-        except BaseException as error:
-            self.pid = None
-            self.reason = failure(error)
-            logger.warning("%r could not restart %s: %s", supervisor.pid, self, shown(self.reason))
-            return False
-        self.restarting = False
-        self.restarts += 1
-        if self.pid is not None:
-            self.pid.process.restarts = self.restarts
-        if telemetry.handlers:
-            metadata = {"supervisor": supervisor.pid, "id": self.spec.id, "pid": self.pid, "reason": self.reason}
-            telemetry.emit("supervisor.restart", {"restarts": self.restarts}, metadata)
-        return True
-
-    def __str__(self) -> str:
-        return f"child {shown_id(self.spec.id)}"
-
-
-def count_children(children: Iterable[Child]) -> ChildCounts:
-    """Count for count_children."""
-    infos = [child.info() for child in children]
-    supervisors = sum(info.type == "supervisor" for info in infos)
-    active = sum(isinstance(info.pid, Pid) for info in infos)
-    return ChildCounts(len(infos), active, supervisors, len(infos) - supervisors)
-
-
-def end_children(supervisor: Process, children: Iterable[Child]) -> None:
-    """Stop `children` at the same time: SHUTDOWN, each its shutdown time, then kill."""
-    waiting: list[tuple[Process, float | None]] = []
-    for child in children:
-        pid, child.pid = child.pid, None
-        if pid is None:
-            continue
-        process = pid.process
-        # Unlinked, for its exit is waited for here. One that is in the supervisor's mailbox already is nobody's there.
-        supervisor.unlink(process)
-        if child.spec.shutdown == "brutal_kill":
-            process.kill()
-        else:
-            assert child.spec.shutdown is not None  # noqa: S101
-            seconds = child.spec.shutdown
-            process.signal(supervisor, SHUTDOWN)
-            deadline = None if seconds == math.inf else clock().monotonic() + seconds
-            waiting.append((process, deadline))
-    for process, deadline in waiting:
-        left = None if deadline is None else max(0.0, deadline - clock().monotonic())
-        end = wait_down(process, left)
-        if end is None:
-            process.kill()
-            logger.warning("%r did not stop in its shutdown time and was killed", process.pid)
-        elif not is_clean(end[0]):
-            logger.warning("%r stopped %r, which ended by %s", supervisor.pid, process.pid, shown(end[0]))
-
-
-def log_exit(supervisor: Process, message: Exit) -> None:
-    """Log the exit of a stranger; that of an own child that was stopped, or never started, is no news."""
-    if message.pid is None or message.pid.process.parent is not supervisor:
-        logger.warning("%r got the exit of a stranger, %r: %s", supervisor.pid, message.pid, shown(message.reason))
-
-
-def log_request(supervisor: Process, kind: str, request: object) -> None:
-    """Log a call or cast that is none of the handle's."""
-    logger.warning("%r got a %s that it does not handle: %s", supervisor.pid, kind, shown(request))
-
-
-def failure(error: BaseException) -> object:
-    """Return the reason for which a start failed."""
-    return error.reason if isinstance(error, StartError) else error
-
-
-def shown_id(id_: object) -> str:
-    """Return a child's id as text: by default that is a class, and its name says enough."""
-    return id_.__name__ if isinstance(id_, type) else shown(id_)
-
-
-def started(start: Callable[[Child], object], child: Child) -> object:
-    """Return what ``start(child)`` returns; for the caller, every failure is a StartError or says who is there."""
-    try:
-        return start(child)
-    except (StartError, AlreadyStarted):
-        raise
-    except BaseException as error:
-        raise StartError(error) from error
-
-
-def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: Intensity) -> bool:
-    """Log that `child` is restarted, or, where it may not be, that the supervisor gives up; return `may`."""
-    if may:
-        logger.warning("%r restarts %s; %r ended: %s", supervisor.pid, child, child.last, shown(child.reason))
-    else:
-        text = "%r gives up: %s, the last of %s; %r ended: %s"
-        logger.error(text, supervisor.pid, intensity, child, child.last, shown(child.reason))
-    return may
-
-
-# Requests, from the handle to the supervisor.
-
-
-@dataclass(frozen=True, slots=True)
-class StartChild:
-    """Add and start a child."""
-
-    spec: ChildSpec
-
-
-@dataclass(frozen=True, slots=True)
-class ChildAction:
-    """Do `action` ("terminate", "restart" or "delete") to a child."""
-
-    action: str
-    id: object
-
-
-@dataclass(frozen=True, slots=True)
-class WhichChildren:
-    """Ask for the children."""
-
-
-@dataclass(frozen=True, slots=True)
-class CountChildren:
-    """Ask for their numbers."""
-
-
-@dataclass(frozen=True, slots=True)
 class _TryAgain:
     """A restart failed; try `id` again."""
 
     id: object
-
-
-class ChildrenPid(Pid):
-    """The handle of what has children: what both kinds of supervisors are asked."""
-
-    def which_children(self) -> list[ChildInfo]:
-        """Return the children, newest first; those of a dynamic supervisor have None for an id."""
-        return self.call(WhichChildren(), None)  # type: ignore[no-any-return]
-
-    def count_children(self) -> ChildCounts:
-        """Return how many children there are."""
-        return self.call(CountChildren(), None)  # type: ignore[no-any-return]
 
 
 class SupervisorPid(ChildrenPid):
@@ -364,84 +159,25 @@ class SupervisorPid(ChildrenPid):
         self.call(ChildAction("delete", id), None)
 
 
-class Supervisor(GenServer[Any]):
-    """Start with ``Supervisor.start(children, strategy=...)``, or subclass: init returns ``self.children(...)``."""
+class _Engine(Engine):
+    """Supervises: its server says how, by init."""
 
-    trap_exit = True
-    _pid_class = SupervisorPid
+    pid_class = SupervisorPid
+    own_callbacks = frozenset({"handle_call", "handle_cast"})
 
-    @staticmethod
-    def children(
-        children: Iterable[Any],
-        strategy: Strategy = "one_for_one",
-        max_restarts: int = 3,
-        max_seconds: float = 5.0,
-        auto_shutdown: AutoShutdown = "never",
-    ) -> Flags:
-        """Return what a supervisor's init returns.
-
-        Raises:
-            TypeError, ValueError: a value that cannot be; the message names it.
-
-        """
-        specs = tuple(to_child_spec(child) for child in children)
-        return Flags(specs, strategy, max_restarts, max_seconds, auto_shutdown)
-
-    @classmethod
-    def start(
-        cls,
-        init_arg: Any = (),
-        name: Name | None = None,
-        timeout: float | None = None,
-        **flags: Any,
-    ) -> Any:
-        """Start a supervisor and its children; see `GenServer.start` and `children`.
-
-        Raises:
-            StartError: a child did not start: its reason is ``Shutdown(FailedToStartChild(id, reason))``.
-
-        """
-        return super().start(cls._argument(init_arg, flags), name, timeout)
-
-    @classmethod
-    def start_link(
-        cls,
-        init_arg: Any = (),
-        name: Name | None = None,
-        timeout: float | None = None,
-        **flags: Any,
-    ) -> Any:
-        """Start a supervisor linked to the calling process; see `start`."""
-        return super().start_link(cls._argument(init_arg, flags), name, timeout)
-
-    @classmethod
-    def child_spec(cls, init_arg: Any = (), **overrides: Any) -> ChildSpec:
-        """Return how a supervisor starts this one."""
-        return super().child_spec(init_arg, **({"type": "supervisor"} | overrides))
-
-    @classmethod
-    def _argument(cls, init_arg: Any, flags: dict[str, Any]) -> Any:
-        if cls.init is Supervisor.init:
-            return init_arg if isinstance(init_arg, Flags) else cls.children(init_arg, **flags)
-        if flags:
-            raise TypeError(f"{cls.__name__}.init says how it supervises: {', '.join(flags)} not taken")
-        return init_arg
-
-    def init(self, init_arg: Any) -> Any:
-        """Return ``self.children(...)``, or IGNORE; the default takes it from start."""
-        return init_arg
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, server: Server, pid: Pid, inbox: Mailbox) -> None:
+        super().__init__(server, pid, inbox)
+        self.callbacks = self
         self._by_id: dict[object, Child] = {}
         self._by_pid: dict[Pid, Child] = {}
 
-    def _init(self, init_arg: object) -> object:
-        flags = self.init(init_arg)
-        if not isinstance(flags, Flags):
+    def init(self, argument: object) -> object:
+        """Start the children that the server's init wants."""
+        flags: object = self.server.init(argument)
+        if not isinstance(flags, SupervisorFlags):
             return flags if flags is IGNORE or isinstance(flags, Stop) else Stop(BadReturnValue(flags))
         self._flags = flags
-        self._intensity = Intensity(flags.max_restarts, flags.max_seconds)
+        self._intensity = RestartIntensity(flags.max_restarts, flags.max_seconds)
         for spec in flags.children:
             try:
                 self._keep(Child(spec))
@@ -450,18 +186,20 @@ class Supervisor(GenServer[Any]):
                 return Stop(Shutdown(FailedToStartChild(spec.id, failure(error))))
         return Ok(None)
 
-    def _children(self) -> tuple[ChildInfo, ...]:
+    def children(self) -> tuple[ChildInfo, ...]:
+        """Return the children, newest first."""
         return tuple(child.info() for child in reversed(list(self._by_id.values())))
 
-    def _terminate(self, reason: object) -> None:
+    def terminate(self, reason: object) -> None:
+        """Stop the children before terminate runs."""
         self._end_in_reverse(self._by_id.values())
-        super()._terminate(reason)
+        super().terminate(reason)
 
     # Starting and stopping children.
 
     def _begin(self, child: Child) -> object:
         """Start `child`; return its pid, or IGNORE."""
-        child.begin(self._process)
+        child.start(self.process)
         if child.pid is None:
             return IGNORE
         self._by_pid[child.pid] = child
@@ -478,19 +216,21 @@ class Supervisor(GenServer[Any]):
         for child in reversed(list(children)):
             if child.pid is not None:
                 self._by_pid.pop(child.pid, None)
-            end_children(self._process, [child])
+            end_children(self.process, [child])
 
     # Requests.
 
     def handle_call(self, request: Any, from_: Request, state: None) -> CallOutcome[Any]:
         """Serve the handle."""
-        del from_, state
+        del state
         try:
             match request:
                 case StartChild(spec):
                     return Reply(self._add(spec))
                 case ChildAction("terminate", id_):
-                    self._terminate_child(self._find(id_))
+                    child = self._find(id_)
+                    child.release(from_)
+                    self._terminate_child(child)
                     return Reply(None)
                 case ChildAction("restart", id_):
                     return Reply(started(self._begin, self._idle(id_)))
@@ -498,19 +238,19 @@ class Supervisor(GenServer[Any]):
                     del self._by_id[self._idle(id_).spec.id]
                     return Reply(None)
                 case WhichChildren():
-                    return Reply(list(self._children()))
+                    return Reply(list(self.children()))
                 case CountChildren():
                     return Reply(count_children(self._by_id.values()))
         except Exception as error:
             return Reply(Failure(error))
-        log_request(self._process, "call", request)
+        log_request(self.process, "call", request)
         return Reply(Failure(TypeError(f"not a supervisor's request: {shown(request)}")))
 
-    def handle_cast(self, request: Any, state: None) -> Outcome[Any]:
+    def handle_cast(self, request: Any, state: None) -> CallbackOutcome[Any]:
         """Try a failed restart again."""
         del state
         if not isinstance(request, _TryAgain):
-            log_request(self._process, "cast", request)
+            log_request(self.process, "cast", request)
             return None
         child = self._by_id.get(request.id)
         if child is None or not child.restarting:
@@ -546,15 +286,15 @@ class Supervisor(GenServer[Any]):
 
     # Ends and restarts.
 
-    def handle_info(self, message: Any, state: None) -> Outcome[Any]:
+    def handle_info(self, message: Any, state: None) -> CallbackOutcome[Any]:
         """Meet the end of a child."""
         if not isinstance(message, Exit):
-            return super().handle_info(message, state)
+            return self.server.handle_info(message, state)  # type: ignore[no-any-return]
         child = None if message.pid is None else self._by_pid.pop(message.pid, None)
         if child is None:
-            log_exit(self._process, message)
+            log_exit(self.process, message)
             return None
-        if child.ended(message.reason):
+        if child.exited(message.reason):
             return self._restart(child)
         if child.spec.restart == "temporary":
             del self._by_id[child.spec.id]
@@ -570,8 +310,8 @@ class Supervisor(GenServer[Any]):
             child.spec.significant and (child.pid is not None or child.restarting) for child in self._by_id.values()
         )
 
-    def _restart(self, child: Child) -> Outcome[Any]:
-        if not log_restart(self._process, child, may=self._intensity.add(), intensity=self._intensity):
+    def _restart(self, child: Child) -> CallbackOutcome[Any]:
+        if not log_restart(self.process, child, may=self._intensity.add(), intensity=self._intensity):
             return Stop(SHUTDOWN)
         victims = self._victims(child)
         self._end_in_reverse(victims)
@@ -581,10 +321,10 @@ class Supervisor(GenServer[Any]):
         for each in victims:
             if each.spec.id not in self._by_id:
                 continue
-            if not each.begin_again(self._process):
+            if not each.restart(self.process):
                 for victim in victims:  # this one alone is tried again; the others come after it
                     victim.restarting = victim is each
-                self.pid.process.mailbox.put(Cast(_TryAgain(each.spec.id)))
+                self.process.mailbox.put(Cast(_TryAgain(each.spec.id)))
                 return None
             if each.pid is not None:
                 self._by_pid[each.pid] = each
@@ -596,3 +336,75 @@ class Supervisor(GenServer[Any]):
             return [child]
         children = list(self._by_id.values())
         return children if self._flags.strategy == "one_for_all" else children[children.index(child) :]
+
+
+class Supervisor(GenServer[None], engine=_Engine):
+    """Start with ``Supervisor.start(children, strategy=...)``, or subclass: init returns ``self.children(...)``."""
+
+    trap_exit = True
+
+    @staticmethod
+    def children(
+        children: Iterable[Any],
+        strategy: Strategy = "one_for_one",
+        max_restarts: int = 3,
+        max_seconds: float = 5.0,
+        auto_shutdown: AutoShutdown = "never",
+    ) -> SupervisorFlags:
+        """Return what a supervisor's init returns.
+
+        `children` are specifications, server classes, or ``(class, argument)``, in the order in which they start. More
+        than `max_restarts` restarts within `max_seconds` (more than 0), and the supervisor gives up.
+
+        Raises:
+            TypeError, ValueError: a value is invalid; the message names it.
+
+        """
+        specs = tuple(to_child_spec(child) for child in children)
+        return SupervisorFlags(specs, strategy, max_restarts, max_seconds, auto_shutdown)
+
+    @classmethod
+    def start(
+        cls,
+        init_arg: Any = (),
+        name: Name | None = None,
+        timeout: float | None = None,
+        **options: Unpack[SupervisorOptions],
+    ) -> SupervisorPid:
+        """Start a supervisor and its children; see `GenServer.start` and `children`.
+
+        Raises:
+            StartError: a child did not start: its reason is ``Shutdown(FailedToStartChild(id, reason))``.
+
+        """
+        return start(cls, _argument(cls, init_arg, options), name, timeout, None)  # type: ignore[no-any-return]
+
+    @classmethod
+    def start_link(
+        cls,
+        init_arg: Any = (),
+        name: Name | None = None,
+        timeout: float | None = None,
+        **options: Unpack[SupervisorOptions],
+    ) -> SupervisorPid:
+        """Start a supervisor linked to the calling process; see `start`."""
+        return start(cls, _argument(cls, init_arg, options), name, timeout, check_fence())  # type: ignore[no-any-return]
+
+    @classmethod
+    def child_spec(cls, init_arg: Any = (), *, name: Name | None = None, **overrides: Unpack[Overrides]) -> ChildSpec:
+        """Return how a supervisor starts this one; see `GenServer.child_spec`."""
+        overrides.setdefault("type", "supervisor")
+        return super().child_spec(init_arg, name=name, **overrides)
+
+    def init(self, init_arg: Any, /) -> InitOutcome[None]:
+        """Return ``self.children(...)``, or IGNORE; the default takes it from start."""
+        return init_arg  # type: ignore[no-any-return]
+
+
+def _argument(cls: type[Supervisor], init_arg: Any, options: Mapping[str, Any]) -> Any:
+    """Return what init is called with."""
+    if cls.init is Supervisor.init:
+        return init_arg if isinstance(init_arg, SupervisorFlags) else cls.children(init_arg, **options)
+    if options:
+        raise TypeError(f"{cls.__name__}.init says how it supervises: {', '.join(options)} not taken")
+    return init_arg

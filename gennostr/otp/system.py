@@ -4,10 +4,11 @@ The functions take a pid, a name or a via; a pid has them as methods.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from gennostr.otp.calls import call
+from gennostr.values import shown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,13 @@ class Status:
 
     name: object
     status: str
-    state: object
+    state: object = field(hash=False)  # any value, and some have no hash: so message and reason
     messages: int
     children: tuple[object, ...]
-    message: object = None
-    reason: object = None
+    message: object = field(default=None, hash=False)
+    reason: object = field(default=None, hash=False)
+
+    __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,10 @@ again whenever it finds twice as many as the last time.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
+
+from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,9 @@ Handler: TypeAlias = Callable[[str, Mapping[str, float], Mapping[str, object]], 
 
 HIGH_WATER: Final = 64
 
-# Replaced as a whole, never changed, so that emit needs no lock: it walks over the tuple that it found.
-handlers: tuple[Handler, ...] = ()
-_changing = threading.Lock()  # protects the replacing: two at once would lose one
+# In the order of attaching. No lock, so that a finalizer or a signal handler may attach, detach and emit anywhere: each
+# use is one operation of the dict, which is atomic, or works on a copy.
+handlers: dict[object, Handler] = {}
 
 
 def attach(handler: Handler) -> None:
@@ -50,26 +51,30 @@ def attach(handler: Handler) -> None:
         TypeError: it cannot be called.
 
     """
-    global handlers  # noqa: PLW0603
     if not callable(handler):
-        raise TypeError(f"a telemetry handler must be callable, not {handler!r}")
-    with _changing:
-        if handler not in handlers:
-            handlers = (*handlers, handler)
+        raise TypeError(f"a telemetry handler must be callable, not {shown(handler)}")
+    handlers[_key(handler)] = handler
 
 
 def detach(handler: Handler) -> None:
     """Call `handler` no more; nothing if it is not attached."""
-    global handlers  # noqa: PLW0603
-    with _changing:
-        handlers = tuple(each for each in handlers if each != handler)
+    handlers.pop(_key(handler), None)
+
+
+def _key(handler: Handler) -> object:
+    """Return what stands for `handler`: itself (two bound methods are equal), or its identity if it has no hash."""
+    try:
+        hash(handler)
+    except TypeError:
+        return id(handler), _key
+    return handler
 
 
 def emit(name: str, measurements: Mapping[str, float], metadata: Mapping[str, object]) -> None:
     """Tell every handler. Callers look at `handlers` first, so that no one builds what nobody hears."""
-    for handler in handlers:
+    for handler in list(handlers.values()):
         try:
             handler(name, measurements, metadata)
         except BaseException:
             detach(handler)
-            logger.exception("the telemetry handler %r failed on %s and is detached", handler, name)
+            logger.exception("the telemetry handler %s failed on %s and is detached", shown(handler), name)

@@ -27,7 +27,6 @@ import select
 import socket
 import ssl
 import struct
-import time
 from collections.abc import Callable, Mapping, Sequence
 from http.client import responses
 from itertools import count
@@ -37,7 +36,7 @@ import msgspec
 
 from gennostr.client.frames import Close
 from gennostr.nostr import Event, event_id
-from gennostr.otp.clock import clock
+from gennostr.otp.clock import MACHINE, clock
 from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import (
     BINARY,
@@ -50,6 +49,7 @@ from gennostr.testing.relay_socket import (
     encode_frame,
     identity,
     listener,
+    see_out,
 )
 
 PIECE: Final = 0.05
@@ -116,6 +116,8 @@ class FakeRelay:
         """For ``add_relay(relay.url, websocket=relay.websocket)``."""
         self.connections: list[FakeConnection] = []
         """All that were accepted, in this order."""
+        # Their ends, until the socket is closed: a connection that we have ended is kept until the client has, too.
+        self._wires: list[RelaySocket] = []
 
     def __enter__(self) -> Self:
         return self
@@ -145,10 +147,16 @@ class FakeRelay:
             self._listener = None
 
     def stop(self) -> None:
-        """Listen no more and end all connections."""
+        """Listen no more and end all connections.
+
+        What was sent is not lost: a client that has not received all of it is waited for, as long as it receives
+        something every two seconds, and half a minute at most.
+        """
         self.stop_listening()
         for connection in self.connections:
             connection.disconnect()
+        wires, self._wires = self._wires, []
+        see_out(wires)
 
     def accept(self, *, timeout: float = 5.0) -> "FakeConnection":
         """Accept the next connection: TCP, TLS if the relay has it, and the upgrade with 101.
@@ -156,7 +164,7 @@ class FakeRelay:
         One that asks for the relay's information instead (NIP-11), which a client with several subscriptions does, is
         told that there is none, and does not count.
         """
-        deadline, remaining = time.monotonic() + timeout, timeout
+        deadline, remaining = MACHINE.monotonic() + timeout, timeout
         while True:
             connection = self._accept_request(remaining)
             if not connection.asks_for_information:
@@ -165,7 +173,7 @@ class FakeRelay:
             connection.refuse(404)
             connection.disconnect()
             self.connections.remove(connection)
-            remaining = max(0.0, deadline - time.monotonic())
+            remaining = max(0.0, deadline - MACHINE.monotonic())
 
     def refuse(
         self, status: int = 403, body: bytes = b"", reason: str | None = None, *, timeout: float = 5.0
@@ -184,16 +192,21 @@ class FakeRelay:
             accepted, _ = self._listener.accept()
         except (TimeoutError, BlockingIOError):
             raise AssertionError(f"nobody connected to {self.url} within {timeout:g} s") from None
-        connection = FakeConnection(accepted, self._identity.context)
+        for each in self._wires:
+            if each.linger():
+                each.close()
+        wire = RelaySocket(accepted)
+        self._wires = [each for each in self._wires if each.sock.fileno() >= 0] + [wire]
+        connection = FakeConnection(wire, self._identity.context)
         self.connections.append(connection)
         return connection
 
     def _accept_request(self, timeout: float) -> "FakeConnection":
-        deadline = time.monotonic() + timeout
+        deadline = MACHINE.monotonic() + timeout
         connection = self.accept_raw(timeout=timeout)
         if self._identity.context is not None:
-            connection.start_tls(timeout=max(0.0, deadline - time.monotonic()))
-        connection.read_request(timeout=max(0.0, deadline - time.monotonic()))
+            connection.start_tls(timeout=max(0.0, deadline - MACHINE.monotonic()))
+        connection.read_request(timeout=max(0.0, deadline - MACHINE.monotonic()))
         return connection
 
 
@@ -203,14 +216,14 @@ class _Wish:
     def __init__(self, what: str, timeout: float) -> None:
         self.what = what
         self.timeout = timeout
-        self.deadline = time.monotonic() + timeout
+        self.deadline = MACHINE.monotonic() + timeout
 
 
 class FakeConnection:
     """The relay's end of one connection. A `FakeRelay` makes it."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
-        self._wire = RelaySocket(sock)
+    def __init__(self, wire: RelaySocket, context: ssl.SSLContext | None) -> None:
+        self._wire = wire
         self._context = context
         self._stalled = False
         # Bytes per second, and when the next piece may go out.
@@ -387,18 +400,18 @@ class FakeConnection:
             ConnectionError: the connection has ended.
 
         """
-        if self._wire.sock.fileno() < 0:
+        if self._wire.over:
             raise ConnectionError(f"nothing can be sent: {self._wire.end}")
         self._wire.out += data
         # The time that it takes by our own will is not the client's.
         needed = 0.0 if self._rate is None else len(self._wire.out) / self._rate
-        deadline = time.monotonic() + timeout + needed
+        deadline = MACHINE.monotonic() + timeout + needed
         while True:
             self._flush()
             waits = len(self._wire.out)
             if not waits:
                 return
-            if time.monotonic() >= deadline:
+            if MACHINE.monotonic() >= deadline:
                 raise TimeoutError(f"the client reads too little: {waits} bytes wait after {timeout + needed:g} s")
             self._wait(deadline, read=False)
 
@@ -418,8 +431,15 @@ class FakeConnection:
         self._forget()
 
     def disconnect(self) -> None:
-        """End the connection (FIN) without a close frame, and without TLS's close_notify. What is unread is lost."""
-        self._wire.disconnect()
+        """End the connection (FIN) without a close frame, and without TLS's close_notify.
+
+        What was sent arrives before it. What is unread is lost, and so is what a client that reads too little has
+        kept from being sent (see `raw`).
+        """
+        self._wire.out.clear()
+        self._wire.finish()
+        if self._wire.linger():
+            self._wire.close()
         self._forget()
 
     def half_close(self) -> None:
@@ -493,7 +513,7 @@ class FakeConnection:
             self._pump(answer=answer)
             if done():
                 return True
-            if self._wire.end is not None or time.monotonic() >= wish.deadline:
+            if self._wire.end is not None or MACHINE.monotonic() >= wish.deadline:
                 return False
             self._wait(wish.deadline)
 
@@ -524,13 +544,13 @@ class FakeConnection:
         """Write what the socket takes and the rate allows."""
         if self._rate is None:
             self._wire.write()
-        elif time.monotonic() >= self._next_piece:
+        elif MACHINE.monotonic() >= self._next_piece:
             written = self._wire.write(max(1, int(self._rate * PIECE)))
-            self._next_piece = time.monotonic() + written / self._rate
+            self._next_piece = MACHINE.monotonic() + written / self._rate
 
     def _wait(self, deadline: float, *, read: bool = True) -> None:
         """Wait until there may be something to do, or for the deadline."""
-        now = time.monotonic()
+        now = MACHINE.monotonic()
         events = select.POLLIN if read and not self._stalled else 0
         if self._wire.out:
             if self._rate is None or now >= self._next_piece:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pykka
 
+from gennostr.otp.clock import MACHINE
+
 POLL = 0.01  # seconds; there is no event for "a descriptor was closed"
 
 
@@ -61,9 +63,9 @@ class Snapshot:
 
 def check(before: Snapshot, timeout: float = 5.0) -> None:
     """Return once nothing is left that was not there before; AssertionError after the timeout."""
-    deadline = time.monotonic() + timeout
+    deadline = MACHINE.monotonic() + timeout
     while left := left_behind(before, Snapshot()):
-        if time.monotonic() > deadline:
+        if MACHINE.monotonic() > deadline:
             raise AssertionError("left behind:\n" + "\n".join(left))
         time.sleep(POLL)
 

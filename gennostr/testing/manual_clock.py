@@ -16,9 +16,10 @@ Install it before the actors start and take it away after they have stopped: wha
 little on another. Who still waits then goes on by the clock before; a timer that is still to fire never does.
 """
 
+import contextlib
 import sys
 import threading
-import time
+from _thread import allocate_lock
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,10 +28,11 @@ from typing import Final, Self
 
 from gennostr.otp import clock, system
 from gennostr.otp.calls import Request
-from gennostr.otp.clock import Clock, ScheduledCall, TimedMailbox
-from gennostr.otp.messages import WAKE
+from gennostr.otp.clock import MACHINE, Clock, ScheduledCall, TimedMailbox
+from gennostr.otp.envelopes import WAKE
 from gennostr.otp.process import Process, alive
 from gennostr.otp.reasons import NORMAL
+from gennostr.values import Handle
 
 PATIENCE: Final = 10.0
 """Seconds, of the machine's, in which the actors must come to rest."""
@@ -41,43 +43,51 @@ helpers: dict[Callable[[], int], None] = {}
 """What else has work to do before the actors are at rest (fake relays): it does it, and returns how much in all."""
 
 
-class _Call:
+class _Call(Handle):
     __slots__ = ("_clock", "function", "when")
 
     def __init__(self, owner: "ManualClock", when: float, function: Callable[[], object]) -> None:
         self._clock = owner
         self.when = when
-        self.function = function
+        self.function: Callable[[], object] | None = function
 
     def cancel(self) -> bool:
-        return self._clock._cancel(self)
+        if not self._clock._remove(self):
+            return False
+        self.function = None  # and with it the message that it would have sent
+        return True
+
+    def run(self) -> None:
+        function, self.function = self.function, None
+        assert function is not None  # noqa: S101
+        function()
 
 
 class _Wait:
-    __slots__ = ("mailbox", "over", "when", "woken")
+    __slots__ = ("mailbox", "over", "when")
 
     def __init__(self, mailbox: TimedMailbox, when: float) -> None:
         self.mailbox = mailbox
         self.when = when
-        self.woken = False
         self.over = False
 
     def wake(self) -> None:
-        """Have who waits look at the clock; once, for what is put in a mailbox must be taken out again."""
-        if not self.woken:
-            self.woken = True
-            self.mailbox.put(WAKE)
+        """Have who waits look at the clock. For whoever has taken it out of `ManualClock._due`, and so once."""
+        self.mailbox.put(WAKE)
 
 
 class ManualClock:
     """The library's clock in a ``with`` statement. All times are seconds; one thread at a time moves it."""
 
     def __init__(self) -> None:
-        # Protects what follows; notified when a wait begins or is over.
-        self._changed = threading.Condition()
+        # There is no lock that anybody waits for, so that a finalizer or a signal handler may use the clock anywhere.
+        # `_due` is used in single steps (append, remove, copy), each of which is atomic; whoever removes a call or a
+        # wait decides what becomes of it. `_now` and `_before` are written by the thread that moves the clock alone.
+        # Released when a wait has begun or is over, acquired by the thread that moves the clock, which then looks.
+        self._changed = allocate_lock()
         # A whole number, so that what a test adds and compares comes out exactly.
-        self._now = float(int(time.monotonic()))
-        self._epoch = time.time() - self._now
+        self._now = float(int(MACHINE.monotonic()))
+        self._epoch = MACHINE.time() - self._now
         self._due: list[_Call | _Wait] = []
         # The clock before, while this one is in force.
         self._before: Clock | None = None
@@ -92,12 +102,10 @@ class ManualClock:
         before = self._before
         assert before is not None  # noqa: S101
         clock.install(before)
-        with self._changed:
-            self._before = None
-            due, self._due = self._due, []
-            for each in due:
-                if isinstance(each, _Wait):
-                    each.wake()  # and go on waiting, by the other clock
+        self._before = None
+        for each in list(self._due):
+            if self._remove(each) and isinstance(each, _Wait):
+                each.wake()  # and go on waiting, by the other clock
         for asked, _, _ in self._blocked.values():
             asked.abandon(NORMAL)
         self._blocked.clear()
@@ -115,26 +123,25 @@ class ManualClock:
         self.settle()
         until = self._now + seconds
         while True:
-            with self._changed:
-                first = min(self._due, key=lambda each: each.when, default=None)
-                if first is None or first.when > until:
-                    self._now = until
+            first = min(list(self._due), key=lambda each: each.when, default=None)
+            if first is None or first.when > until:
+                if self._now == until:
                     return
-                self._due.remove(first)
+                self._now = until  # and look once more, for a wait that began before it could see that
+            elif self._remove(first):
                 self._now = max(self._now, first.when)
                 if isinstance(first, _Wait):
                     first.wake()
                     # It may be a plain thread's, of which `settle` knows nothing.
-                    self._changed.wait_for(lambda wait=first: wait.over, PATIENCE)  # type: ignore[misc]
-            if isinstance(first, _Call):
-                first.function()
-            self.settle()
+                    self._wait_until(lambda wait=first: wait.over)  # type: ignore[misc]
+                else:
+                    first.run()
+                self.settle()
 
     def next_due(self) -> float | None:
         """Return the seconds to the next deadline, None if there is none; the actors come to rest before."""
         self.settle()
-        with self._changed:
-            return min((max(0.0, each.when - self._now) for each in self._due), default=None)
+        return min((max(0.0, each.when - self._now) for each in list(self._due)), default=None)
 
     # Rest.
 
@@ -145,7 +152,7 @@ class ManualClock:
             TimeoutError: they are not within ten of the machine's seconds.
 
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = MACHINE.monotonic() + PATIENCE
         before: dict[object, object] = {}
         # Two rounds with one result: nobody did anything between them, so nothing is under way to anybody.
         while True:
@@ -154,18 +161,37 @@ class ManualClock:
                 now[process] = self._look_at(process, deadline, patient=not before)
             if now == before and None not in now.values():
                 break
-            if time.monotonic() > deadline:
+            if MACHINE.monotonic() > deadline:
                 busy = [process for process, done in now.items() if done is None]
                 raise TimeoutError(f"not at rest after {PATIENCE:g} s: {busy or 'some actors keep each other busy'}")
             before = now
         # Each that waits with a timeout has answered before it began to wait; what it waits for must not be overlooked.
         timed = [each for each, rest in now.items() if isinstance(rest, system.Rest) and rest.timed]
-        with self._changed:
-            self._changed.wait_for(lambda: self._wait(timed), PATIENCE)
+        self._wait_until(lambda: self._wait(timed))
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return when `condition` holds, at most PATIENCE later; it depends on what `_change` announces."""
+        deadline = MACHINE.monotonic() + PATIENCE
+        while not condition():
+            if not self._changed.acquire(timeout=max(0.0, deadline - MACHINE.monotonic())):
+                return
+
+    def _change(self) -> None:
+        """Have the thread that moves the clock look again."""
+        with contextlib.suppress(RuntimeError):  # it was released already, and that was not seen yet
+            self._changed.release()
+
+    def _remove(self, due: "_Call | _Wait") -> bool:
+        """Take something that is due out, in one step; False if that was done before."""
+        try:
+            self._due.remove(due)
+        except ValueError:
+            return False
+        return True
 
     def _wait(self, processes: list[object]) -> bool:
         """Whether all of these wait with a timeout, or are dead."""
-        waited_in = {id(each.mailbox) for each in self._due if isinstance(each, _Wait)}
+        waited_in = {id(each.mailbox) for each in list(self._due) if isinstance(each, _Wait)}
         return all(
             process.dead or id(process.mailbox) in waited_in for process in processes if isinstance(process, Process)
         )
@@ -193,7 +219,7 @@ class ManualClock:
                 if place is not None and place == before:
                     self._blocked[process] = (asked, answered, place)
                     return place
-                if time.monotonic() > deadline:
+                if MACHINE.monotonic() > deadline:
                     asked.abandon(NORMAL)
                     return None
                 patience = STUCK
@@ -225,22 +251,18 @@ class ManualClock:
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
         """See `gennostr.otp.clock.Clock`."""
         wait = _Wait(mailbox, deadline)
-        with self._changed:
-            if self._before is not None and deadline > self._now:
-                self._due.append(wait)
-                self._changed.notify_all()
-            else:
-                wait.woken = True
-        if not wait.woken:
+        self._due.append(wait)
+        # Looked at now that it is in the list: who moves the clock, or takes it away, does that before looking there.
+        if not (self._before is None or self._now >= deadline) or not self._remove(wait):
+            self._change()
+            woken = False
             try:
                 item = mailbox.get()
             finally:
-                with self._changed:
-                    wait.over = True
-                    if wait in self._due:
-                        self._due.remove(wait)
-                    self._changed.notify_all()
-            if item is not WAKE or not wait.woken:  # a WAKE of somebody else's is the actor's to see
+                woken = not self._remove(wait)
+                wait.over = True
+                self._change()
+            if item is not WAKE or not woken:  # a WAKE of somebody else's is the actor's to see
                 return item
         if self._now < deadline:  # taken away meanwhile
             now = clock.clock()
@@ -251,21 +273,12 @@ class ManualClock:
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
         """See `gennostr.otp.clock.Clock`; the function is called in the thread that advances."""
+        if self._before is None:  # taken away
+            now = clock.clock()
+            return now.call_at(now.monotonic() + when - self._now, function)
         call = _Call(self, when, function)
-        with self._changed:
-            before = self._before
-            if before is not None:
-                self._due.append(call)
-                return call
-        now = clock.clock()
-        return now.call_at(now.monotonic() + when - self._now, function)
-
-    def _cancel(self, call: _Call) -> bool:
-        with self._changed:
-            if call not in self._due:
-                return False
-            self._due.remove(call)
-            return True
+        self._due.append(call)
+        return call
 
 
 def _place(process: Process) -> object:

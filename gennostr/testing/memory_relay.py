@@ -14,6 +14,8 @@ authentication, replaceable and addressable events (each is kept, like any other
 what waits for a client that reads nothing. Where a test wants to decide what the relay says,
 `gennostr.testing.fake_relay.FakeRelay` is for it.
 
+A connection that the relay ends, it ends in order: the client gets all that was sent, and then the end.
+
 One daemon thread serves all connections. It does so under a lock that every method takes, and a `ManualClock` too: so
 that actors come to rest, it has the relay's work done in its own thread.
 """
@@ -23,7 +25,7 @@ import selectors
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Self, Unpack
 
@@ -33,7 +35,17 @@ from gennostr.nostr import Event, matches
 from gennostr.nostr.filters import checked_filters
 from gennostr.testing.fake_relay import EventFields, given_or_made
 from gennostr.testing.manual_clock import helpers
-from gennostr.testing.relay_socket import CLOSE, TEXT, Frame, RelaySocket, encode_frame, identity, listener
+from gennostr.testing.relay_socket import (
+    CLOSE,
+    LINGER,
+    TEXT,
+    Frame,
+    RelaySocket,
+    encode_frame,
+    identity,
+    listener,
+    see_out,
+)
 
 _EPHEMERAL: Final = range(20_000, 30_000)
 _ASKS_FOR_INFORMATION: Final = re.compile(r"^accept:.*\bapplication/nostr\+json\b", re.IGNORECASE | re.MULTILINE)
@@ -45,11 +57,14 @@ class _Client:
     def __init__(self, sock: socket.socket) -> None:
         self.wire = RelaySocket(sock)
         self.subscriptions: dict[str, list[dict[str, Any]]] = {}
-        # What is still to be written is the last that it gets.
-        self.closing = False
 
     def send(self, *message: object) -> None:
         self.wire.out += encode_frame(TEXT, msgspec.json.encode(message))
+
+    def finish(self) -> None:
+        """Let what is still to be written be the last that it gets."""
+        self.subscriptions.clear()
+        self.wire.finish(notify=True)
 
     def ok(self, event_id: str, message: str = "", *, accepted: bool = True) -> None:
         self.send("OK", event_id, accepted, message)
@@ -80,6 +95,7 @@ class MemoryRelay:
         self._lock = threading.Lock()
         # All below is the lock's.
         self._events: dict[str, Event] = {}
+        # Those too whose connection the relay has ended, until they have ended it as well.
         self._clients: set[_Client] = set()
         # How much was done: connections accepted and upgraded, frames handled.
         self._done = 0
@@ -107,7 +123,7 @@ class MemoryRelay:
     def connections(self) -> int:
         """How many clients are connected now."""
         with self._lock:
-            return sum(client.wire.upgraded for client in self._clients)
+            return sum(client.wire.upgraded and not client.wire.shut for client in self._clients)
 
     def store(self, event: Event | None = None, **fields: Unpack[EventFields]) -> Event:
         """Take an event as if it were published, and return it: this one, or one made up (see `make_event`)."""
@@ -119,7 +135,9 @@ class MemoryRelay:
     def drop(self) -> None:
         """Reset all connections (RST)."""
         with self._lock:
-            self._end_all(RelaySocket.reset)
+            for client in list(self._clients):
+                self._remove(client)
+                client.wire.reset()
 
     def start(self) -> None:
         """Listen, on the port that it had, with the events that it has. Running: nothing happens."""
@@ -129,20 +147,24 @@ class MemoryRelay:
             self._listener = listener(self._port)
             self._listener.settimeout(0)
             self._port = self._listener.getsockname()[1]
-            self._selector = selectors.DefaultSelector()
+            self._selector = selector = selectors.DefaultSelector()
             # Its one byte wakes the thread for its end.
             self._wake, waker = socket.socketpair()
             self._selector.register(waker, selectors.EVENT_READ, lambda: None)
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
             self._thread = threading.Thread(
-                target=self._serve, args=(waker,), name=f"gennostr-memory-relay-{self._port}", daemon=True
+                target=self._serve, args=(selector, waker), name=f"gennostr-memory-relay-{self._port}", daemon=True
             )
             self._running = True
             self._thread.start()
         helpers[self._work] = None
 
     def stop(self) -> None:
-        """End all connections (FIN, without a close frame) and listen no more. Stopped: nothing happens."""
+        """End all connections (FIN, without a close frame) and listen no more. Stopped: nothing happens.
+
+        What was sent is not lost: a client that has not received all of it is waited for, as long as it receives
+        something every two seconds, and half a minute at most.
+        """
         helpers.pop(self._work, None)
         with self._lock:
             if not self._running:
@@ -150,19 +172,26 @@ class MemoryRelay:
             self._running = False
             self._selector.unregister(self._listener)
             self._listener.close()
-            self._end_all(RelaySocket.disconnect)
-            self._wake.send(b"\0")
-        self._thread.join()
-        self._wake.close()
+            clients = list(self._clients)
+            for client in clients:
+                self._remove(client)
+                client.finish()
+            thread, wake = self._thread, self._wake
+            wake.send(b"\0")
+        thread.join()
+        wake.close()
+        # Not under the lock: nobody else has these connections any more, and they may take their time.
+        see_out(client.wire for client in clients)
 
     # The thread.
 
-    def _serve(self, waker: socket.socket) -> None:
+    def _serve(self, selector: selectors.BaseSelector, waker: socket.socket) -> None:
         while True:
-            self._selector.select()
+            selector.select(LINGER)  # the end of a connection may be due, see `_turn`
             with self._lock:
-                if not self._running:
-                    self._selector.close()
+                # A relay that was stopped may run again already: with another selector, and another thread.
+                if not self._running or self._selector is not selector:
+                    selector.close()
                     waker.close()
                     return
                 self._turn()
@@ -171,6 +200,9 @@ class MemoryRelay:
         """Do what can be done without waiting. Whoever has the lock may: what is done is not ready any more."""
         for key, _ in self._selector.select(0):
             key.data()
+        for client in list(self._clients):
+            if client.wire.over:
+                self._write(client)  # what is due by its deadline is not ready
 
     def _work(self) -> int:
         """See `gennostr.testing.manual_clock.helpers`."""
@@ -187,6 +219,8 @@ class MemoryRelay:
         client = _Client(sock)
         if self._identity.context is not None:
             client.wire.start_tls(self._identity.context)
+        if client.wire.end is not None:
+            return  # so has this one
         self._selector.register(client.wire.sock, selectors.EVENT_READ, partial(self._go_on, client))
         self._clients.add(client)
         self._done += 1
@@ -194,18 +228,21 @@ class MemoryRelay:
     def _go_on(self, client: _Client) -> None:
         """Read, handle and answer."""
         wire = client.wire
-        wire.read()
-        if wire.request and not wire.upgraded:
-            self._done += 1
-            try:
-                wire.upgrade()
-            except ValueError:
-                wire.out += self._http(wire.request)
-                client.closing = True
-        wire.answer_pings()
-        while wire.frames and not client.closing:
-            self._done += 1
-            self._handle(client, wire.frames.popleft())
+        if not wire.over:
+            wire.read()
+            if wire.request and not wire.upgraded:
+                self._done += 1
+                try:
+                    wire.upgrade()
+                except ValueError:
+                    wire.out += self._http(wire.request)
+                    client.finish()
+            wire.answer_pings()
+            while wire.frames and not wire.over:
+                self._done += 1
+                self._handle(client, wire.frames.popleft())
+            if wire.end is not None:
+                client.finish()
         self._write(client)
 
     def _http(self, request: str) -> bytes:
@@ -222,31 +259,29 @@ class MemoryRelay:
         try:
             wire.write()
         except OSError:
-            wire.end = wire.end or "the connection cannot be written"
-        if wire.end is not None or (client.closing and not wire.out):
-            self._end(client, RelaySocket.disconnect)
-        elif client in self._clients:
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.out else 0)
-            key = self._selector.get_key(wire.sock)
-            if key.events != events:
-                self._selector.modify(wire.sock, events, key.data)
+            client.finish()
+        if client not in self._clients:
+            return  # it was ended by what came before in this turn
+        if wire.linger():
+            self._remove(client)
+            wire.close()
+            return
+        wanted = selectors.EVENT_READ if wire.waits_to_read else 0
+        wanted |= selectors.EVENT_WRITE if wire.waits_to_write else 0
+        key = self._selector.get_key(wire.sock)
+        if key.events != wanted:
+            self._selector.modify(wire.sock, wanted, key.data)
 
-    def _end(self, client: _Client, how: Callable[[RelaySocket], None]) -> None:
-        if client in self._clients:
-            self._clients.remove(client)
-            self._selector.unregister(client.wire.sock)
-            how(client.wire)
-
-    def _end_all(self, how: Callable[[RelaySocket], None]) -> None:
-        for client in list(self._clients):
-            self._end(client, how)
+    def _remove(self, client: _Client) -> None:
+        self._clients.remove(client)
+        self._selector.unregister(client.wire.sock)
 
     # The protocol.
 
     def _handle(self, client: _Client, frame: Frame) -> None:
         if frame.opcode == CLOSE:
             client.wire.out += encode_frame(CLOSE, frame.payload)
-            client.closing = True
+            client.finish()
             return
         if frame.opcode > CLOSE:
             return  # a pong, or a ping that has its answer

@@ -18,15 +18,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from gennostr.client.deliveries import Publication, Waiting
+from gennostr.client.functions import ClientFunctions, requests
 from gennostr.client.gen_nostr import GenNostr
-from gennostr.client.options import Options, Relay
+from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.client.relay_statistics import RelayStatistics
-from gennostr.client.requests import RequestFunctions
 from gennostr.client.subscriptions import Subscription
-from gennostr.client.supervision import RelayFunctions
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
 from gennostr.nostr.relay_url import normalize_url
@@ -36,7 +35,7 @@ from gennostr.otp.clock import Clock, ScheduledCall, TimedMailbox
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import act_as, current
+from gennostr.otp.process import Process, act_as, current
 from gennostr.otp.reasons import NORMAL
 
 
@@ -67,7 +66,7 @@ class Reconnecting:
 class Sent:
     """``send_message(message, url)`` was called."""
 
-    message: list[Any] | str
+    message: list[Any] | str = field(hash=False)  # a list has no hash
     url: str
 
 
@@ -75,14 +74,14 @@ class Sent:
 class Broadcast:
     """``broadcast_message(message)`` was called."""
 
-    message: list[Any] | str
+    message: list[Any] | str = field(hash=False)  # a list has no hash
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
     """``subscribe(filters, id, relays)`` was called; the urls of `relays` are normalized and in order."""
 
-    filters: list[dict[str, Any]]
+    filters: list[dict[str, Any]] = field(hash=False)
     id: str
     relays: tuple[str, ...] | None = None
 
@@ -106,7 +105,7 @@ class PublishedEvent:
 class AskedCount:
     """``count(filters, relays)`` was called."""
 
-    filters: list[dict[str, Any]]
+    filters: list[dict[str, Any]] = field(hash=False)
     relays: tuple[str, ...] | None = None
 
 
@@ -123,7 +122,7 @@ class Scheduled:
 
     delay: float
     dest: object
-    message: object
+    message: object = field(hash=False)
 
 
 Action: TypeAlias = (
@@ -151,9 +150,10 @@ def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
     actions: list[Action] = []
     bases = (_Recorded, cls) if issubclass(cls, GenNostr) else (cls,)
     actor: Any = type(cls.__name__, bases, {"__module__": cls.__module__})()
+    me, before = actor.pid.process, current()
     if isinstance(actor, _Recorded):
-        actor._actions = actions
-    me, before = actor._process, current()
+        pid: Any = actor.pid
+        pid.requests = _RecordedRequests(me, actions)
     clock = _Recording(clocks.clock(), actions)
     clocks.install(clock)
     act_as(me)
@@ -165,31 +165,30 @@ def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
         me.die(NORMAL)
 
 
-class _Recorded(RelayFunctions, RequestFunctions):
+class _Recorded(ClientFunctions):
     """The client's functions, noted instead of done."""
 
-    _actions: list[Action]
     pid: Pid
 
-    def add_relay(self, relay: str | Relay, **options: Any) -> Pid:
+    def add_relay(self, relay: str | Relay, **options: Unpack[RelayOptions]) -> Pid:
         """Note it; the pid is the client's own, for there is no connection."""
         url, given = (relay.url, relay.options) if isinstance(relay, Relay) else (relay, None)
         wanted = Relay.new(url, given, **options)
-        self._actions.append(Added(wanted.url, wanted.options))
+        _actions(self).append(Added(wanted.url, wanted.options))
         return self.pid
 
     def remove_relay(self, relay: str | Relay) -> None:
-        self._actions.append(Removed(_url(relay)))
+        _actions(self).append(Removed(_url(relay)))
 
     def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
         if delay is not None:
             check_seconds("delay", delay)
-        self._actions.append(Reconnecting(_url(relay), delay))
+        _actions(self).append(Reconnecting(_url(relay), delay))
 
     def list_relays(self) -> list[str]:
         """Return what was added and not removed."""
         urls: dict[str, None] = {}
-        for action in self._actions:
+        for action in _actions(self):
             if isinstance(action, Added):
                 urls[action.url] = None
             elif isinstance(action, Removed):
@@ -197,34 +196,47 @@ class _Recorded(RelayFunctions, RequestFunctions):
         return list(urls)
 
     def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
-        self._actions.append(Sent(_message(message), _url(relay)))
+        _actions(self).append(Sent(_message(message), _url(relay)))
 
     def broadcast_message(self, message: str | list[Any]) -> list[str]:
-        self._actions.append(Broadcast(_message(message)))
+        _actions(self).append(Broadcast(_message(message)))
         return self.list_relays()
 
     def ping(self, relay: str | Relay) -> None:
-        self._actions.append(Pinged(_url(relay)))
+        _actions(self).append(Pinged(_url(relay)))
 
     def relay_statistics(self) -> dict[str, RelayStatistics]:
         """Return none: nothing is connected."""
         return {}
 
-    def _subscribe(self, subscription: Subscription) -> None:
+
+class _RecordedRequests:
+    """Notes what the client's functions want of `gennostr.client.requests`."""
+
+    def __init__(self, process: Process, actions: list[Action]) -> None:
+        self.process = process
+        self.actions = actions
+
+    def subscribe(self, subscription: Subscription) -> None:
         filters = [dict(each) for each in subscription.filters]
-        self._actions.append(Subscribed(filters, subscription.id, _in_order(subscription.relays)))
+        self.actions.append(Subscribed(filters, subscription.id, _in_order(subscription.relays)))
 
-    def _unsubscribe(self, id_: str) -> None:
-        self._actions.append(Unsubscribed(id_))
+    def unsubscribe(self, id_: str) -> None:
+        self.actions.append(Unsubscribed(id_))
 
-    def _send(self, waiting: Waiting[Any]) -> None:
+    def send(self, waiting: Waiting[Any]) -> None:
         """Note it; its result never comes, but for the end of the recording."""
-        self._requests._process.watch(waiting)
         relays = _in_order(waiting.relays)
         if isinstance(waiting, Publication):
-            self._actions.append(PublishedEvent(waiting.event, relays))
+            self.actions.append(PublishedEvent(waiting.event, relays))
         else:
-            self._actions.append(AskedCount(waiting.message[2:], relays))
+            self.actions.append(AskedCount(waiting.message[2:], relays))
+
+
+def _actions(client: ClientFunctions) -> list[Action]:
+    recorded: Any = requests(client)
+    assert isinstance(recorded, _RecordedRequests)  # noqa: S101
+    return recorded.actions
 
 
 def _in_order(relays: frozenset[str] | None) -> tuple[str, ...] | None:
@@ -282,7 +294,7 @@ class _Recording:
         return self.before.take(mailbox, self._on_the_clock_before(deadline))
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
-        if self._thread == threading.get_ident() and isinstance(function, partial) and function.func is timers._fire:
+        if self._thread == threading.get_ident() and isinstance(function, partial) and function.func is timers.fire:
             dest, message = function.args
             action = Scheduled(when, dest, message)
             self._actions.append(action)

@@ -3,21 +3,31 @@
 Who serves decides when: `RelaySocket` reads what has arrived, writes what the socket takes, and waits for nothing. It
 holds the client to section 5: frames are masked, whole, and without reserved bits. Nothing holds the relay to
 anything: what a test sends, goes out.
+
+A connection ends in stages, so that nothing that was sent is lost (RFC 9112, section 9.6). A system resets a connection
+whose socket is closed while data of the client's are unread or still arrive (RFC 1122, section 4.2.2.13), and the reset
+destroys what the client has not received. So `RelaySocket.finish` ends the relay's direction only, and the socket is
+closed when the client has ended its own, or has received nothing for `LINGER` seconds; until then `RelaySocket.linger`
+discards what arrives. `see_out` does so for a relay that stops.
 """
 
 import base64
 import hashlib
+import math
 import re
 import secrets
+import select
 import socket
 import ssl
 import struct
+import sys
 from collections import deque
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from gennostr.client.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Close, apply_mask
+from gennostr.otp.clock import SystemClock
 
 __all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "Frame", "RelaySocket", "encode_frame"]
 
@@ -26,6 +36,18 @@ ATTEMPTS: Final = 20
 """At a port that nobody else has."""
 READ_SIZE: Final = 64 * 1024
 WRITE_SIZE: Final = 64 * 1024
+DISCARDED_READS: Final = 64
+"""Reads after which `RelaySocket.linger` leaves the rest for its next call: a client may send faster than it reads."""
+LINGER: Final = 2.0
+"""Seconds after which a socket is closed whose connection the relay has ended: without a byte that the client received,
+and without its own end."""
+LONGEST_LINGER: Final = 30.0
+"""The same, however slowly a client receives."""
+monotonic: Final = SystemClock.monotonic
+"""The machine's clock, whatever clock the actors have."""
+ACKNOWLEDGED_POLL: Final = 0.005
+"""Seconds between two looks at what a client has acknowledged, of which there is no event."""
+_WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"^sec-websocket-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
 
@@ -68,11 +90,24 @@ class RelaySocket:
         self.end: str | None = None
         """How the connection ended, in words; None while the client may send."""
         self.upgraded = False
+        self.over = False
+        """Whether the relay has ended the connection: nothing can be added to `out`."""
+        self.shut = False
+        """Whether the FIN is out."""
+        self._client_ended = False
+        self._notify = False
+        # When the socket is closed: with each byte that is received later, but never later than the second.
+        self._deadline = self._last_deadline = math.inf
+        # How many bytes the client had still to receive, when that was looked at last.
+        self._left = math.inf
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Begin the server's side of the handshake; `read` goes on with it."""
-        self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
         self.shaking = True
+        try:
+            self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+        except OSError as error:  # the client has ended before; the socket is closed
+            self.end = f"the connection failed: {error}"
 
     def upgrade(self) -> None:
         """Answer the request with 101; from here on frames are read. ValueError: it asks for no WebSocket."""
@@ -99,7 +134,7 @@ class RelaySocket:
             while data := self.sock.recv(READ_SIZE):
                 self.unread += data
             self.end = "the client ended the connection"
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except _WOULD_BLOCK:
             pass
         except ssl.SSLEOFError:  # without TLS's close_notify
             self.end = "the client ended the connection"
@@ -122,7 +157,7 @@ class RelaySocket:
                 sent = self.sock.send(bytes(self.out[:limit]))
                 del self.out[:sent]
                 written += sent
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except _WOULD_BLOCK:
             pass
         except OSError:
             self.out.clear()
@@ -135,28 +170,101 @@ class RelaySocket:
             self.out += encode_frame(PONG, ping.payload)
         self.pings.clear()
 
-    def disconnect(self) -> None:
-        """End the connection (FIN), without a close frame and without TLS's close_notify."""
+    @property
+    def waits_to_read(self) -> bool:
+        """Whether there is something to do when the socket becomes readable."""
+        return not self._client_ended
+
+    @property
+    def waits_to_write(self) -> bool:
+        """Whether there is something to do when the socket becomes writable."""
+        return bool(self.out) or (self.over and not self.shut)
+
+    def finish(self, *, notify: bool = False) -> None:
+        """Begin an orderly end: what is in `out` is still sent, then TLS's close_notify if wanted, then FIN.
+
+        It is done by `linger`, which is to be called now, whenever the socket is ready, and at times without: until it
+        returns True, and then `close` is.
+        """
+        if not self.over:
+            self.over = True
+            self.end = self.end or "the relay ended the connection"
+            self._notify = notify and not self.shaking
+            self._last_deadline = monotonic() + LONGEST_LINGER
+
+    def linger(self) -> bool:
+        """Do what can be done for an end that has begun; return whether the socket is to be closed."""
+        if not self.over:
+            return False
         try:
-            # Closing with bytes unread would be a reset.
-            while socket.socket.recv(self.sock, READ_SIZE):
-                pass
+            self.write()
+            if not self.out and not self.shut:
+                self._send_close_notify()
+                # Not SSLSocket.shutdown, which would throw the TLS state away.
+                socket.socket.shutdown(self.sock, socket.SHUT_WR)
+                self.shut = True
+        except _WOULD_BLOCK:
+            pass
         except OSError:
-            pass  # all read, or ended before
-        self._close("the relay ended the connection")
+            return True  # reset by the client, or closed: nothing more can arrive
+        try:
+            # After the FIN no TLS is spoken; before it, OpenSSL may still need what arrives.
+            recv = partial(socket.socket.recv, self.sock) if self.shut else self.sock.recv
+            for _ in range(DISCARDED_READS):
+                if self._client_ended or not recv(READ_SIZE):
+                    self._client_ended = True
+                    break
+        except _WOULD_BLOCK:
+            pass
+        except OSError:
+            self._client_ended = True  # whatever it is, nothing can be read any more
+        now = monotonic()
+        left = len(self.out) + (unacknowledged(self.sock) or 0)
+        if left < self._left:
+            self._left = left
+            self._deadline = min(now + LINGER, self._last_deadline)
+        return (self.shut and self._client_ended) or now >= self._deadline
+
+    @property
+    def is_received(self) -> bool:
+        """Whether the client's system has all that was sent, the end included; False where nobody can know.
+
+        From then on not even a reset takes any of it away: what has arrived is read before.
+        """
+        return self.shut and unacknowledged(self.sock) == 0
+
+    def close(self) -> None:
+        """Close the socket of a connection that has ended."""
+        self.out.clear()
+        self.sock.close()
+
+    def disconnect(self) -> None:
+        """End the connection (FIN) and close it at once, for whoever cannot linger. What is in `out` is not sent."""
+        self.out.clear()
+        self.finish()
+        self.linger()
+        self.close()
 
     def reset(self) -> None:
         """Reset the connection (RST)."""
+        self.over = True
+        self.end = self.end or "the relay reset the connection"
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
             pass  # closed before
-        self._close("the relay reset the connection")
+        self.close()
 
-    def _close(self, end: str) -> None:
-        self.out.clear()
-        self.sock.close()
-        self.end = self.end or end
+    def _send_close_notify(self) -> None:
+        """Send TLS's close_notify if it is still to be sent; the client's is not waited for."""
+        if self._notify and isinstance(self.sock, ssl.SSLSocket):
+            try:
+                self.sock.unwrap()
+            except ssl.SSLWantWriteError:
+                raise
+            except (ssl.SSLError, ValueError):
+                pass  # it is sent and the client's is not there yet, or TLS has failed before
+        self._notify = False
 
     def _cut_all(self) -> None:
         while self.upgraded and (frame := self._cut_frame()) is not None:
@@ -203,6 +311,44 @@ def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool 
         mask = b"mask"
         return head + mask + apply_mask(payload, mask)
     return head + payload
+
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+    def unacknowledged(sock: socket.socket) -> int | None:
+        """Return how many bytes were sent and not acknowledged, FIN being one; None where the system does not say."""
+        try:
+            # tcp(7): SIOCOUTQ, which is this number.
+            return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, ValueError):  # the socket is closed
+            return None
+else:
+
+    def unacknowledged(sock: socket.socket) -> int | None:  # noqa: ARG001
+        """Return None: nobody knows."""
+        return None
+
+
+def see_out(wires: Iterable[RelaySocket]) -> None:
+    """Wait for the end of the connections that `RelaySocket.finish` has ended, and close them.
+
+    A connection is waited for until nothing of it can be lost any more: its client has received all, or has ended it
+    too. The time is `RelaySocket.linger`'s.
+    """
+    wires = list(wires)
+    try:
+        waiting = wires
+        while waiting := [wire for wire in waiting if not (wire.linger() or wire.is_received)]:
+            poll = select.poll()
+            for wire in waiting:
+                wanted = (select.POLLIN if wire.waits_to_read else 0) | (select.POLLOUT if wire.waits_to_write else 0)
+                poll.register(wire.sock, wanted)
+            poll.poll(ACKNOWLEDGED_POLL * 1000)
+    finally:
+        for wire in wires:
+            wire.close()
 
 
 def listener(port: int | None) -> socket.socket:

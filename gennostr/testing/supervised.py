@@ -7,13 +7,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from gennostr.otp.calls import Request
+from gennostr.otp.child import ChildInfo
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.crash_report import CrashReport
 from gennostr.otp.crash_report import logger as crash_logger
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import UNSET
 from gennostr.otp.pid import Pid
-from gennostr.otp.supervisor import ChildInfo, Supervisor, SupervisorPid
+from gennostr.otp.supervisor import Supervisor, SupervisorPid
 from gennostr.testing.probe import fits, said
 
 MOST_RESTARTS = 1_000_000
@@ -84,7 +85,7 @@ class Supervised(logging.Handler):
         if process.watch(Request(None, process, None, stopped.set), waits=True):
             self._supervisor.stop(block=False)
             if not stopped.wait(STOP_TIMEOUT):
-                children = () if process.actor is None else process.actor._children()
+                children = () if process.actor is None else process.actor.children()
                 pids = [child.pid for child in children if isinstance(child, ChildInfo) and isinstance(child.pid, Pid)]
                 for pid in (self._supervisor, *pids):
                     pid.process.kill()

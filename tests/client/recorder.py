@@ -5,6 +5,7 @@ import time
 from typing import Any, NamedTuple, Self
 
 from gennostr import GenNostr, Ok, Relay, Reply
+from gennostr.client.options import RelayOptions
 
 
 class Callback(NamedTuple):
@@ -105,7 +106,7 @@ class Recording:
             pass
 
 
-FAST = {"reconnect": [0.05], "ping_interval": 30.0}
+FAST: RelayOptions = {"reconnect": [0.05], "ping_interval": 30.0}
 
 
 def note(content: str = "hello") -> dict[str, Any]:

@@ -47,11 +47,12 @@ from gennostr import (
 )
 from gennostr.client import connection as connection_module
 from gennostr.client.connection import Connection, Tick
+from gennostr.client.dispatch import ClientEngine
 from gennostr.client.events import Removed
-from gennostr.client.gen_nostr import GenNostrPid
+from gennostr.client.functions import GenNostrPid
 from gennostr.exceptions import CallError
+from gennostr.otp.child import StartChild
 from gennostr.otp.process import Process, abandoned, current
-from gennostr.otp.supervisor import StartChild
 from gennostr.otp.timers import send_after
 from gennostr.testing.fake_relay import FakeRelay
 from gennostr.testing.relay_socket import CLOSE, TEXT, RelaySocket, encode_frame, listener
@@ -212,7 +213,7 @@ class Story:
 
     @property
     def has_tree(self) -> bool:
-        primary = self.pid._tree.primary
+        primary = self.pid.tree.primary
         return not self.client.dead and primary is not None and not primary.process.dead
 
     def ended(self) -> bool:
@@ -234,7 +235,7 @@ class Story:
             if isinstance(reason, StartError):  # a connection was killed as it began, in the client's init
                 reason = reason.reason
             # Its tree was killed under its add_relay; or it ended, itself or by a link, as was asked for.
-            bereft = isinstance(reason, NoProcess | CallExit) and reason.target is self.pid._tree.primary
+            bereft = isinstance(reason, NoProcess | CallExit) and reason.target is self.pid.tree.primary
             asked = reason in (KILLED, SHUTDOWN, NORMAL) or str(reason) == "chaos"
             assert bereft or asked, f"{self.client} died of {reason!r}"
         for attempt, told in self.attempts.items():
@@ -303,29 +304,35 @@ class Book:
             return self.changed.wait_for(lambda: all(map(met, self.stories.values())), within)
 
 
-class Client(GenNostr[None]):
+class ChaosEngine(ClientEngine):
+    """Notes which attempt a callback is for."""
+
+    server: Any
+
+    def _event(self, event: Any) -> None:
+        # A removal behind the attempt's end, or without one, ends the wait for the next attempt.
+        waiting = isinstance(event, Removed) and (event.process is None or event.process in self._ended)
+        self.server.attempt = None if waiting else event.process
+        super()._event(event)
+
+    def _messages(self, batch: Any) -> None:
+        self.server.attempt = batch.process
+        super()._messages(batch)
+
+
+class Client(GenNostr[None], engine=ChaosEngine):
     """Writes down what it is told, attempt by attempt; sends in its callbacks, as clients do."""
 
     def init(self, init_arg: tuple[Book, list[str]]) -> Any:
         self.book, urls = init_arg
         self.attempt: Process | None = None
-        self.book.open(self._process, urls)
+        self.book.open(self.pid.process, urls)
         for url in urls:
             self.add_relay(url, **OPTIONS)
         return Ok(None)
 
-    def _event(self, event: Any) -> None:
-        # A removal behind the attempt's end, or without one, ends the wait for the next attempt.
-        waiting = isinstance(event, Removed) and (event.process is None or event.process in self._ended)
-        self.attempt = None if waiting else event.process
-        super()._event(event)
-
-    def _messages(self, batch: Any) -> None:
-        self.attempt = batch.process
-        super()._messages(batch)
-
     def _note(self, name: str, relay: Relay) -> None:
-        self.book.note(self._process, self.attempt, name, relay.url)
+        self.book.note(self.pid.process, self.attempt, name, relay.url)
 
     def handle_call(self, request: Any, from_: Any, state: None) -> Any:
         return Reply(request)
@@ -437,7 +444,7 @@ class Killer:
             ["Connection", "ConnectionRegistry", "ConnectionSupervisor", "PrimarySupervisor", "client"],
             [20, 3, 3, 0.4, 0.4],
         )[0]
-        tree = story.pid._tree
+        tree = story.pid.tree
         victim: Pid | None
         match kind:
             case "Connection":
@@ -599,7 +606,7 @@ class Storm:
                 lines.append(f"{story.client} traps={isinstance(story.client.actor, Trapping)}")
                 lines += [f"  {each}: {told}" for each, told in story.attempts.items() if "disconnect" not in told]
                 lines.append(str(tree(story.pid)))
-                lines.append(str(story.pid._tree._pending))
+                lines.append(str(story.pid.tree._pending))
         return "\n".join(lines)
 
 

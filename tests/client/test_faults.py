@@ -402,7 +402,7 @@ def test_an_actor_survives_a_linked_start_that_the_system_refuses() -> None:
         def handle_call(self, request: Any, from_: Any, state: None) -> Any:
             with pytest.raises(StartError), no_threads():
                 Idle.start_link()
-            return Reply(len(self._process.links))
+            return Reply(len(self.pid.process.links))
 
     with Starter.start() as starter:
         assert starter.call(None) == 0
@@ -477,7 +477,7 @@ def test_events_are_verified_though_the_system_refuses_helpers(monkeypatch: pyte
     with no_threads():
         verification.verify_events(messages)
     assert [type(each).__name__ for each in messages] == ["MessageError"] * 100
-    assert verification._working == 0
+    assert not any(permit.locked() for permit in verification._permits)
 
 
 # No memory.

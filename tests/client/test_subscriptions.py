@@ -545,7 +545,7 @@ def test_only_so_many_relays_that_are_gone_are_remembered(monkeypatch: pytest.Mo
                 client.feed.add_relay(url)
                 while client.next().name != "disconnect":
                     pass
-            kept = client.feed.process.actor._requests._sessions  # type: ignore[union-attr]
+            kept = client.feed.requests._sessions
             client.feed.call("all that was told has been handled")
             assert len(kept) == 2
             client.feed.unsubscribe("feed")

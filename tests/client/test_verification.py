@@ -35,7 +35,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """How many processors there are, and that all are idle again afterwards."""
     monkeypatch.setattr(verification, "_threads", lambda: request.param)
     yield request.param
-    assert verification._working == 0
+    assert not any(permit.locked() for permit in verification._permits)
 
 
 def test_events_keep_their_places_and_each_forged_one_becomes_an_error(threads: int) -> None:
@@ -71,10 +71,13 @@ def test_a_few_events_are_verified_without_help(threads: int, monkeypatch: pytes
 def test_processors_that_verify_already_give_no_help(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[int] = set()
     monkeypatch.setattr(verification, "verify", lambda event: seen.add(threading.get_ident()))
-    monkeypatch.setattr(verification, "_working", threads)
+    elsewhere = verification._free_permits(5)
+    assert len(elsewhere) == threads
     verify_events([EventMessage("s", signed(0))] * 160)
     assert seen == {threading.get_ident()}
-    assert verification._working == threads
+    assert all(permit.locked() for permit in elsewhere)
+    for permit in elsewhere:
+        permit.release()
     monkeypatch.undo()
 
 

@@ -25,7 +25,6 @@ from gennostr import (
     TIMEOUT,
     NoReply,
     Ok,
-    PendingReply,
     Registry,
     Reply,
     Shutdown,
@@ -238,7 +237,7 @@ def test_a_call_timeout_that_is_no_number_of_seconds_is_refused_and_nothing_is_s
         with pytest.raises((TypeError, ValueError), match="timeout"):
             server.call(keep, wrong)
         with pytest.raises((TypeError, ValueError), match="timeout"):
-            PendingReply(server, "request").wait(wrong)
+            g.send_request("nobody", "request").wait(wrong)
         with pytest.raises((TypeError, ValueError), match="timeout"):
             asyncio.run(server.call_async(keep, wrong))
         settle(server)
@@ -470,7 +469,8 @@ def test_a_call_that_waits_behind_the_end_of_its_server_is_call_exit(end: Any, e
 def test_the_caller_of_a_deferred_reply_hears_of_the_death_instead() -> None:
     server = Driven.start()
     log = log_of(server)
-    with Driven.start() as caller, watching(caller) as reason:
+    caller = Driven.start()
+    with watching(caller) as reason:
         caller.cast(lambda self, state: server.call(keep))
         from_ = log.next()
         server.stop("gone")

@@ -28,7 +28,7 @@ BAD_FIELDS = [
 
 BAD_INTENSITIES = [
     *each("max_restarts", [-1, 1.5, 3.0, "3", None, True, math.inf, NAN, []]),
-    *each("max_seconds", [-1, -0.1, NAN, "5", "long", None, True, []]),
+    *each("max_seconds", [0, 0.0, -1, -0.1, NAN, "5", "long", None, True, []]),
 ]
 
 BAD_FLAGS = [
@@ -200,9 +200,7 @@ def test_the_flags_have_defaults() -> None:
     assert flags.auto_shutdown == "never"
 
 
-@pytest.mark.parametrize(
-    "fields", [{"max_restarts": 0}, {"max_seconds": 0}, {"max_seconds": 0.5}, {"max_seconds": math.inf}], ids=str
-)
+@pytest.mark.parametrize("fields", [{"max_restarts": 0}, {"max_seconds": 0.5}, {"max_seconds": math.inf}], ids=str)
 def test_an_intensity_may_be_zero_or_without_end(fields: Any) -> None:
     for start in (partial(Supervisor.start, []), DynamicSupervisor.start):
         with start(**fields) as supervisor:

@@ -260,7 +260,7 @@ def test_a_cancelled_call_async_leaves_the_server_unharmed_and_nothing_behind() 
             with pytest.raises(asyncio.CancelledError):
                 await task
             g.reply(from_, "too late")
-            assert within(server, lambda self: len(self._process.watchers)) == 1  # this call's own
+            assert within(server, lambda self: len(self.pid.process.watchers)) == 1  # this call's own
 
     asyncio.run(main())
 

@@ -138,7 +138,13 @@ def stuck(where: str) -> Iterator[tuple[g.Pid, Gate]]:
             "get_state": lambda self: other.get_state(None),
             "the wait for a pending reply": lambda self: asked(self).wait(None),
             "as_completed": lambda self: next(g.as_completed([asked(self)])),
+            "call_async": lambda self: asyncio.run(other.call_async(keep, None)),
+            "two tasks that call": lambda self: asyncio.run(both(other.call_async, keep)),
+            "a future": lambda self: other.ask(keep, block=False).get(),
         }
+
+        async def both(call: Callable[..., Any], keep: Any) -> None:
+            await asyncio.gather(call(keep, None), call(keep, None), return_exceptions=True)
 
         class Slow(Driven):
             def terminate(self, reason: Any, state: Any) -> None:
@@ -211,7 +217,9 @@ def test_a_killed_actor_that_waits_for_another_unwinds_at_once_and_the_other_is_
         gone(bystander)  # though the gate is shut: the other is as busy as it was
 
 
-@pytest.mark.parametrize("where", ["the wait for a pending reply", "as_completed"])
+@pytest.mark.parametrize(
+    "where", ["the wait for a pending reply", "as_completed", "call_async", "two tasks that call", "a future"]
+)
 def test_a_killed_actor_that_waits_for_a_reply_in_another_way_than_in_a_call_unwinds_at_once_too(where: str) -> None:
     with stuck(where) as (server, _), Driven.start() as bystander:
         server.exit(KILL)
@@ -465,7 +473,7 @@ class World(SimpleNamespace):
     def links(self) -> Any:
         return within(
             self.receiver,
-            lambda actor: (len(actor._process.links), len(actor._process.monitors), len(actor._process.watchers)),
+            lambda actor: tuple(len(getattr(actor.pid.process, each)) for each in ("links", "monitors", "watchers")),
         )
 
 
@@ -579,7 +587,7 @@ def test_nothing_that_an_abandoned_thread_does_has_an_effect(effect: Callable[[W
             outcome = busy.leave()
             gone(there.receiver)
             assert there.untouched()
-            assert not isinstance(getattr(there.receiver.process.actor, "late", None), int)
+            assert not isinstance(getattr(there.receiver.process.actor.server, "late", None), int)
         if refused is not None:
             assert isinstance(outcome, g.CallExit) == refused
         if refused:

@@ -1,5 +1,6 @@
 """Links, monitors and exit signals: who hears of an end, what becomes of him, and what comes before what."""
 
+import asyncio
 import itertools
 import threading
 from collections.abc import Callable
@@ -9,7 +10,8 @@ import pykka
 import pytest
 
 import gennostr as g
-from gennostr import KILL, KILLED, NOPROC, NORMAL, SHUTDOWN, NoReply, Ok, Registry, Reply, Shutdown, Stop
+from gennostr import IGNORE, KILL, KILLED, NOPROC, NORMAL, SHUTDOWN, NoReply, Ok, Registry, Reply, Shutdown, Stop
+from gennostr.otp.calls import Request
 from tests.otp.actors import (
     CALLBACKS,
     DEADLINE,
@@ -562,21 +564,125 @@ def test_a_call_in_which_an_exit_signal_came_is_still_answered_and_then_the_serv
         assert ended() == "signal"
 
 
-def test_an_exit_signal_to_who_waits_in_a_call_takes_effect_when_the_call_has_ended() -> None:
-    with Driven.start() as server, Gate() as gate:
+WAITS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "call": lambda self, other, keep: other.call(keep, None),
+    "send_request": lambda self, other, keep: other.send_request(keep).wait(None),
+    "as_completed": lambda self, other, keep: list(g.as_completed([other.send_request(keep)])),
+    "call_async": lambda self, other, keep: asyncio.run(other.call_async(keep, None)),
+    "a future": lambda self, other, keep: other.ask(keep, block=False).get(),
+    "stop": lambda self, other, keep: (other.cast(lambda self, state: keep(self, None, state)), other.stop()),
+    "the future of a stop": lambda self, other, keep: (
+        other.cast(lambda self, state: keep(self, None, state)),
+        other.stop(block=False).get(),
+    ),
+    "start": lambda self, other, keep: Driven.start(lambda child: (keep(child, None, None), IGNORE)[1]),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_an_exit_signal_that_is_not_trapped_ends_a_process_at_once_where_it_waits(wait: Callable[..., Any]) -> None:
+    """As in Erlang, where it ends a process in its ``receive`` (reference manual, Processes: Sending Exit Signals)."""
+    with Driven.start() as other, Gate() as gate:
         caller = Driven.start()
-        log = log_of(caller)
+        unwound = Log()
 
         def ask(self: Any, state: Any) -> None:
-            self.log.put(server.call(lambda self, from_, state: Reply(gate.wait("answer"))))
+            try:
+                wait(self, other, lambda self, from_, state: gate.wait(NoReply()))
+            except g.CallExit as exit_:
+                unwound.put((exit_.reason, exit_.target))
+                unwound.put(outcome_of(lambda: other.call("nothing may wait any more", None)))
+                raise
 
         with watching(caller) as ended:
             caller.cast(ask)
             gate.reached()
+            until(lambda: caller.process.waiting)
             caller.exit("signal")
-            gate.open()
             assert ended() == "signal"
-        assert log.now() == ["answer"]
+            assert unwound.next() == ("signal", caller)
+            assert isinstance(unwound.next(), g.CallExit)
+            assert caller.process.waiting is None
+        gate.open()
+
+
+def test_an_exit_signal_that_ends_a_wait_is_no_crash(caplog: pytest.LogCaptureFixture) -> None:
+    with Driven.start() as other, Gate() as gate:
+        caller = Driven.start()
+        call = caller.send_request(lambda self, from_, state: other.call(lambda *_: gate.wait(NoReply()), None))
+        gate.reached()
+        caller.exit("signal")
+        with pytest.raises(g.CallExit) as caught:
+            call.wait()
+        assert caught.value.reason == "signal"
+        gate.open()
+    assert caplog.records == []
+
+
+def test_an_exit_signal_ends_a_wait_in_init_and_the_starter_gets_its_reason() -> None:
+    with Driven.start() as other, Gate() as gate:
+        starting: Log = Log()
+
+        def init(self: Any) -> Any:
+            starting.put(self.pid)
+            other.call(lambda *_: gate.wait(NoReply()), None)
+
+        starter = threading.Thread(target=lambda: starting.put(outcome_of(lambda: Driven.start(init))))
+        starter.start()
+        server = starting.next()
+        gate.reached()
+        server.exit("signal")
+        error = starting.next()
+        starter.join()
+        assert isinstance(error, g.StartError)
+        assert error.reason == "signal"
+        gate.open()
+
+
+def test_an_exit_signal_ends_a_wait_in_terminate_too(caplog: pytest.LogCaptureFixture) -> None:
+    class Lingering(Driven):
+        def terminate(self, reason: Any, state: Any) -> None:
+            state.call(lambda *_: gate.wait(NoReply()), None)
+
+    with Driven.start() as other, Gate() as gate:
+        server = Lingering.start(other)
+        stopping = server.stop(block=False)
+        gate.reached()
+        with watching(server) as ended:
+            server.exit("signal")
+            assert ended() == "signal"
+        assert stopping.get(timeout=DEADLINE) is True
+        gate.open()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("reason", [KILL, "signal"])
+def test_a_kill_and_an_exit_signal_end_a_wait_inside_a_wait_and_the_outer_one_too(reason: Any) -> None:
+    """A finalizer may run inside a wait, and wait itself."""
+    with Driven.start() as other, Gate() as gate:
+        caller = Driven.start()
+        ended = Log()
+
+        def ask(self: Any, state: Any) -> None:
+            process = self.pid.process
+            outer = Request(None, other.process, process, lambda: ended.put("outer"))
+            process.begin_wait(outer)
+            ended.put(outcome_of(lambda: other.call(lambda *_: gate.wait(NoReply()), None)))
+            ended.put(process.end_wait(outer))
+
+        caller.cast(ask)
+        gate.reached()
+        caller.exit(reason)
+        assert [type(ended.next()) for _ in range(3)] == [str, g.CallExit, g.CallExit]
+        gate.open()
+
+
+def test_a_child_that_has_itself_terminated_ends_at_once_and_not_after_its_shutdown_time() -> None:
+    with g.Supervisor.start([Driven.child_spec(id="child", shutdown=DEADLINE)]) as supervisor:
+        child = supervisor.which_children()[0].pid
+        with watching(child) as ended:
+            child.cast(lambda self, state: supervisor.terminate_child("child"))
+            assert ended() is SHUTDOWN
 
 
 def test_the_first_of_several_exit_signals_is_the_reason() -> None:
@@ -905,8 +1011,8 @@ def test_monitors_and_links_leave_nothing_with_who_lives() -> None:
         refs = [within(server, lambda self: g.monitor("nobody")) for _ in range(3)]
         assert len(refs) == 3
         settle(server)
-        left = within(server, lambda self: (len(self._process.links), len(self._process.monitors)))
-        watchers = within(server, lambda self: len(self._process.watchers))
+        left = within(server, lambda self: (len(self.pid.process.links), len(self.pid.process.monitors)))
+        watchers = within(server, lambda self: len(self.pid.process.watchers))
         assert (left, watchers) == ((0, 0), 1)  # this call's own
 
 

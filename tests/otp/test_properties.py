@@ -27,8 +27,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import gennostr as g
 from gennostr import IGNORE, KILL, KILLED, NOPROC, NORMAL, SHUTDOWN, Shutdown
+from gennostr.otp import child as requests
 from gennostr.otp import reasons, system
-from gennostr.otp import supervisor as requests
+from gennostr.otp.dynamic_supervisor import DynamicSupervisorEngine
 from gennostr.otp.process import Process
 from tests.otp import supervision_model as model
 from tests.otp.actors import DEADLINE
@@ -284,15 +285,19 @@ class Boss(g.Supervisor):
         return perform(stage.enter(self, spec, extra), self.key, flags)
 
 
-class Pool(g.DynamicSupervisor):
+class PoolEngine(DynamicSupervisorEngine):
+    server: Any
+
+    def init(self, argument: object) -> object:
+        stage, spec, extra = self.server.argument
+        return perform(stage.enter(self.server, spec, extra), self.server.key, partial(super().init, argument))
+
+
+class Pool(g.DynamicSupervisor, engine=PoolEngine):
     """A dynamic supervisor. Its init takes flags alone, so each has a class of its own for the rest."""
 
     key: model.Key
     argument: tuple[Stage, DynamicSpec, tuple[str, ...]]
-
-    def _init(self, init_arg: object) -> object:
-        stage, spec, extra = self.argument
-        return perform(stage.enter(self, spec, extra), self.key, partial(super()._init, init_arg))
 
 
 def seen(reason: object) -> object:
@@ -774,7 +779,7 @@ class Links(RuleBasedStateMachine):
         node = Node(len(self.pids), traps=traps)
         pid = Linked.start((self, node), name=str(node))
         pid.replace_state(lambda state: None)
-        self.actors[node] = pid.process.actor
+        self.actors[node] = pid.process.actor.server
         self.pids[node], self.nodes[pid] = pid, node
         self.company.join(pid)
 

@@ -127,14 +127,31 @@ def test_asking_the_dead_is_pykkas_error_at_once(block: Any) -> None:
     assert isinstance(error, g.NoProcess)
 
 
-def test_asking_oneself_is_calling_self_at_once() -> None:
+def test_asking_oneself_and_waiting_is_calling_self_at_once() -> None:
     with Driven.start() as server:
-        for block in (True, False):
 
-            def ask(self: Any, block: Any = block) -> Any:
-                return outcome_of(lambda: self.pid.ask("request", block=block).get(timeout=DEADLINE))
+        def ask(self: Any) -> Any:
+            return outcome_of(lambda: self.pid.ask(echo("request")))
 
-            assert isinstance(within(server, ask), g.CallingSelf)
+        assert isinstance(within(server, ask), g.CallingSelf)
+
+
+def test_work_that_an_actor_sends_itself_through_its_own_proxy_is_done_and_only_waiting_for_it_raises() -> None:
+    """pykka's idiom ("in_future", in the documentation of ActorProxy)."""
+    with Counting.start() as server:
+
+        def put_off(self: Any) -> Any:
+            proxy = self.actor_ref.proxy()
+            future = proxy.add(1)
+            proxy.add.defer(10)
+            early = outcome_of(lambda: future.get(timeout=0.0))
+            return early, outcome_of(proxy.add(100).get), self.number, future
+
+        *raised, before, future = within(server, put_off)
+        assert [type(each) for each in raised] == [g.CallingSelf, g.CallingSelf]
+        assert before == 1
+        assert server.proxy().number.get(timeout=DEADLINE) == 112
+        assert future.get(timeout=DEADLINE) == within(server, lambda self: future.get(timeout=DEADLINE)) == 2
 
 
 # Futures.

@@ -119,7 +119,8 @@ def test_update_value_returns_the_new_and_the_old() -> None:
 
 
 def test_update_value_of_anothers_key_or_of_none_is_a_lookup_error() -> None:
-    with Registry.start() as registry, Driven.start() as one, Driven.start() as other, watching(other) as ended:
+    other = Driven.start()
+    with Registry.start() as registry, Driven.start() as one, watching(other) as ended:
         within(one, lambda self: registry.register("key", 1))
         error = within(one, lambda self: outcome_of(lambda: registry.update_value("nothing", lambda value: 2)))
         assert isinstance(error, LookupError)

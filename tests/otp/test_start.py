@@ -30,7 +30,7 @@ from gennostr import (
     Supervisor,
     telemetry,
 )
-from gennostr.otp.messages import WAKE
+from gennostr.otp.envelopes import WAKE
 from tests.otp.actors import (
     DEADLINE,
     FATAL,

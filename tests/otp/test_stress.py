@@ -16,6 +16,7 @@ import pytest
 
 import gennostr as g
 from gennostr import KILL, SHUTDOWN, ChildSpec, Reply, Supervisor
+from gennostr.otp.engine import Engine
 from gennostr.testing import leaks
 from tests.otp.actors import Driven, Log, settle
 
@@ -30,10 +31,12 @@ class Interruptible(queue.SimpleQueue[object]):
         super().put(item)
 
 
-class Receiver(Driven):
-    @staticmethod
-    def _create_actor_inbox() -> Any:
-        return Interruptible()
+class InterruptibleEngine(Engine):
+    create_mailbox = staticmethod(Interruptible)
+
+
+class Receiver(Driven, engine=InterruptibleEngine):
+    pass
 
 
 @pytest.fixture

@@ -941,7 +941,7 @@ def test_with_max_seconds_without_end_no_restart_is_forgotten(clock: ManualClock
 
 
 def test_restarts_outside_max_seconds_are_forgotten_by_the_machines_clock() -> None:
-    with Supervisor.start([member(0, Log())], max_restarts=1, max_seconds=0) as supervisor:
+    with Supervisor.start([member(0, Log())], max_restarts=1, max_seconds=1e-6) as supervisor:
         for _ in range(5):
             crash(pid_of(supervisor, 0))
         assert pid_of(supervisor, 0).is_alive()
@@ -994,7 +994,7 @@ def test_restarts_and_failed_tries_count_together() -> None:
 def test_failed_tries_count_for_max_seconds_too(clock: ManualClock) -> None:
     """Within one moment of the clock, however long that takes, there are max_restarts tries."""
     story = Log()
-    supervisor = Supervisor.start([member(0, story, refusing())], max_restarts=20, max_seconds=0)
+    supervisor = Supervisor.start([member(0, story, refusing())], max_restarts=20, max_seconds=1e-6)
     with watching(supervisor) as reason:
         crash(pid_of(supervisor, 0))
         assert reason() is SHUTDOWN

@@ -240,7 +240,7 @@ def test_replace_state_sets_the_state_to_what_the_function_returns_and_returns_t
         assert server.replace_state(lambda state: (seen.put(state), value)[1]) is value  # type: ignore[func-returns-value]
         assert seen.now() == ["old"]
         assert server.get_state() is value
-        assert within(server, lambda self: self._state) is value
+        assert within(server, lambda self: self.pid.process.actor.state) is value
 
 
 @pytest.mark.parametrize("suspended", [False, True], ids=["running", "suspended"])

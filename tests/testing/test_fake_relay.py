@@ -16,7 +16,7 @@ import websocket
 
 from gennostr import Close, ConnectionLost, PingTimeout
 from gennostr.nostr import Event
-from gennostr.testing import relay_socket
+from gennostr.testing import leaks, relay_socket
 from gennostr.testing.fake_relay import FakeConnection, FakeRelay, Req, make_event
 from gennostr.testing.manual_clock import ManualClock, helpers
 from gennostr.testing.relay_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame
@@ -577,6 +577,55 @@ def test_a_disconnected_peer_ends_the_connection_without_a_reset(pair: Pair, *, 
     peer.disconnect()
     with pytest.raises(websocket.WebSocketConnectionClosedException):
         client.recv()
+
+
+@pytest.fixture(params=[False, True], ids=["ws", "wss"])
+def pair_of_either(request: pytest.FixtureRequest, dial: Dial) -> Iterator[Pair]:
+    with FakeRelay(tls=request.param) as relay:
+        dialled = dial(relay.url, **relay.websocket)
+        peer = relay.accept()
+        yield dialled.result(TIMEOUT), peer
+
+
+def test_a_connection_that_is_ended_after_the_close_frames_is_not_reset(pair_of_either: Pair) -> None:
+    client, peer = pair_of_either
+    client.send_close(4000, b"bye")
+    assert peer.expect_close_frame() == Close(4000, "bye")
+    peer.close(4000, "bye")
+    peer.disconnect()
+    opcode, frame = client.recv_data_frame(control_frame=True)  # it answers this one, unasked
+    assert (opcode, frame.data) == (CLOSE, b"\x0f\xa0bye")
+    assert client.sock.recv(1) == b""
+
+
+def test_a_client_that_sends_all_the_time_gets_all_that_was_sent_before_the_end(pair_of_either: Pair) -> None:
+    # What arrives at a closed socket is answered by a reset (RFC 1122, section 4.2.2.13).
+    client, peer = pair_of_either
+    frame = encode_frame(TEXT, b"x" * 100_000)
+    sent = 0
+    with pytest.raises(TimeoutError):  # noqa: PT012 - until the system takes no more: the client reads nothing
+        while True:
+            peer.raw(frame, timeout=SHORT)
+            sent += 1
+    client.send("unread")
+    peer.disconnect()
+    with pytest.raises(ConnectionError, match="nothing can be sent: the relay ended the connection"):
+        peer.notice("more")
+    received = bytearray()
+    while data := client.sock.recv(1 << 20):
+        received += data
+        client.send("unread")
+    assert received.startswith(frame * sent)
+
+
+def test_connections_that_both_have_ended_are_closed_when_the_next_is_accepted(relay: FakeRelay) -> None:
+    before = leaks.descriptors()
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", relay.port)) as client:
+            relay.accept_raw().disconnect()
+            assert client.recv(1) == b""
+            # The client, its peer, and perhaps the one before, whose end had not arrived yet.
+            assert len(leaks.descriptors() - before) <= 3
 
 
 def test_a_half_closed_connection_can_be_read(relay: FakeRelay) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -204,6 +205,82 @@ def test_each_miss_names_what_it_wanted(probe: Probe, expect: Any, said: str) ->
     probe.pid.send("other")
     with probe.within(0.02):
         assert said in failure(expect, probe)
+
+
+class Refusing:
+    """A message that cannot be compared."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("no comparing")
+
+    def __repr__(self) -> str:
+        return "<refusing>"
+
+
+class Elementwise(Refusing):
+    """A message whose comparison has no truth value, as that of an array."""
+
+    __hash__ = None
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+@pytest.mark.parametrize("kind", [Refusing, Elementwise])
+@pytest.mark.parametrize("wrap", [lambda message: message, lambda message: ("data", message)], ids=["bare", "nested"])
+def test_a_message_that_cannot_be_compared_equals_itself_alone(probe: Probe, kind: Any, wrap: Any) -> None:
+    mine = kind()
+    for send in (probe.pid.send, probe.pid.cast):
+        send(wrap(mine))
+    with meanwhile(lambda: probe.pid.call(wrap(mine))) as outcome:
+        for expect in (probe.expect, probe.expect_cast, probe.expect_call):
+            for other in ("tick", wrap("tick"), wrap(kind())):
+                assert "<refusing>" in failure(expect, other).partition("mailbox: ")[2]
+            found = expect(wrap(mine))
+        found.reply("answer")
+        assert outcome() == "answer"
+
+
+@pytest.mark.parametrize("kind", [Refusing, Elementwise])
+def test_a_reason_or_name_that_cannot_be_compared_equals_itself_alone(probe: Probe, kind: Any) -> None:
+    reason = kind()
+    server = Driven.start()
+    probe.link(server)
+    probe.monitor(server)
+    server.exit(reason)
+    for expect in (probe.expect_down, probe.expect_exit):
+        assert "<refusing>" in failure(expect, server, kind())
+        assert "<refusing>" in failure(expect, kind(), reason)
+        assert expect(server, reason).reason is reason
+
+
+def test_fishing_passes_what_cannot_be_compared(probe: Probe) -> None:
+    for message in [Refusing(), Elementwise(), "it"]:
+        probe.pid.send(message)
+    assert "<refusing>" in failure(probe.fish_for, "it", ignore="nothing")
+    assert probe.fish_for("it") == "it"
+
+
+def test_what_is_made_to_equal_anything_does(probe: Probe) -> None:
+    probe.pid.send(Refusing())
+    assert isinstance(probe.expect(mock.ANY), Refusing)
+
+
+@pytest.mark.parametrize("message", ["it", Refusing(), Elementwise()], ids=repr)
+def test_an_exception_of_a_predicate_passes_through_and_takes_nothing(probe: Probe, message: Any) -> None:
+    def predicate(message: Any) -> object:
+        raise LookupError("of the test's own")
+
+    probe.pid.send(message)
+    for expect in (probe.expect, probe.fish_for, lambda wanted: probe.fish_for("other", ignore=wanted)):
+        with pytest.raises(LookupError, match="of the test's own"):
+            expect(predicate)
+    assert probe.expect(object) is message
 
 
 # The rest.

@@ -1,0 +1,70 @@
+"""What a class of servers may not be; checked when the class is made, where the mistake is."""
+
+import inspect
+from typing import Any, Final
+
+import pykka
+
+CALLBACKS: Final = frozenset({"init", "terminate", "format_status", "on_cancel"})
+"""The callbacks, beside those whose names begin with ``handle_``."""
+
+# All but those that ABCMeta keeps on each class.
+PYKKAS: Final = frozenset(
+    name
+    for cls in (pykka.ThreadingActor, pykka.Actor)
+    for name in (*vars(cls), *cls.__annotations__)
+    if name.startswith("_") and not name.startswith(("__", "_abc_"))
+)
+
+
+def check_class(cls: type, root: type, never_called: frozenset[str]) -> None:
+    """Check a class below `root`, the library's class of servers.
+
+    Raises:
+        TypeError: a callback is a coroutine or generator function, or cannot be called with its arguments, or is one of
+            those that are `never_called` for such a class; or a private name of pykka's is overridden. The message
+            names it.
+
+    """
+    for name in PYKKAS:
+        if inspect.getattr_static(cls, name, None) is not inspect.getattr_static(root, name, None):
+            raise TypeError(f"{cls.__qualname__}.{name}: pykka needs this name for itself; choose another")
+    for name in dir(cls):
+        if name in CALLBACKS or name.startswith("handle_"):
+            given = inspect.getattr_static(cls, name)
+            default = _default(cls, name)
+            if default is not None and given is not default:
+                if name in never_called:
+                    raise TypeError(
+                        f"{cls.__qualname__}.{name} would never be called: such a server handles that itself"
+                    )
+                _check_callback(cls, name, given, default)
+
+
+def _default(cls: type, name: str) -> object:
+    """Return what the library's classes define as `name`; None: it is no callback of theirs."""
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] == __name__.partition(".")[0] and name in vars(base):
+            return vars(base)[name]
+    return None
+
+
+def _check_callback(cls: type, name: str, given: object, default: Any) -> None:
+    function: Any = given.__func__ if isinstance(given, staticmethod | classmethod) else given
+    where = f"{cls.__qualname__}.{name}"
+    if not callable(function):
+        raise TypeError(f"{where} is a callback and must be a function, not {type(given).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{where} must be a plain function: nothing awaits what an async one returns")
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(f"{where} must be a plain function: nothing iterates over what one with yield returns")
+    if not inspect.isfunction(function):
+        return  # a callable of some other kind: whether it takes self is its own business
+    arguments = list(inspect.signature(default).parameters)
+    if isinstance(given, staticmethod):
+        del arguments[0]
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        wanted = ", ".join(arguments)
+        raise TypeError(f"{where} must be callable as {name}({wanted}): {error}") from None

@@ -1,0 +1,265 @@
+"""A child of a supervisor: what both kinds of supervisors share.
+
+Its present process, its start and restart, the shutdown of many, the restart intensity, and what is logged of it.
+"""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gennostr.exceptions import AlreadyStarted, BadReturnValue, StartError
+from gennostr.otp import telemetry
+from gennostr.otp.calls import Request, wait_down
+from gennostr.otp.child_spec import ChildSpec, check_count, check_number
+from gennostr.otp.clock import clock
+from gennostr.otp.outcomes import IGNORE
+from gennostr.otp.pid import Pid
+from gennostr.otp.process import Process
+from gennostr.otp.reasons import SHUTDOWN, is_clean
+from gennostr.otp.signals import Exit
+from gennostr.values import shown
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """One child, as which_children tells: its `pid` is None while it does not run."""
+
+    id: object
+    pid: Pid | Literal["restarting"] | None
+    type: str
+    start: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCounts:
+    """How many children there are; `active` are those that run."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+
+
+def check_intensity(max_restarts: object, max_seconds: object) -> None:
+    """Raise TypeError or ValueError naming the field and its value if it is no restart intensity."""
+    check_count("max_restarts", max_restarts)
+    check_number("max_seconds", max_seconds)
+    if max_seconds == 0:
+        raise ValueError(f"max_seconds must be more than 0, not {max_seconds!r}: restarts are counted within it")
+
+
+class RestartIntensity:
+    """Counts restarts: `add` is False when more than `most` fell within `seconds`."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._times: deque[float] = deque()
+
+    def __str__(self) -> str:
+        return f"more than {self._most} restarts in {self._seconds:g} s"
+
+    def add(self) -> bool:
+        """Count one now."""
+        now = clock().monotonic()
+        times = self._times
+        times.append(now)
+        while times and times[0] < now - self._seconds:
+            times.popleft()
+        return len(times) <= self._most
+
+
+class Child:
+    """A child and its present process."""
+
+    __slots__ = ("last", "pid", "reason", "restarting", "restarts", "spec")
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.pid: Pid | None = None
+        # The last process that ended, and why it did, or the next did not start.
+        self.last: Pid | None = None
+        self.reason: object = None
+        self.restarting = False
+        self.restarts = 0
+
+    def info(self) -> ChildInfo:
+        """Return it as which_children tells it."""
+        pid = "restarting" if self.restarting else self.pid
+        return ChildInfo(self.spec.id, pid, self.spec.type, self.spec.start)  # type: ignore[arg-type]
+
+    def exited(self, reason: object) -> bool:
+        """Note its end, and return whether a restart is to follow."""
+        restart = self.spec.restart
+        # In this order for who looks from outside: a child to be restarted never looks like one that is not.
+        self.restarting = restart == "permanent" or (restart == "transient" and not is_clean(reason))
+        self.last, self.pid = self.pid, None
+        self.reason = reason
+        return self.restarting
+
+    def start(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> None:
+        """Start it in the supervisor's process; its pid is None if it ignores. Raises what start raises."""
+        pid = self.spec.call_start(extra_arguments)
+        if pid is IGNORE:
+            self.pid = None
+            return
+        if not isinstance(pid, Pid):
+            raise StartError(BadReturnValue(pid))
+        process = pid.process
+        # A start that did not link is linked here: a death that nobody hears of would be a child lost.
+        if process.parent is None:
+            process.parent = supervisor
+        with supervisor.lock:
+            linked = process in supervisor.links
+        if not linked:
+            supervisor.link(process)
+        self.pid = pid
+
+    def restart(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> bool:
+        """Restart it; False, with the failure in `reason`, if it does not start."""
+        self.restarting = True
+        try:
+            self.start(supervisor, extra_arguments)
+        except BaseException as error:
+            self.pid = None
+            self.reason = failure(error)
+            logger.warning("%r could not restart %s: %s", supervisor.pid, self, shown(self.reason))
+            return False
+        self.restarting = False
+        self.restarts += 1
+        if self.pid is not None:
+            self.pid.process.restarts = self.restarts
+        if telemetry.handlers:
+            metadata = {"supervisor": supervisor.pid, "id": self.spec.id, "pid": self.pid, "reason": self.reason}
+            telemetry.emit("supervisor.restart", {"restarts": self.restarts}, metadata)
+        return True
+
+    def release(self, from_: Request) -> None:
+        """Answer a caller that is the child itself: it can only end when it waits no more."""
+        if self.pid is not None and from_.caller is self.pid.process:
+            from_.reply(None)
+
+    def __str__(self) -> str:
+        return f"child {shown_id(self.spec.id)}"
+
+
+def count_children(children: Iterable[Child]) -> ChildCounts:
+    """Count for count_children."""
+    infos = [child.info() for child in children]
+    supervisors = sum(info.type == "supervisor" for info in infos)
+    active = sum(isinstance(info.pid, Pid) for info in infos)
+    return ChildCounts(len(infos), active, supervisors, len(infos) - supervisors)
+
+
+def end_children(supervisor: Process, children: Iterable[Child]) -> None:
+    """Stop `children` at the same time: SHUTDOWN, each its shutdown time, then kill."""
+    waiting: list[tuple[Process, float | None]] = []
+    for child in children:
+        pid, child.pid = child.pid, None
+        if pid is None:
+            continue
+        process = pid.process
+        # Unlinked, for its exit is waited for here. One that is in the supervisor's mailbox already is nobody's there.
+        supervisor.unlink(process)
+        if child.spec.shutdown == "brutal_kill":
+            process.kill()
+        else:
+            assert child.spec.shutdown is not None  # noqa: S101
+            seconds = child.spec.shutdown
+            process.signal(supervisor, SHUTDOWN)
+            deadline = None if seconds == math.inf else clock().monotonic() + seconds
+            waiting.append((process, deadline))
+    for process, deadline in waiting:
+        left = None if deadline is None else max(0.0, deadline - clock().monotonic())
+        end = wait_down(process, left)
+        if end is None:
+            process.kill()
+            logger.warning("%r did not stop in its shutdown time and was killed", process.pid)
+        elif not is_clean(end[0]):
+            logger.warning("%r stopped %r, which ended by %s", supervisor.pid, process.pid, shown(end[0]))
+
+
+def log_exit(supervisor: Process, message: Exit) -> None:
+    """Log the exit of a stranger; that of an own child that was stopped, or never started, is no news."""
+    if message.pid is None or message.pid.process.parent is not supervisor:
+        logger.warning("%r got the exit of a stranger, %r: %s", supervisor.pid, message.pid, shown(message.reason))
+
+
+def log_request(supervisor: Process, kind: str, request: object) -> None:
+    """Log a call or cast that is none of the handle's."""
+    logger.warning("%r got a %s that it does not handle: %s", supervisor.pid, kind, shown(request))
+
+
+def failure(error: BaseException) -> object:
+    """Return the reason for which a start failed."""
+    return error.reason if isinstance(error, StartError) else error
+
+
+def shown_id(id_: object) -> str:
+    """Return a child's id as text: by default that is a class, and its name says enough."""
+    return id_.__name__ if isinstance(id_, type) else shown(id_)
+
+
+def started(start: Callable[[Child], object], child: Child) -> object:
+    """Return what ``start(child)`` returns; for the caller, every failure is a StartError or says who is there."""
+    try:
+        return start(child)
+    except (StartError, AlreadyStarted):
+        raise
+    except BaseException as error:
+        raise StartError(error) from error
+
+
+def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: RestartIntensity) -> bool:
+    """Log that `child` is restarted, or, where it may not be, that the supervisor gives up; return `may`."""
+    if may:
+        logger.warning("%r restarts %s; %r ended: %s", supervisor.pid, child, child.last, shown(child.reason))
+    else:
+        text = "%r gives up: %s, the last of %s; %r ended: %s"
+        logger.error(text, supervisor.pid, intensity, child, child.last, shown(child.reason))
+    return may
+
+
+# Requests, from the handle to the supervisor.
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Add and start a child."""
+
+    spec: ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAction:
+    """Do `action` ("terminate", "restart" or "delete") to a child."""
+
+    action: str
+    id: object
+
+
+@dataclass(frozen=True, slots=True)
+class WhichChildren:
+    """Ask for the children."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountChildren:
+    """Ask for their numbers."""
+
+
+class ChildrenPid(Pid):
+    """The handle of what has children: what both kinds of supervisors are asked."""
+
+    def which_children(self) -> list[ChildInfo]:
+        """Return the children, newest first; those of a dynamic supervisor have None for an id."""
+        return self.call(WhichChildren(), None)  # type: ignore[no-any-return]
+
+    def count_children(self) -> ChildCounts:
+        """Return how many children there are."""
+        return self.call(CountChildren(), None)  # type: ignore[no-any-return]

@@ -1,0 +1,49 @@
+"""What the library puts into a mailbox besides the user's own messages; `gennostr.otp.engine` opens it."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from gennostr.values import shown, shown_fields
+
+
+class Cast:
+    """The envelope of a cast."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: object) -> None:
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"Cast({shown(self.message)})"
+
+
+class Continue:
+    """The envelope of a continue; it never waits in a mailbox."""
+
+    __slots__ = ("argument",)
+
+    def __init__(self, argument: object) -> None:
+        self.argument = argument
+
+    def __repr__(self) -> str:
+        return f"Continue({shown(self.argument)})"
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """Terminate with `reason` once the messages queued before have been handled."""
+
+    reason: object = field(hash=False)  # any value, and some have no hash
+
+    __repr__ = shown_fields
+
+
+class Wake(Enum):
+    """Put in a mailbox to make its owner look up; carries nothing itself."""
+
+    WAKE = "wake"
+
+
+WAKE: Final = Wake.WAKE
