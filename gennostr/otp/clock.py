@@ -138,9 +138,10 @@ class SystemClock:
     """The machine's clock."""
 
     def __init__(self) -> None:
-        self._begin()
+        self.start_anew()
 
-    def _begin(self) -> None:
+    def start_anew(self) -> None:
+        """Forget all calls and the timer thread. A forked child has neither, and perhaps a lock held for ever."""
         # From any thread, finalizer and signal handler: calls to come, and None for one that was cancelled.
         self._arrivals: SimpleQueue[_ScheduledCall | None] = SimpleQueue()
         # Held by the one timer thread that serves; others try it and go away. What follows is its holder's alone.
@@ -231,8 +232,7 @@ class SystemClock:
 MACHINE: Final = SystemClock()
 """The machine's clock, whichever is in force: the testing kit measures its own patience by it."""
 _installed: Clock = MACHINE
-# A forked child has no timer thread, and perhaps a lock that is held for ever: its clock starts anew, with no calls.
-os.register_at_fork(after_in_child=MACHINE._begin)
+os.register_at_fork(after_in_child=MACHINE.start_anew)
 
 
 def clock() -> Clock:

@@ -33,22 +33,23 @@ class Node:
     children: tuple["Node", ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join(self._lines("", ""))
+        return "\n".join(_lines(self, "", ""))
 
-    def _lines(self, first: str, rest: str) -> list[str]:
-        line = f"{first}{self.name if self.pid is None else _shown(self.pid)}  {self.status}"
-        if self.pid is not None:
-            line += f", {self.messages} waiting"
-        if self.restarts:
-            line += f", restarted {'once' if self.restarts == 1 else f'{self.restarts} times'}"
-        if self.waits_for is not None:
-            line += f", waits for {_shown(self.waits_for)}"
-        lines = [line]
-        for child in self.children[:-1]:
-            lines += child._lines(f"{rest}├── ", f"{rest}│   ")
-        for child in self.children[-1:]:
-            lines += child._lines(f"{rest}└── ", f"{rest}    ")
-        return lines
+
+def _lines(node: Node, first: str, rest: str) -> list[str]:
+    line = f"{first}{node.name if node.pid is None else _shown(node.pid)}  {node.status}"
+    if node.pid is not None:
+        line += f", {node.messages} waiting"
+    if node.restarts:
+        line += f", restarted {'once' if node.restarts == 1 else f'{node.restarts} times'}"
+    if node.waits_for is not None:
+        line += f", waits for {_shown(node.waits_for)}"
+    lines = [line]
+    for child in node.children[:-1]:
+        lines += _lines(child, f"{rest}├── ", f"{rest}│   ")
+    for child in node.children[-1:]:
+        lines += _lines(child, f"{rest}└── ", f"{rest}    ")
+    return lines
 
 
 def _shown(pid: Pid) -> str:

@@ -82,7 +82,7 @@ def left_behind(before: Snapshot, after: Snapshot) -> list[str]:
 
 def describe_thread(thread: threading.Thread) -> str:
     """Say which thread that is, and where it is."""
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented, for debugging
     return f"thread {thread.name}, now at\n" + "".join(traceback.format_stack(frame))
 
 

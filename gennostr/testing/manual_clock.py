@@ -52,7 +52,7 @@ class _Call(Handle):
         self.function: Callable[[], object] | None = function
 
     def cancel(self) -> bool:
-        if not self._clock._remove(self):
+        if not self._clock.remove(self):
             return False
         self.function = None  # and with it the message that it would have sent
         return True
@@ -104,7 +104,7 @@ class ManualClock:
         clock.install(before)
         self._before = None
         for each in list(self._due):
-            if self._remove(each) and isinstance(each, _Wait):
+            if self.remove(each) and isinstance(each, _Wait):
                 each.wake()  # and go on waiting, by the other clock
         for asked, _, _ in self._blocked.values():
             asked.abandon(NORMAL)
@@ -128,7 +128,7 @@ class ManualClock:
                 if self._now == until:
                     return
                 self._now = until  # and look once more, for a wait that began before it could see that
-            elif self._remove(first):
+            elif self.remove(first):
                 self._now = max(self._now, first.when)
                 if isinstance(first, _Wait):
                     first.wake()
@@ -181,7 +181,7 @@ class ManualClock:
         with contextlib.suppress(RuntimeError):  # it was released already, and that was not seen yet
             self._changed.release()
 
-    def _remove(self, due: "_Call | _Wait") -> bool:
+    def remove(self, due: "_Call | _Wait") -> bool:
         """Take something that is due out, in one step; False if that was done before."""
         try:
             self._due.remove(due)
@@ -253,13 +253,13 @@ class ManualClock:
         wait = _Wait(mailbox, deadline)
         self._due.append(wait)
         # Looked at now that it is in the list: who moves the clock, or takes it away, does that before looking there.
-        if not (self._before is None or self._now >= deadline) or not self._remove(wait):
+        if not (self._before is None or self._now >= deadline) or not self.remove(wait):
             self._change()
             woken = False
             try:
                 item = mailbox.get()
             finally:
-                woken = not self._remove(wait)
+                woken = not self.remove(wait)
                 wait.over = True
                 self._change()
             if item is not WAKE or not woken:  # a WAKE of somebody else's is the actor's to see
@@ -284,7 +284,7 @@ class ManualClock:
 def _place(process: Process) -> object:
     """Return where the process's thread is; None if it runs, or is none."""
     thread = process.thread
-    frame = None if thread is None else sys._current_frames().get(thread)
+    frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - documented
     if frame is None or _runs(thread):
         return None
     return (id(frame), frame.f_lasti)

@@ -53,7 +53,7 @@ def test_a_callback_must_be_a_plain_function_that_takes_its_arguments(base: type
 def test_a_callback_that_is_inherited_is_checked_too() -> None:
     """It need not stand in the class: a mixin's is found where Python would find it."""
     mixin = type("Mixin", (), {"terminate": coroutine})
-    with pytest.raises(TypeError, match="Mine.terminate"):
+    with pytest.raises(TypeError, match=r"Mine\.terminate"):
         type("Mine", (mixin, GenServer), {})
 
 
