@@ -149,9 +149,15 @@ class ClientEngine(Engine):
     def _judged(self, judge: Callable[[_M, Relay], _M | MessageError | bool], callback: _Handler) -> _Handler:
         """Return a handler that delivers what `judge` returns: for True the message, for False nothing."""
 
+        requests = self._requests
+
         @wraps(callback)  # a crash report names the user's
         def handle(message: _M, relay: Relay, state: Any) -> Any:
-            verdict = judge(message, relay)
+            requests.busy = True  # see Requests.do
+            try:
+                verdict = judge(message, relay)
+            finally:
+                requests.busy = False
             if isinstance(verdict, bool):
                 return callback(message, relay, state) if verdict else None
             if isinstance(verdict, MessageError):
@@ -164,6 +170,11 @@ class ClientEngine(Engine):
         """Run a callback with `arguments` and the state, right after the one under way."""
         self.then(PendingCallback(name, arguments))
         # A batch under way stops for what is in the mailbox, and looks at nothing else.
+        self.process.deliver(WAKE)
+
+    def run_command(self, do: Callable[[], object]) -> None:
+        """Do this right after the callback under way."""
+        self.then(ClientCommand(do))
         self.process.deliver(WAKE)
 
     # Hooks.
@@ -191,7 +202,7 @@ class ClientEngine(Engine):
         """Put what connections report with the work; do what the client's own parts want."""
         match message:
             case ClientCommand(do):
-                do()
+                self._requests.do(do)
             case PendingCallback(name, arguments):
                 last = arguments[-1]
                 self._tree.serving = last.url if isinstance(last, Relay) else None
@@ -279,14 +290,14 @@ class ClientEngine(Engine):
             tree.connecting = tree.serving = None
         found = tree.find(relay.url)
         if found is not None and found[0] is process:  # otherwise its end is on the way
-            self._requests.connected(relay, found[1])
+            self._requests.do(self._requests.connected, relay, found[1])
         process.deliver(Cast(Command.READY))
 
     def _disconnected(self, relay: Relay, reason: object, error: object) -> None:
         if telemetry.handlers:
             uptime = 0.0 if relay.up_since is None else clock().monotonic() - relay.up_since
             telemetry.emit("connection.down", {"uptime": uptime}, {"relay": relay, "reason": reason, "error": error})
-        self._requests.lost(relay.url)
+        self._requests.do(self._requests.lost, relay.url)
         if error is None:
             self._after_error(relay, reason)
             return
@@ -297,7 +308,7 @@ class ClientEngine(Engine):
     def _after_error(self, relay: Relay, reason: object) -> None:
         self.call(self.server.handle_disconnect, reason, relay, ok=True)
         self._tree.parted(relay.url)
-        self._requests.parted(relay.url)
+        self._requests.do(self._requests.parted, relay.url)
 
     def _removed(self, process: Process | None, relay: Relay) -> None:
         if process is not None and process in self._ended:

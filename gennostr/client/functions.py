@@ -284,7 +284,7 @@ def _command(client: ClientFunctions, do: Callable[[], object]) -> None:
     acting()
     process = requests(client).process
     if current() is process:
-        do()
+        requests(client).do(do)
     elif process.dead:
         raise NoProcess(process.pid)
     else:

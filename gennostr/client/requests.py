@@ -79,6 +79,9 @@ class Client(Protocol):
     def run_callback(self, name: str, *arguments: object) -> None:
         """Run a callback with `arguments` and the state, right after the one under way."""
 
+    def run_command(self, do: Callable[[], object]) -> None:
+        """Do this right after the callback under way."""
+
 
 class Requests:
     """One client's; only `down` runs in another thread, when the client is dead."""
@@ -87,6 +90,8 @@ class Requests:
         self._client = client
         self.process = client.process
         self._timers = TimerQueue(client.process)
+        self.busy = False
+        """Whether something here is under way; written by the client's thread alone."""
         self._tree = tree
         # Those that are up, whether or not there is a session: one may be made at any time.
         self._connections: dict[str, tuple[Relay, Outbox]] = {}
@@ -96,6 +101,21 @@ class Requests:
         self._subscriptions: dict[str, Subscription] = {}
         self._seen = Seen()
         self._signers: tuple[object, list[Callable[..., Event | None]]] = (None, [])
+
+    def do(self, function: Callable[..., object], *arguments: object) -> None:
+        """Do something here; right after what is under way, if it is that which has led to this call.
+
+        A finalizer may run between any two lines, and a signer or a callback of a future is called by some of them: what
+        these want of the client must not find it halfway.
+        """
+        if self.busy:
+            self._client.run_command(partial(function, *arguments))
+            return
+        self.busy = True
+        try:
+            function(*arguments)
+        finally:
+            self.busy = False
 
     # What the functions ask for.
 

@@ -217,6 +217,9 @@ class _RecordedRequests:
         self.process = process
         self.actions = actions
 
+    def do(self, function: Callable[..., object], *arguments: object) -> None:
+        function(*arguments)
+
     def subscribe(self, subscription: Subscription) -> None:
         filters = [dict(each) for each in subscription.filters]
         self.actions.append(Subscribed(filters, subscription.id, _in_order(subscription.relays)))
