@@ -176,7 +176,7 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
         CallExit: the process that waits was killed, or an exit signal came that it does not trap.
 
     """
-    me = current()
+    me = pending.caller or current()  # one lookup less for a call
     try:
         if me is not None:
             me.begin_wait(pending)
@@ -188,9 +188,10 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
         pending.abandon(NORMAL)
         raise
     finally:
-        end = None if me is None else me.end_wait(pending)
-    if end is not None:
-        raise end
+        if me is not None:
+            me.waits.pop(pending, None)
+    if me is not None and (me.dead or me.interrupt is not None):
+        me.check_wait()
     return ended
 
 
@@ -232,9 +233,9 @@ class _Pause:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._me is not None:
-            end = self._me.end_wait(self)
-            if end is not None and kind is None:
-                raise end
+            self._me.waits.pop(self, None)
+            if kind is None:
+                self._me.check_wait()
 
 
 class Completion:
@@ -366,9 +367,10 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
         pending.abandon(NORMAL)
         raise
     finally:
-        end = None if me is None else me.end_wait(pending)
-    if end is not None:
-        raise end
+        if me is not None:
+            me.waits.pop(pending, None)
+    if me is not None:
+        me.check_wait()
     if began is not None:
         _measure(pending, target, began, ended=ended)
     if not ended:

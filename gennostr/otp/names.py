@@ -6,6 +6,7 @@ before anyone is told of it.
 """
 
 import threading
+from _thread import allocate_lock
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -65,12 +66,32 @@ Name: TypeAlias = str | Via
 Target: TypeAlias = "Pid | str | Via"
 
 
+class Entry:
+    """Who holds a key, and the value kept with it. Whoever claims it removes it from its table."""
+
+    __slots__ = ("_removal", "process", "value")
+
+    def __init__(self, process: Process, value: object) -> None:
+        self.process = process
+        self.value = value
+        self._removal = allocate_lock()
+
+    def claim(self) -> bool:
+        """Take the right to remove it; True for the first only."""
+        return self._removal.acquire(False)  # noqa: FBT003
+
+
 class NameTable:
-    """Keys and the processes that hold them. `_lock` protects `_entries`."""
+    """Keys and the processes that hold them.
+
+    `_lock` protects `_entries` against other threads. It is reentrant, for a finalizer or a signal handler may use the
+    table between any two lines, and finds it valid: an entry is added in one step (setdefault), and removed by the only
+    one that may, the one with its claim. Reading one takes no lock, for it is one step.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: dict[object, tuple[Process, object]] = {}
+        self._lock = threading.RLock()
+        self._entries: dict[object, Entry] = {}
 
     def register(self, key: object, process: Process, value: object = None) -> None:
         """Give `key` to `process`.
@@ -79,48 +100,70 @@ class NameTable:
             AlreadyRegistered: a living process has it.
 
         """
+        mine = Entry(process, value)
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and not entry[0].dead:
-                raise AlreadyRegistered(entry[0].pid)
-            self._entries[key] = (process, value)
+            entry = self._entries.setdefault(key, mine)
+            if entry is not mine and entry.process.dead:  # its death is about to release it
+                self._remove(key, entry.process)
+                entry = self._entries.setdefault(key, mine)
+        if entry is not mine:
+            raise AlreadyRegistered(entry.process.pid)
         with process.lock:
+            if not process.dead:
+                process.keys.setdefault(self, {})[key] = None
             alive = not process.dead
-            if alive:
-                process.keys[(self, key)] = None
         if not alive:  # it died between the two locks: its death has not seen this key
             self.release(key, process)
 
     def release(self, key: object, process: Process) -> bool:
         """Take `key` from `process`; False if it is not that process's."""
+        if not self._remove(key, process):
+            return False
+        with process.lock:
+            process.keys.get(self, {}).pop(key, None)
+        return True
+
+    def _remove(self, key: object, process: Process) -> bool:
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None or entry[0] is not process:
+            if entry is None or entry.process is not process or not entry.claim():
                 return False
             del self._entries[key]
-        with process.lock:
-            process.keys.pop((self, key), None)
-        return True
+            return True
 
     def update(self, key: object, process: Process, old: object, new: object) -> bool:
         """Replace the value if it is still `old` and `process`'s."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None or entry[0] is not process or entry[1] is not old:
+            if entry is None or entry.process is not process or entry.value is not old:
                 return False
-            self._entries[key] = (process, new)
+            entry.value = new
             return True
 
     def lookup(self, key: object) -> tuple[Process, object] | None:
-        """Return the holder of `key` and the value kept with it."""
+        """Return who holds `key`, and the value kept with it."""
         entry = self._entries.get(key)
-        return None if entry is None or entry[0].dead else entry
+        return None if entry is None or entry.process.dead else (entry.process, entry.value)
+
+    def keys(self, process: Process) -> list[object]:
+        """Return the keys that `process` holds, at the cost of these alone."""
+        with process.lock:
+            keys = process.keys.get(self, {}).copy()
+        return list(keys)
+
+    def holds_any(self, process: Process) -> bool:
+        """Whether `process` holds a key."""
+        return bool(process.keys.get(self))
+
+    def count(self) -> int:
+        """Return how many keys are held."""
+        return len(self._entries)
 
     def entries(self) -> list[tuple[object, Process, object]]:
         """Return all keys with their holders and values."""
         with self._lock:
-            entries = list(self._entries.items())
-        return [(key, process, value) for key, (process, value) in entries if not process.dead]
+            entries = self._entries.copy()
+        return [(key, entry.process, entry.value) for key, entry in entries.items() if not entry.process.dead]
 
 
 NAMES = NameTable()

@@ -161,7 +161,8 @@ class Process:
         # Who is told of the death; True for those who wait, and are told last.
         self.watchers: dict[Watcher, bool] = {}
         self.monitors: dict[MonitorRef, None] = {}
-        self.keys: dict[tuple[Table, object], None] = {}
+        # The keys that it holds, by table.
+        self.keys: dict[Table, dict[object, None]] = {}
         self.thread: int | None = None
         # What its thread waits for: several where a finalizer waits inside a wait, or an event loop's tasks do.
         self.waits: dict[Waiter, None] = {}
@@ -212,19 +213,15 @@ class Process:
             raise CallExit(end[0], self.pid)
 
     def begin_wait(self, waiter: Waiter) -> None:
-        """Do `check_wait`, and have what comes afterwards give up `waiter`, until `end_wait`."""
+        """Do `check_wait`, and have what comes afterwards give up `waiter`, until the thread takes it out of `waits`.
+
+        That needs no lock: it is one step, and a waiter that was given up is woken after `dead` or `interrupt` was set.
+        """
         with self.lock:
             self.waits[waiter] = None
             if self.dead or self.interrupt is not None:
                 self.waits.pop(waiter, None)
                 self.check_wait()
-
-    def end_wait(self, waiter: Waiter) -> CallExit | None:
-        """Take `begin_wait` back; return what `check_wait` would raise, for the caller may raise something else."""
-        with self.lock:
-            self.waits.pop(waiter, None)
-            end = (self.reason,) if self.dead else self.interrupt
-        return None if end is None else CallExit(end[0], self.pid)
 
     # Watchers and monitors.
 
@@ -396,8 +393,9 @@ class Process:
         for waiter in given_up:
             _tell(waiter.abandon, reason)
         self._withdraw()
-        for table, key in keys:
-            table.release(key, self)
+        for table, held in keys.items():
+            for key in held:
+                table.release(key, self)
         for ref in monitors:
             if ref.watched is not None:
                 ref.watched.unwatch(ref)
