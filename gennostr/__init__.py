@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         SupervisorError,
     )
     from gennostr.otp import telemetry
-    from gennostr.otp.calls import PendingReply, as_completed, reply, send_request
+    from gennostr.otp.calls import PendingReply, as_completed, reply, reply_error, send_request
     from gennostr.otp.child_spec import ChildSpec
     from gennostr.otp.crash_report import CrashReport
     from gennostr.otp.dynamic_supervisor import DynamicSupervisor
@@ -162,6 +162,7 @@ __all__ = [
     "relay_information",
     "replace_state",
     "reply",
+    "reply_error",
     "resume",
     "run",
     "send",
@@ -194,7 +195,7 @@ _NAMES = {
         "NoProcess Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError StartError "
         "SupervisorError"
     ),
-    "otp.calls": "PendingReply as_completed reply send_request",
+    "otp.calls": "PendingReply as_completed reply reply_error send_request",
     "otp.child_spec": "ChildSpec",
     "otp.crash_report": "CrashReport",
     "otp.dynamic_supervisor": "DynamicSupervisor",

@@ -38,7 +38,7 @@ BESIDE = """
     Unregistered abandoned as_completed get_state get_status replace_state resume send_request statistics
     suspend telemetry tree
     AuthenticationError Count Counted Counting Fetch FetchIncomplete FetchProgress Outcome Publication Published
-    RelayRefused RelayStatistics fetch relay_information
+    RelayRefused RelayStatistics fetch relay_information reply_error
 """.split()  # noqa: SIM905 - reads better
 
 

@@ -6,9 +6,10 @@ before anyone is told of it.
 """
 
 import threading
+import time
 from _thread import allocate_lock
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gennostr.exceptions import AlreadyRegistered, NoProcess
 from gennostr.otp.process import Process
@@ -16,6 +17,10 @@ from gennostr.otp.process import Process
 if TYPE_CHECKING:
     from gennostr.otp.pid import Pid
     from gennostr.otp.registry import RegistryPid
+
+
+PATIENCE: Final = 100
+"""How often a thread lets others go first, where one of them is about to free a key that a dead process held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ Target: TypeAlias = "Pid | str | Via"
 
 
 class Entry:
-    """Who holds a key, and the value kept with it. Whoever claims it removes it from its table."""
+    """Who holds a key, and the value kept with it. Whoever claims it, removes or replaces it in its table."""
 
     __slots__ = ("_removal", "process", "value")
 
@@ -77,16 +82,17 @@ class Entry:
         self._removal = allocate_lock()
 
     def claim(self) -> bool:
-        """Take the right to remove it; True for the first only."""
+        """Take the right to remove or replace it; True for the first only."""
         return self._removal.acquire(False)  # noqa: FBT003
 
 
 class NameTable:
     """Keys and the processes that hold them.
 
-    `_lock` protects `_entries` against other threads. It is reentrant, for a finalizer or a signal handler may use the
-    table between any two lines, and finds it valid: an entry is added in one step (setdefault), and removed by the only
-    one that may, the one with its claim. Reading one takes no lock, for it is one step.
+    Keys come and go without a lock: a finalizer or a signal handler may run between any two lines, and may wait there
+    for a process whose end needs the table. Each step is one of a dict's: an entry is added by setdefault, and nobody
+    but the one with its claim takes it out or puts another in its place. `_lock` protects the values of entries; under
+    it, nothing is called.
     """
 
     def __init__(self) -> None:
@@ -101,44 +107,41 @@ class NameTable:
 
         """
         mine = Entry(process, value)
-        with self._lock:
+        for _ in range(PATIENCE):
             entry = self._entries.setdefault(key, mine)
-            if entry is not mine and entry.process.dead:  # its death is about to release it
-                self._remove(key, entry.process)
-                entry = self._entries.setdefault(key, mine)
+            if entry is mine or not entry.process.dead:
+                break
+            if entry.claim():  # its death is about to release it
+                self._entries[key] = entry = mine
+                break
+            time.sleep(0)  # another thread is between its claim and what that allows; or a line above in this one
         if entry is not mine:
             raise AlreadyRegistered(entry.process.pid)
-        with process.lock:
-            if not process.dead:
-                process.keys.setdefault(self, {})[key] = None
-            alive = not process.dead
-        if not alive:  # it died between the two locks: its death has not seen this key
+        process.keys.setdefault(self, {})[key] = None
+        with process.books:  # its death comes later and finds the key in `keys`, or is seen here
+            dead = process.dead
+        if dead:
             self.release(key, process)
 
     def release(self, key: object, process: Process) -> bool:
         """Take `key` from `process`; False if it is not that process's."""
-        if not self._remove(key, process):
+        entry = self._entries.get(key)
+        if entry is None or entry.process is not process or not entry.claim():
             return False
-        with process.lock:
-            process.keys.get(self, {}).pop(key, None)
+        del self._entries[key]
+        process.keys.get(self, {}).pop(key, None)
         return True
-
-    def _remove(self, key: object, process: Process) -> bool:
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is None or entry.process is not process or not entry.claim():
-                return False
-            del self._entries[key]
-            return True
 
     def update(self, key: object, process: Process, old: object, new: object) -> bool:
         """Replace the value if it is still `old` and `process`'s."""
+        entry = self._entries.get(key)
+        if entry is None or entry.process is not process:
+            return False
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None or entry.process is not process or entry.value is not old:
-                return False
-            entry.value = new
-            return True
+            same = entry.value is old
+            if same:
+                entry.value = new
+        return same
 
     def lookup(self, key: object) -> tuple[Process, object] | None:
         """Return who holds `key`, and the value kept with it."""
@@ -147,9 +150,7 @@ class NameTable:
 
     def keys(self, process: Process) -> list[object]:
         """Return the keys that `process` holds, at the cost of these alone."""
-        with process.lock:
-            keys = process.keys.get(self, {}).copy()
-        return list(keys)
+        return list(process.keys.get(self, ()))
 
     def holds_any(self, process: Process) -> bool:
         """Whether `process` holds a key."""
@@ -161,8 +162,7 @@ class NameTable:
 
     def entries(self) -> list[tuple[object, Process, object]]:
         """Return all keys with their holders and values."""
-        with self._lock:
-            entries = self._entries.copy()
+        entries = self._entries.copy()  # in one step, which the list of its items is not
         return [(key, entry.process, entry.value) for key, entry in entries.items() if not entry.process.dead]
 
 

@@ -35,7 +35,7 @@ from typing import Any, Final, Self, TypeVar, cast, get_args, overload
 from gennostr.exceptions import AlreadyRegistered, AlreadyStarted
 from gennostr.otp import pid as functions
 from gennostr.otp import system
-from gennostr.otp.calls import Failure, Request, reply
+from gennostr.otp.calls import Request, reply, reply_error
 from gennostr.otp.crash_report import shown
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import WAKE, Cast, Down, Exit, StopRequest
@@ -83,7 +83,7 @@ class ReceivedCall:
 
     def fail(self, exception: BaseException) -> None:
         """Have the call raise `exception`."""
-        reply(self.from_, Failure(exception))
+        reply_error(self.from_, exception)
 
 
 class Probe:
