@@ -148,7 +148,6 @@ class ClientEngine(Engine):
 
     def _judged(self, judge: Callable[[_M, Relay], _M | MessageError | bool], callback: _Handler) -> _Handler:
         """Return a handler that delivers what `judge` returns: for True the message, for False nothing."""
-
         requests = self._requests
 
         @wraps(callback)  # a crash report names the user's

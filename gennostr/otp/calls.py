@@ -9,7 +9,6 @@ Three ways to wait for the same thing: `call` blocks, `call_async` awaits, `send
 wait for when it suits.
 """
 
-import threading
 import time
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator
@@ -178,7 +177,7 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
         CallExit: the process that waits was killed, or an exit signal came that it does not trap.
 
     """
-    me = current()
+    me = pending.caller or current()  # one lookup less for a call
     try:
         if me is not None:
             me.begin_wait(pending)
@@ -190,9 +189,10 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
         pending.abandon(NORMAL)
         raise
     finally:
-        end = None if me is None else me.end_wait(pending)
-    if end is not None:
-        raise end
+        if me is not None:
+            me.waits.pop(pending, None)
+    if me is not None and (me.dead or me.interrupt is not None):
+        me.check_wait()
     return ended
 
 
@@ -234,50 +234,47 @@ class _Pause:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._me is not None:
-            end = self._me.end_wait(self)
-            if end is not None and kind is None:
-                raise end
+            self._me.waits.pop(self, None)
+            if kind is None:
+                self._me.check_wait()
 
 
 class Completion:
     """An end that comes once: whoever listens is called, and any number of threads may wait for it.
 
-    `_lock` protects the other two. It is reentrant, and `_ended` is read after a listener was written: a finalizer may
-    listen, wait or end it between any two lines. Listeners are called without it.
+    Without a lock, for a finalizer may wait, between any two lines, for what another thread would need the lock for.
+    Each line is one step of a dict or of a queue, and these have an order: a listener is written before `_ended` is
+    looked at, and `_ended` is filled before the listeners are looked at, so one of the two sees the other. Whoever
+    takes a listener out of the dict calls it.
     """
 
-    __slots__ = ("_ended", "_listeners", "_lock")
+    __slots__ = ("_ended", "_listeners")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._ended = False
+        # Filled when it has come, and never emptied.
+        self._ended: SimpleQueue[None] = SimpleQueue()
         self._listeners: dict[Callable[[], object], None] = {}
 
     def done(self) -> bool:
         """Whether it has come."""
-        return self._ended
+        return not self._ended.empty()
 
     def end(self) -> None:
         """Let it come; called once, in any thread."""
-        with self._lock:
-            self._ended = True
-            listeners, self._listeners = self._listeners, {}
-        for listener in listeners:
-            listener()
+        self._ended.put(None)
+        for listener in list(self._listeners):
+            if self.unlisten(listener):
+                listener()
 
     def listen(self, function: Callable[[], object]) -> None:
         """Call `function` once, when it comes: in this thread if it has come already."""
-        with self._lock:
-            self._listeners[function] = None
-            # The one that takes a listener from the dict calls it.
-            mine = self._ended and self._listeners.pop(function, 0) is None
-        if mine:
+        self._listeners[function] = None
+        if self.done() and self.unlisten(function):
             function()
 
     def unlisten(self, function: Callable[[], object]) -> bool:
         """Take `listen` back; False if `function` was called, or is about to be."""
-        with self._lock:
-            return self._listeners.pop(function, 0) is None
+        return self._listeners.pop(function, 0) is None
 
     def wait(self, process: Process | None, timeout: float | None) -> bool:
         """Wait for it; False if it has not come within `timeout` seconds. `process` is whom it depends on.
@@ -368,9 +365,10 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
         pending.abandon(NORMAL)
         raise
     finally:
-        end = None if me is None else me.end_wait(pending)
-    if end is not None:
-        raise end
+        if me is not None:
+            me.waits.pop(pending, None)
+    if me is not None:
+        me.check_wait()
     if began is not None:
         _measure(pending, target, began, ended=ended)
     if not ended:

@@ -6,8 +6,10 @@ before anyone is told of it.
 """
 
 import threading
+import time
+from _thread import allocate_lock
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gennostr.exceptions import AlreadyRegistered, NoProcess
 from gennostr.otp.process import Process
@@ -16,6 +18,10 @@ from gennostr.values import Shared, shown
 if TYPE_CHECKING:
     from gennostr.otp.pid import Pid
     from gennostr.otp.registry import RegistryPid
+
+
+PATIENCE: Final = 100
+"""How often a thread lets others go first, where one of them is about to free a key that a dead process held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +72,33 @@ Name: TypeAlias = str | Via
 Target: TypeAlias = "Pid | str | Via"
 
 
+class Entry:
+    """Who holds a key, and the value kept with it. Whoever claims it, removes or replaces it in its table."""
+
+    __slots__ = ("_removal", "process", "value")
+
+    def __init__(self, process: Process, value: object) -> None:
+        self.process = process
+        self.value = value
+        self._removal = allocate_lock()
+
+    def claim(self) -> bool:
+        """Take the right to remove or replace it; True for the first only."""
+        return self._removal.acquire(False)  # noqa: FBT003
+
+
 class NameTable:
-    """Keys and the processes that hold them. `_lock` protects `_entries`."""
+    """Keys and the processes that hold them.
+
+    Keys come and go without a lock: a finalizer or a signal handler may run between any two lines, and may wait there
+    for a process whose end needs the table. Each step is one of a dict's: an entry is added by setdefault, and nobody
+    but the one with its claim takes it out or puts another in its place. `_lock` protects the values of entries; under
+    it, nothing is called.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: dict[object, tuple[Process, object]] = {}
+        self._lock = threading.RLock()
+        self._entries: dict[object, Entry] = {}
 
     def register(self, key: object, process: Process, value: object = None) -> None:
         """Give `key` to `process`.
@@ -80,48 +107,64 @@ class NameTable:
             AlreadyRegistered: a living process has it.
 
         """
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and not entry[0].dead:
-                raise AlreadyRegistered(entry[0].pid)
-            self._entries[key] = (process, value)
-        with process.lock:
-            alive = not process.dead
-            if alive:
-                process.keys[(self, key)] = None
-        if not alive:  # it died between the two locks: its death has not seen this key
+        mine = Entry(process, value)
+        for _ in range(PATIENCE):
+            entry = self._entries.setdefault(key, mine)
+            if entry is mine or not entry.process.dead:
+                break
+            if entry.claim():  # its death is about to release it
+                self._entries[key] = entry = mine
+                break
+            time.sleep(0)  # another thread is between its claim and what that allows; or a line above in this one
+        if entry is not mine:
+            raise AlreadyRegistered(entry.process.pid)
+        process.keys.setdefault(self, {})[key] = None
+        with process.books:  # its death comes later and finds the key in `keys`, or is seen here
+            dead = process.dead
+        if dead:
             self.release(key, process)
 
     def release(self, key: object, process: Process) -> bool:
         """Take `key` from `process`; False if it is not that process's."""
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is None or entry[0] is not process:
-                return False
-            del self._entries[key]
-        with process.lock:
-            process.keys.pop((self, key), None)
+        entry = self._entries.get(key)
+        if entry is None or entry.process is not process or not entry.claim():
+            return False
+        del self._entries[key]
+        process.keys.get(self, {}).pop(key, None)
         return True
 
     def update(self, key: object, process: Process, old: object, new: object) -> bool:
         """Replace the value if it is still `old` and `process`'s."""
+        entry = self._entries.get(key)
+        if entry is None or entry.process is not process:
+            return False
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None or entry[0] is not process or entry[1] is not old:
-                return False
-            self._entries[key] = (process, new)
-            return True
+            same = entry.value is old
+            if same:
+                entry.value = new
+        return same
 
     def lookup(self, key: object) -> tuple[Process, object] | None:
-        """Return the holder of `key` and the value kept with it."""
+        """Return who holds `key`, and the value kept with it."""
         entry = self._entries.get(key)
-        return None if entry is None or entry[0].dead else entry
+        return None if entry is None or entry.process.dead else (entry.process, entry.value)
+
+    def keys(self, process: Process) -> list[object]:
+        """Return the keys that `process` holds, at the cost of these alone."""
+        return list(process.keys.get(self, ()))
+
+    def holds_any(self, process: Process) -> bool:
+        """Whether `process` holds a key."""
+        return bool(process.keys.get(self))
+
+    def count(self) -> int:
+        """Return how many keys are held."""
+        return len(self._entries)
 
     def entries(self) -> list[tuple[object, Process, object]]:
         """Return all keys with their holders and values."""
-        with self._lock:
-            entries = list(self._entries.items())
-        return [(key, process, value) for key, (process, value) in entries if not process.dead]
+        entries = self._entries.copy()  # in one step, which the list of its items is not
+        return [(key, entry.process, entry.value) for key, entry in entries.items() if not entry.process.dead]
 
 
 NAMES = NameTable()

@@ -13,12 +13,16 @@ The rules of order, on which everything else rests:
 * What a process sent before it died is in the receiver's mailbox before its Exit or Down. A process that ends by
   itself sends and dies in one thread; for one that is killed, `put_from` holds its lock while it sends, and so
   sends either before `die` marks it dead or not at all.
-* No line of the library takes a second lock while it holds one: a link is written first on the own side, then on the
-  other, and taken back if the other is found dead.
-* A finalizer or a signal handler may run between any two lines and call any public function. So the locks are
-  reentrant, and what they protect is valid at each line: `dead` is read once more after an entry was written.
+* No line of the library takes the books of a second process while it holds those of one: a link is written first on the
+  own side, then on the other, and taken back if the other is found dead.
 * Nothing rests on the order of a store and a load without a lock, for builds without the GIL. A wait is entered, and
   `dead` and `interrupt` are read, under the lock under which a kill or an exit signal sets them.
+* A finalizer or a signal handler may run and call any public function, in any thread: between two lines, says the
+  language; CPython runs them after a call, at a jump back, and where a container is created. So the locks are
+  reentrant, what they protect is valid at each line (`dead` is read once more after an entry was written), and `books`,
+  which every death of a linked process takes, is held where none of these three happens: a finalizer that waits for
+  such a death does not keep it from coming. The other lock is held while a message is put; besides, only a kill of this
+  process takes it, and an unlink from it.
 * A mailbox closes with the death: `die` puts CLOSED in its place, and what a sender that has looked before still puts
   into the old one goes with it.
 
@@ -138,22 +142,22 @@ class MonitorRef(Handle):
     def down(self, process: "Process", reason: object) -> None:
         """Tell the owner, unless it has taken the monitor back."""
         del process
-        with self.owner.lock:
-            if self.owner.monitors.pop(self, 0) == 0:
-                return
+        if not self.owner.take(self):
+            return
         self.owner.deliver(DownSignal(self, reason))
 
 
 class Process(Handle):
     """One actor's control block.
 
-    `lock` protects `dead`, `reason`, `interrupt`, `waits`, `links`, `watchers`, `monitors`, `keys` and `thread`; what
-    is read without it is looked at again by whoever must be sure.
+    `books` protects `interrupt`, `thread`, and what is added to `waits`, `links`, `watchers` and `monitors`, which goes
+    with a death that comes later; taking something out is a single step. `lock` orders what the process sends with its
+    death. `dead` and `reason` are written under both, and read again under one of them by whoever must be sure.
     """
 
     __slots__ = (
-        "actor", "dead", "end_known", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name", "number",
-        "parent", "pid", "reason", "restarts", "started", "thread", "waits", "watchers",
+        "actor", "books", "dead", "end_known", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name",
+        "number", "parent", "pid", "reason", "restarts", "started", "thread", "waits", "watchers",
     )  # fmt: skip
 
     _numbers = count(1)
@@ -171,6 +175,7 @@ class Process(Handle):
         # Seconds, on the clock's monotonic scale.
         self.started = clock().monotonic()
         self.lock = threading.RLock()
+        self.books = threading.RLock()
         self.dead = False
         self.reason: object = None
         # Whether somebody knows how it ends: a call has raised its exit, or it was sent with ``exit``. Then leaving a
@@ -182,7 +187,8 @@ class Process(Handle):
         # Who is told of the death; True for those who wait, and are told last.
         self.watchers: dict[Watcher, bool] = {}
         self.monitors: dict[MonitorRef, None] = {}
-        self.keys: dict[tuple[Table, object], None] = {}
+        # The keys that it holds, by table.
+        self.keys: dict[Table, dict[object, None]] = {}
         self.thread: int | None = None
         # What its thread waits for: several where a finalizer waits inside a wait, or an event loop's tasks do.
         self.waits: dict[Waiter, None] = {}
@@ -219,33 +225,32 @@ class Process(Handle):
     @property
     def waiting(self) -> Waiter | None:
         """What its thread waits for in a call, if it does."""
-        with self.lock:
-            return next(reversed(self.waits), None)
+        waits = list(self.waits)
+        return waits[-1] if waits else None
 
     def check_wait(self) -> None:
         """Raise CallExit if the process must not wait: it was killed, or an exit signal has come that it does not trap.
 
         In terminate too: such a signal ends an Erlang process wherever it waits.
         """
-        with self.lock:
-            end = (self.reason,) if self.dead else self.interrupt
-        if end is not None:
-            raise CallExit(end[0], self.pid)
+        with self.books:
+            dead, reason, interrupt = self.dead, self.reason, self.interrupt
+        if dead:
+            raise CallExit(reason, self.pid)
+        if interrupt is not None:
+            raise CallExit(interrupt[0], self.pid)
 
     def begin_wait(self, waiter: Waiter) -> None:
-        """Do `check_wait`, and have what comes afterwards give up `waiter`, until `end_wait`."""
-        with self.lock:
-            self.waits[waiter] = None
-            if self.dead or self.interrupt is not None:
-                self.waits.pop(waiter, None)
-                self.check_wait()
+        """Do `check_wait`, and have what comes afterwards give up `waiter`, until the thread takes it out of `waits`.
 
-    def end_wait(self, waiter: Waiter) -> CallExit | None:
-        """Take `begin_wait` back; return what `check_wait` would raise, for the caller may raise something else."""
-        with self.lock:
+        That needs no lock: it is one step, and a waiter that was given up is woken after `dead` or `interrupt` was set.
+        """
+        with self.books:
+            self.waits[waiter] = None
+            ended = self.dead or self.interrupt is not None
+        if ended:
             self.waits.pop(waiter, None)
-            end = (self.reason,) if self.dead else self.interrupt
-        return None if end is None else CallExit(end[0], self.pid)
+            self.check_wait()
 
     # Watchers and monitors.
 
@@ -254,36 +259,37 @@ class Process(Handle):
 
         One that `waits` lets a thread go on, and is told when everybody else has been.
         """
-        with self.lock:
+        with self.books:
             if not self.dead:
                 self.watchers[watcher] = waits
             return not self.dead
 
     def unwatch(self, watcher: Watcher) -> None:
         """Take `watch` back."""
-        with self.lock:
-            self.watchers.pop(watcher, None)
+        self.watchers.pop(watcher, None)
 
     def monitor(self, watched: "Process | None", target: object) -> MonitorRef:
         """Monitor `watched`, named `target` in the Down; nobody there gives Down(NOPROC) at once."""
         ref = MonitorRef(self, watched, target)
-        with self.lock:
+        with self.books:
             if not self.dead:
                 self.monitors[ref] = None
-            if self.is_dead():
-                return ref
-        if watched is self:
+            dead = self.dead
+        if dead or watched is self:
             return ref
         if watched is None or not watched.watch(ref):
             ref.down(self, NOPROC)
-        elif self.is_dead():  # killed meanwhile: its death came to `watched` before the watch, whose lock shows it here
+        elif self.is_dead():  # killed meanwhile: its death came to `watched` before the watch, whose lock shows it
             watched.unwatch(ref)
         return ref
 
+    def take(self, ref: MonitorRef) -> bool:
+        """Take `ref` out of the monitors; True for the one that does."""
+        return self.monitors.pop(ref, 0) != 0
+
     def demonitor(self, ref: MonitorRef, *, flush: bool = False) -> bool:
         """Take a monitor back; with `flush`, a Down that is queued already is not delivered either."""
-        with self.lock:
-            found = self.monitors.pop(ref, 0) != 0
+        found = self.take(ref)
         if found and ref.watched is not None:
             ref.watched.unwatch(ref)
         if ref.owner is self:
@@ -296,55 +302,55 @@ class Process(Handle):
         """Link the two; a dead `other` is an exit signal NOPROC to this one. False if this one is dead."""
         if other is self:
             return True
-        with self.lock:
-            if not self.dead:
-                self.links[other] = None
-            if self.is_dead():
-                return False
-        with other.lock:
-            if not other.dead:
-                other.links[self] = None
-            alive = not other.dead
-        if not alive:
+        if not self.note_link(other):
+            return False
+        if not other.note_link(self):
             self.signal(other, NOPROC, linked=True)
-        elif self.is_dead():  # killed meanwhile: its death came to `other` before the link, whose lock shows it here
+        elif self.is_dead():  # killed meanwhile: its death came to `other` before the link, whose lock shows it
             other.unlink(self)
             return False
         return True
 
     def unlink(self, other: "Process") -> bool:
         """Take the link back on both sides; afterwards no exit signal comes through it."""
-        with self.lock:
-            found = self.links.pop(other, 0) != 0
-        with other.lock:
-            other.links.pop(self, None)
+        with other.lock:  # its death takes the link away and puts the exit in the mailbox under this lock
+            found = self.strike_link(other)
+        other.strike_link(self)
         return found
+
+    def note_link(self, other: "Process") -> bool:
+        """Write this side of a link; False if this process is dead."""
+        with self.books:
+            if not self.dead:
+                self.links[other] = None
+            return not self.dead
+
+    def strike_link(self, other: "Process") -> bool:
+        """Take this side of a link away; False if there was none."""
+        return self.links.pop(other, 0) != 0
 
     def signal(self, sender: "Process | None", reason: object, *, linked: bool = False) -> None:
         """Deliver an exit signal: by a link's death (`linked`) or by ``exit``."""
-        kills = reason is KILL and not linked
-        waits: dict[Waiter, None] = {}
-        with self.lock:
-            if self.dead:
-                return
-            if linked and sender is not None and self.links.pop(sender, 0) == 0:
-                return  # unlinked meanwhile, or told already
-            if not kills:
-                actor = self.actor
-                if actor is not None and actor.trap_exit:
-                    self.mailbox.put(ExitSignal(sender, reason))
-                elif reason is not NORMAL or sender is self:
-                    # The first signal decides; it overtakes the messages that wait, and ends the waits under way.
-                    if self.interrupt is None:
-                        self.interrupt = (reason,)
-                        self.end_known = not linked
-                    self.mailbox.put(WAKE)
-                    waits = self.waits.copy()
-        if kills:
+        if reason is KILL and not linked:
             self.kill()
-        # Outside of the lock, for this takes the locks of those that are waited for.
-        for waiter in waits:
-            waiter.abandon(reason)
+            return
+        if linked and sender is not None and not self.strike_link(sender):
+            return  # unlinked meanwhile, or told already
+        actor = self.actor
+        if actor is None:
+            return  # dead
+        if actor.trap_exit:
+            self.mailbox.put(ExitSignal(sender, reason))
+        elif reason is not NORMAL or sender is self:
+            interrupt = (reason,)
+            # The first signal decides; it overtakes the messages that wait, and ends the waits under way.
+            with self.books:
+                if self.interrupt is None:
+                    self.interrupt = interrupt
+                    self.end_known = not linked
+            self.mailbox.put(WAKE)
+            for waiter in list(self.waits):
+                waiter.abandon(reason)
 
     def kill(self) -> None:
         """Die of KILLED, from any thread; see `abandoned` for what becomes of the thread."""
@@ -362,7 +368,7 @@ class Process(Handle):
 
     def _count_abandoned(self) -> None:
         """Count the thread until it leaves, unless it is the killer's own, or has not begun or left already."""
-        with self.lock:
+        with self.books:
             thread = self.thread
         if thread is None or thread == threading.get_ident():
             return
@@ -371,7 +377,7 @@ class Process(Handle):
             report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
         except RuntimeError as error:  # the system refused the timer thread: the kill has happened all the same
             logger.warning("%r was killed; whether its thread ends is not watched: %s", self.pid, error)
-        with self.lock:  # `leave` holds it too: the thread is either counted here or has left
+        with self.books:  # `leave` holds it too: the thread is either counted here or has left
             left = self.thread is None
             if not left:
                 _abandoned[self] = report
@@ -387,51 +393,63 @@ class Process(Handle):
     def announce(self) -> None:
         """List the process as alive, here and in pykka's registry; `die` takes it from both."""
         _alive[self] = None
-        pykka.ActorRegistry.register(self.pid)
-        with self.lock:  # a death is seen here, or comes later and takes both back itself
+        # Not by `register` and `unregister`: the lock that they take may be held by a thread whose finalizer waits for
+        # this process. An append and a remove are single steps.
+        pykka.ActorRegistry._actor_refs.append(self.pid)
+        with self.books:  # a death is seen here, or comes later and takes both back itself
             dead = self.dead
         if dead:  # found by its name, and killed
             self._withdraw()
 
     def _withdraw(self) -> None:
         _alive.pop(self, None)
-        pykka.ActorRegistry.unregister(self.pid)
+        try:
+            pykka.ActorRegistry._actor_refs.remove(self.pid)
+        except ValueError:  # not announced yet, or withdrawn already
+            pass
 
     def die(self, reason: object) -> bool:
         """End the process: free its names, tell watchers and links. False if it is dead already."""
-        with self.lock:
+        if self.is_dead():
+            return False
+        links: dict[Process, None] = {}
+        watchers: dict[Watcher, bool] = {}
+        monitors: dict[MonitorRef, None] = {}
+        with self.lock, self.books:
             # One line, for a finalizer between two could kill as well.
             dead, self.dead, self.reason = self.dead, True, self.reason if self.dead else reason
             if dead:
                 return False
             interrupt, self.interrupt = self.interrupt, None
             inbox, self.mailbox = self.mailbox, CLOSED
-            given_up, self.waits = self.waits, {}
-            links, self.links = self.links, {}
-            watchers, self.watchers = self.watchers, {}
-            monitors, self.monitors = self.monitors, {}
-            keys, self.keys = self.keys, {}
+            links, self.links = self.links, links
+            watchers, self.watchers = self.watchers, watchers
+            monitors, self.monitors = self.monitors, monitors
             actor, self.actor = self.actor, None
-        # Kept until here: the last reference to an object may run its finalizer, and not under the lock.
+        # Kept until here: the last reference to an object may run its finalizer, and not under the locks.
         del interrupt, actor
-        for waiter in given_up:
+        for waiter in list(self.waits):
             _tell(waiter.abandon, reason)
         self._withdraw()
-        for table, key in keys:
-            table.release(key, self)
-        for ref in monitors:
+        for table, held in self.keys.copy().items():
+            for key in list(held):
+                table.release(key, self)
+        # Copies, for what was about to be taken out may still be.
+        for ref in list(monitors):
             if ref.watched is not None:
                 ref.watched.unwatch(ref)
-        for watcher, waits in watchers.items():
+        watching = watchers.copy()
+        for watcher, waits in watching.items():
             if not waits:
                 _tell(watcher.down, self, reason)
-        for other in links:
-            _tell(other.signal, self, reason, linked=True)
+        for other in list(links):
+            with self.lock:  # as `unlink` does
+                _tell(other.signal, self, reason, linked=True)
         if telemetry.handlers:
             lifetime = clock().monotonic() - self.started
             name = "actor.stop" if is_clean(reason) else "actor.crash"
             telemetry.emit(name, {"lifetime": lifetime}, {"pid": self.pid, "reason": reason})
-        for watcher, waits in watchers.items():
+        for watcher, waits in watching.items():
             if waits:
                 _tell(watcher.down, self, reason)
         self.pid.actor_stopped.set()  # pykka's own event, for those who wait for that
@@ -442,16 +460,17 @@ class Process(Handle):
 
     def enter(self) -> None:
         """Make the calling thread this process's: what it does, the process does."""
-        with self.lock:  # a kill either finds the thread, or comes before `is_dead`, which is looked at next
-            self.thread = threading.get_ident()
+        thread = threading.get_ident()
+        with self.books:  # a kill either finds the thread, or comes before `is_dead`, which is looked at next
+            self.thread = thread
         _local.process = self
 
     def leave(self) -> None:
         """End what `enter` began."""
         _local.process = None
-        with self.lock:
+        with self.books:
             self.thread = None
-            report = _abandoned.pop(self, None)
+        report = _abandoned.pop(self, None)
         if report is not None:
             report.cancel()
 
@@ -494,9 +513,7 @@ def check_fence() -> Process | None:
     """Return `current`; in an abandoned thread raise CallExit instead, which unwinds the callback."""
     process = _local.process
     if process is not None and process.dead:
-        with process.lock:  # under which `dead` and `reason` are written
-            reason = process.reason
-        raise CallExit(reason, process.pid)
+        process.check_wait()
     return process
 
 
@@ -558,6 +575,7 @@ def _forget_after_fork() -> None:
         me.mailbox.put(WAKE)
     for process in alive():
         process.lock = threading.RLock()
+        process.books = threading.RLock()
         process.mailbox = CLOSED
         process.dead = True
         process.reason = NOPROC

@@ -67,16 +67,20 @@ class RegistryPid(Pid):
         self._check()
         self.table.register(key, process, value)
         process.link(self.process)
-        self._tell(Registered(self._named(), key, process.pid, value))
+        self._notify(process, Registered(self._named(), key, process.pid, value))
 
     def unregister(self, key: object) -> None:
         """Give up `key` if the calling process has it."""
         self._check()
         process = this_process()
-        if self.table.release(key, process):
-            self._tell(Unregistered(self._named(), key, process.pid))
-            if not self.keys(process.pid):
-                self._unlink(process)
+        entry = self.table.lookup(key)
+        if entry is None or entry[0] is not process:
+            return
+        # Before the key is free, so that it comes before the Registered of the next owner.
+        self._notify(process, Unregistered(self._named(), key, process.pid))
+        self.table.release(key, process)
+        if not self.table.holds_any(process):
+            self._unlink(process)
 
     def lookup(self, key: object) -> tuple[Pid, Any] | None:
         """Return the holder of `key` and its value."""
@@ -87,7 +91,7 @@ class RegistryPid(Pid):
     def keys(self, pid: Pid) -> list[Any]:
         """Return the keys that `pid` holds."""
         self._check()
-        return [key for key, process, _ in self.table.entries() if process.pid is pid]
+        return self.table.keys(pid.process)
 
     def select(self) -> list[tuple[Any, Pid, Any]]:
         """Return every (key, pid, value)."""
@@ -97,7 +101,7 @@ class RegistryPid(Pid):
     def count(self) -> int:
         """Return how many keys are held."""
         self._check()
-        return len(self.table.entries())
+        return self.table.count()
 
     def update_value(self, key: object, function: Callable[[Any], Any]) -> tuple[Any, Any]:
         """Set the value of the calling process's `key` to ``function(value)``; return (new, old).
@@ -134,11 +138,12 @@ class RegistryPid(Pid):
     def _named(self) -> object:
         return self if self.process.name is None else self.process.name
 
-    def _tell(self, message: object) -> None:
+    def _notify(self, registrant: Process, message: object) -> None:
+        """Send `message` as `registrant`: not after its death, when the key may have a new owner already."""
         for listener in self.listeners:
             process = resolve(listener)
             if process is not None:
-                process.deliver(message)
+                process.put_from(registrant, message)
 
 
 class _Engine(Engine):

@@ -35,7 +35,7 @@ from typing import Any, Final, Self, TypeVar, cast, get_args, overload
 from gennostr.exceptions import AlreadyRegistered, AlreadyStarted
 from gennostr.otp import pid as functions
 from gennostr.otp import system
-from gennostr.otp.calls import Failure, Request, reply
+from gennostr.otp.calls import Request, reply, reply_error
 from gennostr.otp.clock import MACHINE
 from gennostr.otp.engine import Engine, open_signal
 from gennostr.otp.envelopes import Cast, StopRequest
@@ -86,7 +86,7 @@ class ReceivedCall:
 
     def fail(self, exception: BaseException) -> None:
         """Have the call raise `exception`."""
-        reply(self.from_, Failure(exception))
+        reply_error(self.from_, exception)
 
 
 class Probe:

@@ -1,6 +1,7 @@
 """Publications and counts: one outcome for each relay, whatever the relay does."""
 
 import asyncio
+import concurrent.futures
 import hashlib
 import queue
 import threading
@@ -11,11 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from gennostr import CallExit, CallingSelf, GenNostr, NoProcess, NoReply, Ok
+from gennostr import KILL, CallExit, CallingSelf, GenNostr, NoProcess, NoReply, Ok, Reply, abandoned
+from gennostr.client.deliveries import Waiting
 from gennostr.nostr import Event, HyperLogLog, sign
 from gennostr.testing import FakeRelay, ManualClock, MemoryRelay
 from tests.client.recorder import Recorder
 from tests.client.test_subscriptions import subscribed
+from tests.otp.actors import Driven, outcome_of, until
 
 KEY = "01" * 32
 
@@ -233,6 +236,83 @@ def test_a_result_that_is_not_there_in_time_is_a_timeout(relay: FakeRelay) -> No
 def test_a_bad_event_is_told_to_the_caller(event: Any, words: str) -> None:
     with subscribed() as client, pytest.raises(ValueError, match=words):
         client.feed.publish(event)
+
+
+def test_a_cancelled_publication_is_done_for_who_waits_for_futures() -> None:
+    """Of concurrent.futures.wait: done are "futures that completed (finished or cancelled futures)"."""
+    with subscribed() as client:
+        before: Waiting[Any] = Waiting(client.feed.process, None, 60)
+        later: Waiting[Any] = Waiting(client.feed.process, None, 60)
+        before.cancel()
+        waiting = threading.Thread(target=lambda: found.put(concurrent.futures.wait([later], 5).done))
+        found: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        waiting.start()
+        assert concurrent.futures.wait([before], 5).done == {before}
+        assert list(concurrent.futures.as_completed([before], 5)) == [before]
+        assert later.cancel()
+        assert later.cancel()
+        assert found.get(timeout=5) == {later}
+        waiting.join()
+
+
+def test_polling_a_result_leaves_nothing_behind() -> None:
+    with subscribed() as client:
+        waiting: Waiting[Any] = Waiting(client.feed.process, None, 60)
+        callbacks: list[Any] = waiting._done_callbacks  # type: ignore[attr-defined]
+        before = len(callbacks)
+        for poll in (waiting.result, waiting.exception):
+            for timeout in (0, 0.0001):
+                with pytest.raises(TimeoutError):
+                    poll(timeout)
+
+        async def polled() -> None:
+            task = asyncio.ensure_future(waiting)
+            await asyncio.wait({task}, timeout=0)
+            task.cancel()
+            await asyncio.wait({task})
+
+        asyncio.run(polled())
+        assert waiting.cancelled()
+        assert len(callbacks) == before
+        assert waiting._completion._listeners == {}
+
+
+def test_a_publication_cannot_be_waited_for_in_a_callback_of_its_client_in_any_way() -> None:
+    def attempts(self: Any) -> list[Any]:
+        waiting: Waiting[Any] = Waiting(self.pid.process, None, 60)
+
+        async def wait() -> None:
+            await waiting
+
+        return [outcome_of(each) for each in (waiting.result, waiting.exception, lambda: asyncio.run(wait()))]
+
+    class Client(Recorder):
+        def handle_call(self, request: Any, from_: Any, state: Any) -> Any:
+            return Reply(request(self))
+
+    with Client.start({"urls": []}) as client:
+        assert [type(each) for each in client.call(attempts)] == [CallingSelf] * 3
+
+
+@pytest.mark.parametrize("how", ["result", "await"])
+def test_a_killed_actor_that_waits_for_a_publication_is_woken(how: str) -> None:
+    def wait(self: Any, state: Any) -> None:
+        if how == "result":
+            waiting.result()
+        else:
+            asyncio.run(awaited())
+
+    async def awaited() -> None:
+        await waiting
+
+    with subscribed() as client:
+        waiting: Waiting[Any] = Waiting(client.feed.process, None, 60)
+        actor = Driven.start()
+        actor.cast(wait)
+        until(lambda: actor.process.waiting)
+        actor.exit(KILL)
+        until(lambda: abandoned() == 0)
+        assert not waiting.done()
 
 
 def test_who_is_told_may_publish_the_next(relay: FakeRelay) -> None:

@@ -198,6 +198,36 @@ def test_a_reply_after_a_stop_that_replied_goes_nowhere() -> None:
 def test_a_reply_to_what_is_no_from_is_a_type_error(wrong: Any) -> None:
     with pytest.raises(TypeError, match="from_"):
         g.reply(wrong, "value")
+    with pytest.raises(TypeError, match="from_"):
+        g.reply_error(wrong, ValueError())
+
+
+def test_a_reply_error_is_raised_in_the_caller_and_the_server_lives() -> None:
+    error = KeyError("no such account")
+
+    def refuse(self: Any, from_: Any, state: Any) -> Any:
+        g.reply_error(from_, error)
+        g.reply(from_, "too late")
+        return NoReply()
+
+    with Driven.start() as server:
+        assert outcome_of(lambda: server.call(refuse)) is error
+        pending = server.send_request(refuse)
+        assert outcome_of(lambda: pending.wait(DEADLINE)) is error
+        length = sum(1 for _ in traceback.walk_tb(error.__traceback__))
+        for _ in range(10):
+            assert outcome_of(lambda: pending.wait(DEADLINE)) is error
+        # Not longer each time it is raised.
+        assert sum(1 for _ in traceback.walk_tb(error.__traceback__)) == length
+
+
+@pytest.mark.parametrize("wrong", [None, "error", ValueError], ids=repr)
+def test_a_reply_error_of_what_is_no_exception_is_a_type_error_and_the_call_is_still_to_be_answered(wrong: Any) -> None:
+    def refuse(self: Any, from_: Any, state: Any) -> Any:
+        return Reply(type(outcome_of(lambda: g.reply_error(from_, wrong))))
+
+    with Driven.start() as server:
+        assert server.call(refuse) is TypeError
 
 
 # Timeouts.

@@ -668,7 +668,8 @@ def test_a_kill_and_an_exit_signal_end_a_wait_inside_a_wait_and_the_outer_one_to
             outer = Request(None, other.process, process, lambda: ended.put("outer"))
             process.begin_wait(outer)
             ended.put(outcome_of(lambda: other.call(lambda *_: gate.wait(NoReply()), None)))
-            ended.put(process.end_wait(outer))
+            process.waits.pop(outer)
+            ended.put(outcome_of(process.check_wait))
 
         caller.cast(ask)
         gate.reached()

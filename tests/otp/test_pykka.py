@@ -1,5 +1,6 @@
 """pykka: a pid is an ActorRef, and its users' habits work: tell, ask, proxies, futures, stop and the registry."""
 
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -166,6 +167,21 @@ def test_ask_without_blocking_is_a_future() -> None:
             future.get(timeout=0.01)
         gate.open()
         assert [future.get(timeout=DEADLINE) for _ in range(2)] == ["late", "late"]
+
+
+def test_a_future_may_be_polled_by_several_threads_and_keeps_nothing_of_those_that_gave_up() -> None:
+    with Driven.start() as server, Gate() as gate:
+        future = server.ask(lambda *_: gate.wait(Reply("reply")), block=False)
+        gate.reached()
+        with meanwhile(lambda: future.get(timeout=DEADLINE)) as other:
+            for timeout in (-1, 0, 0.0, 0.001):
+                with pytest.raises(pykka.Timeout):
+                    future.get(timeout=timeout)
+            gate.open()
+            assert other() == future.get(timeout=DEADLINE) == "reply"
+        assert future.map(str.upper).get(timeout=DEADLINE) == "REPLY"
+        with pytest.raises(queue.Full):
+            future.set("other")
 
 
 def test_futures_may_be_gathered() -> None:
@@ -359,6 +375,8 @@ def test_pykkas_stop_runs_terminate_after_what_was_queued_and_is_true() -> None:
 
 
 def test_pykkas_stop_of_the_dead_is_false() -> None:
+    """Of ActorRef.stop: "False if actor was already dead"."""
+    assert dead().stop() is False
     assert dead().stop(block=True) is False
     assert dead().stop(block=False).get(timeout=DEADLINE) is False
 
@@ -377,6 +395,20 @@ def test_pykkas_stop_without_blocking_is_a_future_that_is_true_when_it_is_dead()
         assert not server.is_alive()
         assert future.get(timeout=DEADLINE) is True
     assert log.now() == [("terminate", "why")]
+
+
+def test_pykkas_stop_without_blocking_may_be_polled_and_an_actor_cannot_wait_for_its_own() -> None:
+    server = Driven.start()
+    with Gate() as gate:
+        server.cast(lambda self, state: gate.wait())
+        gate.reached()
+        future = server.stop(block=False)
+        with pytest.raises(pykka.Timeout):
+            future.get(timeout=0)
+        gate.open()
+        assert future.get(timeout=DEADLINE) is True
+    server = Driven.start()
+    assert isinstance(within(server, lambda self: outcome_of(self.pid.stop(block=False).get)), g.CallingSelf)
 
 
 def test_pykkas_stop_that_times_out_raises_pykkas_error_and_it_stops_later() -> None:

@@ -3,12 +3,15 @@
 import inspect
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 import gennostr as g
 from gennostr import KILL, KILLED, Registry, Reply, Stop
+from gennostr.otp.names import NameTable
+from gennostr.otp.process import Process
 from tests.otp.actors import (
     DEADLINE,
     Driven,
@@ -179,6 +182,52 @@ def test_a_registry_without_a_name_is_told_by_its_pid_and_a_listener_that_is_not
         Driven.start(name=g.via(registry, "key", "value")) as one,
     ):
         assert log_of(listener).next() == g.Registered(registry, "key", one, "value")
+
+
+def test_a_listener_hears_of_the_end_of_a_registration_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Driven.start() as listener, Registry.start(listeners=[listener]) as registry, Driven.start() as one:
+        other = Driven.start()
+        release = NameTable.release
+
+        def release_and_take(self: NameTable, key: object, process: Process) -> bool:
+            """Let the other have it as soon as anybody can."""
+            released = release(self, key, process)
+            if process is one.process and key == "key":
+                within(other, lambda self: registry.register("key"))
+            return released
+
+        monkeypatch.setattr(NameTable, "release", release_and_take)
+        within(one, lambda self: registry.register("key"))
+        within(one, lambda self: registry.unregister("key"))
+        other.stop()
+        log = log_of(listener)
+        assert [(type(each), each.pid) for each in (log.next(), log.next(), log.next())] == [
+            (g.Registered, one),
+            (g.Unregistered, one),
+            (g.Registered, other),
+        ]
+
+
+def test_a_listener_does_not_hear_of_the_registration_of_a_process_that_is_dead() -> None:
+    """Its key may have the next owner by then, whose registration came first."""
+    with Driven.start() as listener, Registry.start(listeners=[listener]) as registry:
+        registry._notify(dead().process, g.Registered(registry, "key", dead(), None))
+        settle(listener)
+        assert log_of(listener).now() == []
+
+
+# Costs.
+
+
+def test_unregister_keys_and_count_do_not_go_through_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Registry.start() as registry, Driven.start() as one:
+        for key in "abc":
+            within(one, partial(lambda key, self: registry.register(key), key))
+        monkeypatch.setattr(NameTable, "entries", lambda self: fail(AssertionError("the whole table was read")))
+        within(one, lambda self: registry.unregister("b"))
+        assert registry.keys(one) == ["a", "c"]
+        assert registry.count() == 2
+        assert registry.keys(dead()) == []
 
 
 # Ends.

@@ -42,12 +42,12 @@ def test_messages_casts_and_calls_arrive_in_order_and_are_told_apart(probe: Prob
 
 
 def test_a_call_that_fails_raises_in_its_caller(probe: Probe) -> None:
-    with Driven.start() as server:
-        error = ValueError("no")
-        server.send_request(lambda self, from_, state: g.Reply(probe.pid.call("question")))
-        with watching(server) as reason:
-            probe.expect_call("question").fail(error)
-            assert reason() is error
+    server = Driven.start()
+    error = ValueError("no")
+    server.send_request(lambda self, from_, state: g.Reply(probe.pid.call("question")))
+    with watching(server) as reason:
+        probe.expect_call("question").fail(error)
+        assert reason() is error
 
 
 @pytest.mark.parametrize("wanted", [5, int, lambda message: message > 4], ids=["a value", "a type", "a predicate"])
