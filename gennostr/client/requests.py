@@ -105,8 +105,8 @@ class Requests:
     def do(self, function: Callable[..., object], *arguments: object) -> None:
         """Do something here; right after what is under way, if it is that which has led to this call.
 
-        A finalizer may run between any two lines, and a signer or a callback of a future is called by some of them: what
-        these want of the client must not find it halfway.
+        A finalizer may run between any two lines, and some of them call a signer or a callback of a future: what these
+        want of the client must not find it halfway.
         """
         if self.busy:
             self._client.run_command(partial(function, *arguments))

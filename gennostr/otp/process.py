@@ -395,7 +395,7 @@ class Process(Handle):
         _alive[self] = None
         # Not by `register` and `unregister`: the lock that they take may be held by a thread whose finalizer waits for
         # this process. An append and a remove are single steps.
-        pykka.ActorRegistry._actor_refs.append(self.pid)
+        pykka.ActorRegistry._actor_refs.append(self.pid)  # noqa: SLF001
         with self.books:  # a death is seen here, or comes later and takes both back itself
             dead = self.dead
         if dead:  # found by its name, and killed
@@ -404,7 +404,7 @@ class Process(Handle):
     def _withdraw(self) -> None:
         _alive.pop(self, None)
         try:
-            pykka.ActorRegistry._actor_refs.remove(self.pid)
+            pykka.ActorRegistry._actor_refs.remove(self.pid)  # noqa: SLF001 - see `announce`
         except ValueError:  # not announced yet, or withdrawn already
             pass
 
