@@ -64,9 +64,9 @@ if TYPE_CHECKING:
     from gennostr.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorPid
     from gennostr.otp.gen_server import GenServer
     from gennostr.otp.introspection import Node, tree
-    from gennostr.otp.names import via, whereis
+    from gennostr.otp.names import Via, via
     from gennostr.otp.outcomes import IGNORE, CallbackOutcome, CallOutcome, InitOutcome, NoReply, Ok, Reply, Stop
-    from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
+    from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink, whereis
     from gennostr.otp.process import MonitorRef, abandoned
     from gennostr.otp.program import run
     from gennostr.otp.reasons import (
@@ -183,6 +183,7 @@ __all__ = [
     "SupervisorPid",
     "Timer",
     "Unregistered",
+    "Via",
     "abandoned",
     "as_completed",
     "call",
@@ -239,9 +240,9 @@ _NAMES = {
     "otp.dynamic_supervisor": "DynamicSupervisor DynamicSupervisorPid",
     "otp.gen_server": "GenServer",
     "otp.introspection": "Node tree",
-    "otp.names": "via whereis",
+    "otp.names": "Via via",
     "otp.outcomes": "IGNORE CallbackOutcome CallOutcome InitOutcome NoReply Ok Reply Stop",
-    "otp.pid": "Pid call cast demonitor link monitor send stop unlink",
+    "otp.pid": "Pid call cast demonitor link monitor send stop unlink whereis",
     "otp.process": "MonitorRef abandoned",
     "otp.program": "run",
     "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",

@@ -43,7 +43,8 @@ BESIDE = """
     AuthenticationError Count Counted Counting Fetch FetchIncomplete FetchProgress Outcome Publication Published
     RelayRefused RelayStatistics fetch relay_information
     CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
-    RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer reply_error
+    RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer Via
+    reply_error
 """.split()  # noqa: SIM905 - reads better
 
 

@@ -117,12 +117,7 @@ def test_every_public_name_is_found_and_listed() -> None:
 FUNCTIONS = [name for name in gennostr.__all__ if inspect.isfunction(getattr(gennostr, name))]
 
 
-LATER = pytest.mark.xfail(raises=NameError, strict=False, reason="otp.names imports Pid for type checkers alone")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=LATER if name in ("via", "whereis") else ()) for name in FUNCTIONS]
-)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_type_hints_of_public_functions_can_be_evaluated(name: str) -> None:
     """Frameworks that inject arguments or build command lines from signatures call `typing.get_type_hints`."""
     hints = typing.get_type_hints(getattr(gennostr, name))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from gennostr.exceptions import NoProcess
 from gennostr.otp.child import ChildInfo, shown_id
-from gennostr.otp.names import Target, Via, resolve
-from gennostr.otp.pid import Pid
+from gennostr.otp.names import Via, resolve
+from gennostr.otp.pid import Pid, Target
 from gennostr.otp.process import Process
 from gennostr.values import shown
 

@@ -9,67 +9,14 @@ import threading
 import time
 from _thread import allocate_lock
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from gennostr.exceptions import AlreadyRegistered, NoProcess
 from gennostr.otp.process import Process
 from gennostr.values import Shared, shown
 
-if TYPE_CHECKING:
-    from gennostr.otp.pid import Pid
-    from gennostr.otp.registry import RegistryPid
-
-
 PATIENCE: Final = 100
 """How often a thread lets others go first, where one of them is about to free a key that a dead process held."""
-
-
-@dataclass(frozen=True, slots=True)
-class Via(Shared):
-    """The name `key` in `registry`."""
-
-    registry: "RegistryPid | str"
-    key: object
-    value: object = field(default=None, hash=False)  # any value, and some have no hash
-
-    def find(self) -> "RegistryPid":
-        """Return the registry, dead or alive.
-
-        Raises:
-            NoProcess: nobody has its name.
-            TypeError: who has its name is no registry.
-
-        """
-        if not isinstance(self.registry, str):
-            return self.registry
-        pid: Any = whereis(self.registry)
-        if pid is None:
-            raise NoProcess(self.registry)
-        if not isinstance(getattr(pid, "table", None), NameTable):
-            raise TypeError(f"{shown(self.registry)} is no registry but {pid!r}")
-        return pid  # type: ignore[no-any-return]
-
-    def __repr__(self) -> str:
-        return f"via({shown(self.registry)}, {shown(self.key)})"
-
-
-def via(registry: "RegistryPid | str", key: object, value: object = None) -> Via:
-    """Name a process by `key` in `registry`; `value` is kept with it where the name is registered.
-
-    A registry given by its own name is looked up at each use: so the via outlives the registry's restart.
-
-    Raises:
-        TypeError: `registry` is neither a registry's pid nor a string, or `key` cannot be hashed.
-
-    """
-    if not isinstance(registry, str) and not isinstance(getattr(registry, "table", None), NameTable):
-        raise TypeError(f"via needs a registry's pid or name, not {shown(registry)}")
-    hash(key)
-    return Via(registry, key, value)
-
-
-Name: TypeAlias = str | Via
-Target: TypeAlias = "Pid | str | Via"
 
 
 class Entry:
@@ -171,6 +118,70 @@ NAMES = NameTable()
 """The names that are strings."""
 
 
+@runtime_checkable
+class RegistryHandle(Protocol):
+    """What a registry's handle offers to names: see `gennostr.otp.registry.RegistryPid`."""
+
+    @property
+    def process(self) -> Process:
+        """The registry's process."""
+
+    @property
+    def table(self) -> NameTable:
+        """Its keys."""
+
+    def register_process(self, key: object, process: Process, value: object = None) -> None:
+        """Give `key` to `process`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Via(Shared):
+    """The name `key` in `registry`."""
+
+    registry: RegistryHandle | str
+    key: object
+    value: object = field(default=None, hash=False)  # any value, and some have no hash
+
+    def find(self) -> RegistryHandle:
+        """Return the registry, dead or alive.
+
+        Raises:
+            NoProcess: nobody has its name.
+            TypeError: who has its name is no registry.
+
+        """
+        if not isinstance(self.registry, str):
+            return self.registry
+        entry = NAMES.lookup(self.registry)
+        if entry is None:
+            raise NoProcess(self.registry)
+        handle: object = entry[0].pid
+        if not isinstance(handle, RegistryHandle):
+            raise TypeError(f"{shown(self.registry)} is no registry but {handle!r}")
+        return handle
+
+    def __repr__(self) -> str:
+        return f"via({shown(self.registry)}, {shown(self.key)})"
+
+
+def via(registry: RegistryHandle | str, key: object, value: object = None) -> Via:
+    """Name a process by `key` in `registry`; `value` is kept with it where the name is registered.
+
+    A registry given by its own name is looked up at each use: so the via outlives the registry's restart.
+
+    Raises:
+        TypeError: `registry` is neither a registry's pid nor a string, or `key` cannot be hashed.
+
+    """
+    if not isinstance(registry, str) and not isinstance(registry, RegistryHandle):
+        raise TypeError(f"via needs a registry's pid or name, not {shown(registry)}")
+    hash(key)
+    return Via(registry, key, value)
+
+
+Name: TypeAlias = str | Via
+
+
 def check_name(name: object) -> None:
     """Raise TypeError unless `name` is None, a string or a via."""
     if name is not None and not isinstance(name, str | Via):
@@ -205,10 +216,3 @@ def resolve(target: object) -> Process | None:
     else:
         raise TypeError(f"a target must be a pid, a name or via(registry, key), not {shown(target)}")
     return None if entry is None else entry[0]
-
-
-def whereis(name: Name) -> "Pid | None":
-    """Return the pid that has `name`, or None."""
-    check_name(name)
-    process = resolve(name)
-    return None if process is None or process.dead else process.pid

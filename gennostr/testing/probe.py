@@ -40,8 +40,8 @@ from gennostr.otp.clock import MACHINE
 from gennostr.otp.engine import Engine, open_signal
 from gennostr.otp.envelopes import Cast, StopRequest
 from gennostr.otp.gen_server import GenServer
-from gennostr.otp.names import Name, Target, check_name, register_name
-from gennostr.otp.pid import Pid
+from gennostr.otp.names import Name, check_name, register_name
+from gennostr.otp.pid import Pid, Target
 from gennostr.otp.process import MonitorRef, Process, act_as, current
 from gennostr.otp.reasons import NORMAL, SHUTDOWN
 from gennostr.otp.signals import Down, Exit
