@@ -137,7 +137,7 @@ class Unprintable:
 def test_an_option_that_is_wrong_is_named_whatever_it_is(option: str, text: str | None) -> None:
     for value in (Unprintable(text), {Unprintable(text): 1}):
         with pytest.raises((TypeError, ValueError)) as caught:
-            Options.of(**{option: value})
+            Options.of(**{option: value})  # type: ignore[arg-type]
         assert str(caught.value).startswith(option)
         assert len(str(caught.value)) < 10_000
 

@@ -104,7 +104,7 @@ def test_defect_9_invalid_utf8_takes_every_connection_down() -> None:
     with FakeRelay() as bad, FakeRelay() as good, Recording(urls=[good.url], options=FAST) as client:
         quiet = good.accept()
         client.expect("connect")
-        client.feed.add_relay(bad.url, **FAST, close_timeout=0.05)
+        client.feed.add_relay(bad.url, **FAST, close_timeout=0.05)  # type: ignore[misc]
         for _ in range(6):
             peer = bad.accept()
             client.expect("connect")

@@ -299,7 +299,7 @@ def test_a_clock_that_is_set_disturbs_neither_keepalive_nor_backoff_nor_the_reco
     monkeypatch.setattr(SystemClock, "time", staticmethod(stepped))
     options = {"reconnect": [0.05, 0.2], "ping_interval": 0.2, "ping_timeout": PATIENCE}
     with FakeRelay() as relay, Recording(options=options) as client:
-        client.feed.add_relay(relay.url, **options)
+        client.feed.add_relay(relay.url, **options)  # type: ignore[arg-type]
         peer = relay.accept()
         began = client.expect("connect").relay.connected_at
         offset = step
@@ -457,7 +457,7 @@ def test_a_lookup_that_gets_no_thread_is_an_error_of_the_attempt() -> None:
 
         telemetry.attach(hold)
         try:
-            client.feed.add_relay(relay.url, **FAST, close_timeout=0.05)
+            client.feed.add_relay(relay.url, **FAST, close_timeout=0.05)  # type: ignore[misc]
             assert starting.wait(PATIENCE)
             with no_threads():
                 refused.set()

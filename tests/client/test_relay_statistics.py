@@ -846,7 +846,7 @@ def test_a_flood_of_pings_that_nobody_answers_takes_no_memory(relay: FakeRelay) 
         client.expect("connect")
         [connection] = tree(client.feed).children[0].children[1].children
         assert connection.pid is not None
-        actor: Any = connection.pid.process.actor.server
+        actor: Any = connection.pid.process.actor.server  # type: ignore[union-attr]
         sizes = []
         for _ in range(3):
             for _ in range(200):

@@ -63,7 +63,7 @@ def test_a_bad_field_is_rejected_naming_field_and_value(make: Any, field: str, v
 
 def test_a_field_that_there_is_not_is_rejected_naming_it() -> None:
     with pytest.raises(TypeError, match="modules"):
-        Driven.child_spec(modules=[])
+        Driven.child_spec(modules=[])  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("fields", [{}, {"restart": "permanent"}], ids=str)

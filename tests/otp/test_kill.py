@@ -323,9 +323,9 @@ def test_a_supervisor_replaces_a_killed_child_while_its_thread_is_still_busy() -
     with Supervisor.start([ChildSpec("child", partial(Driven.start_link, name="child"))]) as supervisor:
         (child,) = supervisor.which_children()
         with Gate() as gate:
-            child.pid.cast(lambda self, state: gate.wait())
+            child.pid.cast(lambda self, state: gate.wait())  # type: ignore[union-attr]
             gate.reached()
-            child.pid.exit(KILL)
+            child.pid.exit(KILL)  # type: ignore[union-attr]
             again = pid_of(supervisor, "child")
             assert again != child.pid
             assert g.whereis("child") == again
@@ -379,7 +379,7 @@ def test_of_many_kills_at_once_one_is_the_end() -> None:
         gate.reached()
         together = threading.Barrier(8)
         threads = [
-            threading.Thread(target=lambda: (together.wait(DEADLINE), server.exit(KILL), server.exit(KILL)))
+            threading.Thread(target=lambda: (together.wait(DEADLINE), server.exit(KILL), server.exit(KILL)))  # type: ignore[func-returns-value]
             for _ in range(8)
         ]
         for thread in threads:
@@ -741,7 +741,7 @@ def test_a_killed_actor_that_waits_in_a_call_is_woken_and_the_late_reply_reaches
 def test_killed_in_a_start_link_it_takes_the_one_under_init_with_it() -> None:
     with Gate() as gate, Driven.start() as bystander:
         starter = Driven.start()
-        starter.cast(lambda self, state: Driven.start_link(lambda self: gate.wait(), name="early") and None)
+        starter.cast(lambda self, state: Driven.start_link(lambda self: gate.wait(), name="early") and None)  # type: ignore[truthy-bool]
         gate.reached()
         early = g.whereis("early")
         assert early is not None
@@ -842,10 +842,10 @@ def test_on_cancel_of_a_child_runs_in_the_thread_of_the_supervisor_that_kills_it
         )
         with Supervisor.start([spec]) as supervisor:
             (child,) = supervisor.which_children()
-            busy_in(child.pid, gate)
+            busy_in(child.pid, gate)  # type: ignore[arg-type]
             supervisor.terminate_child("child")
             assert found.next().ident == supervisor.process.thread
-            assert not child.pid.is_alive()
+            assert not child.pid.is_alive()  # type: ignore[union-attr]
 
 
 def test_on_cancel_runs_where_a_start_timed_out() -> None:

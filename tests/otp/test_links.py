@@ -187,7 +187,7 @@ def test_unlinking_drops_no_message() -> None:
         log = log_of(one)
         one.cast(lambda self, state: gate.wait() or g.unlink(other))  # type: ignore[func-returns-value]
         gate.reached()
-        within(other, lambda self: [one.send(number) for number in range(5)])
+        within(other, lambda self: [one.send(number) for number in range(5)])  # type: ignore[func-returns-value]
         gate.open()
         settle(one)
         assert log.now() == list(range(5))
@@ -682,7 +682,7 @@ def test_a_child_that_has_itself_terminated_ends_at_once_and_not_after_its_shutd
     with g.Supervisor.start([Driven.child_spec(id="child", shutdown=DEADLINE)]) as supervisor:
         child = supervisor.which_children()[0].pid
         with watching(child) as ended:
-            child.cast(lambda self, state: supervisor.terminate_child("child"))
+            child.cast(lambda self, state: supervisor.terminate_child("child"))  # type: ignore[union-attr]
             assert ended() is SHUTDOWN
 
 

@@ -84,7 +84,7 @@ def test_a_via_of_what_is_no_registry_is_a_type_error_where_it_is_made(registry:
 
 def test_a_via_of_a_pid_that_is_no_registry_is_a_type_error_where_it_is_made() -> None:
     with Driven.start() as server, pytest.raises(TypeError, match="via"):
-        g.via(server, "key")
+        g.via(server, "key")  # type: ignore[arg-type]
 
 
 def test_a_via_whose_registrys_name_is_anothers_is_a_type_error_where_it_is_used() -> None:

@@ -779,7 +779,7 @@ class Links(RuleBasedStateMachine):
         node = Node(len(self.pids), traps=traps)
         pid = Linked.start((self, node), name=str(node))
         pid.replace_state(lambda state: None)
-        self.actors[node] = pid.process.actor.server
+        self.actors[node] = pid.process.actor.server  # type: ignore[union-attr]
         self.pids[node], self.nodes[pid] = pid, node
         self.company.join(pid)
 

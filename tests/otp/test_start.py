@@ -245,7 +245,7 @@ def test_a_failed_init_leaves_no_crash_report_of_its_own(caplog: pytest.LogCaptu
 def test_start_link_links_from_before_init() -> None:
     with Gate() as gate:
         parent = Trapping.start()
-        parent.cast(lambda self, state: Driven.start_link(lambda self: gate.wait(), name="early") and None)
+        parent.cast(lambda self, state: Driven.start_link(lambda self: gate.wait(), name="early") and None)  # type: ignore[truthy-bool]
         gate.reached()
         child = g.whereis("early")
         assert child is not None

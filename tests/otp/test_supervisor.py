@@ -421,7 +421,7 @@ def test_terminate_child_and_a_siblings_restart_kill_brutally_too() -> None:
     with Supervisor.start(children, strategy="one_for_all") as supervisor:
         for end in (lambda: supervisor.terminate_child(1), lambda: crash(pid_of(supervisor, 0))):
             with watching(pid_of(supervisor, 1)) as reason:
-                end()
+                end()  # type: ignore[no-untyped-call]
                 assert reason() is KILLED
             if pid_of(supervisor, 1) is None:
                 supervisor.restart_child(1)
@@ -1228,7 +1228,7 @@ def test_restart_child_starts_what_was_terminated_or_had_ended_in_its_old_place(
             with pytest.raises(g.ChildRunning):
                 supervisor.restart_child(0)
             first = pid_of(supervisor, 0)
-            end()
+            end()  # type: ignore[no-untyped-call]
             assert supervisor.restart_child(0) is pid_of(supervisor, 0)
             assert pid_of(supervisor, 0) is not first
         assert list(pids_of(supervisor)) == [0, 1]
@@ -1754,7 +1754,7 @@ def test_a_child_that_has_itself_terminated_ends_at_once(kind: type[Driven], shu
     with Supervisor.start([kind.child_spec(None, shutdown=shutdown)]) as supervisor, Driven.start() as other:
 
         def terminate(*_: Any) -> Any:
-            return Reply(supervisor.terminate_child(kind))
+            return Reply(supervisor.terminate_child(kind))  # type: ignore[func-returns-value]
 
         child = pid_of(supervisor, kind)
         with watching(child) as reason:

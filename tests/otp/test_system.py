@@ -102,7 +102,7 @@ def test_a_pid_has_them_as_methods() -> None:
     with Driven.start(1) as server:
         assert server.replace_state(lambda state: state + 1) == 2
         assert server.get_state() == 2
-        returned: list[Any] = [server.suspend(), server.resume()]
+        returned: list[Any] = [server.suspend(), server.resume()]  # type: ignore[func-returns-value]
         assert returned == [None, None]
         assert server.get_status() == g.get_status(server)
         assert server.statistics().messages_in == 0

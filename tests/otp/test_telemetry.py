@@ -72,7 +72,7 @@ def test_a_restart_is_told_with_its_supervisor_id_new_pid_and_reason(events: Eve
     with Supervisor.start([g.ChildSpec("child", Driven.start_link)]) as supervisor:
         for restarts in (1, 2):
             (child,) = supervisor.which_children()
-            child.pid.exit("reason")
+            child.pid.exit("reason")  # type: ignore[union-attr]
             _, measurements, metadata = events.next("supervisor.restart")
             (again,) = supervisor.which_children()
             assert measurements == {"restarts": restarts}

@@ -109,7 +109,7 @@ def test_what_the_client_would_refuse_is_refused() -> None:
         with pytest.raises(ValueError, match="http"):
             feed.init("http://relay.example")
         with pytest.raises(TypeError, match="nonesuch"):
-            feed.add_relay(URL, nonesuch=1)
+            feed.add_relay(URL, nonesuch=1)  # type: ignore[call-arg]
         assert actions == []
 
 
