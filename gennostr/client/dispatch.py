@@ -316,7 +316,7 @@ class ClientEngine(Engine):
             pending = self._tree.take(relay.url)
             if pending is None:
                 return
-            pending[1].cancel()
+            pending.cancel()
         elif process is not None:
             self._ended.add(process)
         self._disconnected(relay, REMOVE_RELAY, None)

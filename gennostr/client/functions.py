@@ -54,7 +54,7 @@ class ClientFunctions:
         tree = connections(self)
         pending = tree.take(wanted.url)
         if pending is not None:
-            pending[1].cancel()
+            pending.cancel()
         try:
             return tree.open(wanted)
         except Exception:

@@ -97,6 +97,21 @@ class _Key(str):
         return repr(redact(self))
 
 
+class _Attempt:
+    """The next attempt at a relay, which waits for its time."""
+
+    __slots__ = ("relay", "timer")
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self.timer: ScheduledCall | None = None
+
+    def cancel(self) -> None:
+        """Have no ReconnectDue sent; one that has no timer yet was taken, and `Tree.schedule` sees that."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
 class Tree:
     """One client's tree."""
 
@@ -106,9 +121,9 @@ class Tree:
         self.ledger = Ledger()
         self._registry: RegistryPid | None = None
         self._supervisor: DynamicSupervisorPid | None = None
-        # The relays in backoff, and what ends it. No lock, so that a finalizer or a signal handler may add and remove
-        # relays anywhere: each use is one operation of the dict, which is atomic, or works on a copy.
-        self._pending: dict[str, tuple[Relay, ScheduledCall]] = {}
+        # The relays in backoff. No lock, so that a finalizer or a signal handler may add and remove relays anywhere:
+        # each use is one operation of the dict, which is atomic, or works on a copy.
+        self._pending: dict[str, _Attempt] = {}
         # The connection whose handle_connect runs now: what that sends goes first. Written by the client alone.
         self.connecting: Process | None = None
         # The relay whose message, or connect, is in a callback now. Written by the client alone.
@@ -220,7 +235,7 @@ class Tree:
             (self.client, registry, relay, outbox, self.ledger), name=via(registry, _Key(relay.url), outbox)
         )
 
-    def take(self, url: str) -> tuple[Relay, ScheduledCall] | None:
+    def take(self, url: str) -> _Attempt | None:
         """Remove and return a pending attempt."""
         return self._pending.pop(url, None)
 
@@ -228,7 +243,7 @@ class Tree:
         """Cancel a pending attempt."""
         pending = self.take(url)
         if pending is not None:
-            pending[1].cancel()
+            pending.cancel()
 
     def schedule(self, relay: Relay, delay: float | None = None) -> None:
         """Start the delay before the next attempt, unless one is pending."""
@@ -239,17 +254,27 @@ class Tree:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
             delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
         following = replace(relay, connected_at=None, up_since=None, reconnect_counter=relay.reconnect_counter + 1)
-        if self.client.dead or (delay > 0 and relay.url in self._pending):
-            return
-        # First of all, for it raises where the system refuses the timers a thread: then what is pending stays so.
-        attempt = (following, send_after(delay, self.client.pid, ReconnectDue(relay.url)))
-        while self._pending.setdefault(relay.url, attempt) is not attempt:
-            if delay > 0:  # another one was made meanwhile
-                attempt[1].cancel()
+        attempt = _Attempt(following)
+        before = self._pending.setdefault(relay.url, attempt)
+        if before is not attempt:
+            if delay > 0:
                 return
-            self._give_up(relay.url)  # one that is to be made now takes its place
-        if self.client.is_dead():  # `down` gives up what is there when it runs, which is after the client is dead
+            self._pending[relay.url] = attempt
+        # Now that it is there, for the timer may fire at once.
+        try:
+            attempt.timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
+        except RuntimeError:  # the system refuses the timers a thread: what was pending stays so
+            if self._pending.get(relay.url) is attempt:
+                self.take(relay.url)
+                if before is not attempt:
+                    self._pending.setdefault(relay.url, before)
+            raise
+        if before is not attempt:
+            before.cancel()
+        if self.client.is_dead():  # `down` gives up what is there when it runs, which may have been before
             self._give_up(relay.url)
+        elif self._pending.get(relay.url) is not attempt:  # it was taken before it had its timer
+            attempt.cancel()
 
     def due(self, url: str) -> NotMade | None:
         """Make the attempt whose delay is over, or say why it could not be made; runs in the client."""
@@ -257,14 +282,14 @@ class Tree:
         if pending is None:
             return None  # cancelled, or made already
         try:
-            self.open(pending[0])
+            self.open(pending.relay)
         except Exception as error:
             if isinstance(error, StartError) and isinstance(error.reason, RuntimeError):
                 # The system refused a thread: no connection counts the attempt, and none tells of its end.
                 self.ledger.not_made(url, error)
-                return NotMade(pending[0], error)
+                return NotMade(pending.relay, error)
             logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
-            self.schedule(pending[0])
+            self.schedule(pending.relay)
         return None
 
     def remove(self, url: str) -> None:
@@ -276,7 +301,7 @@ class Tree:
         """
         pending = self.take(url)
         if pending is not None:
-            pending[1].cancel()
+            pending.cancel()
         found = self.find(url)
         if found is not None and self._registry is not None:
             process, outbox = found
@@ -294,7 +319,7 @@ class Tree:
         if pending is None:
             raise RelayNotFound(redact(url))
         self.ledger.forget(url)
-        self.client.deliver(Removed(None, pending[0]))
+        self.client.deliver(Removed(None, pending.relay))
 
     def connecting_here(self) -> Process | None:
         """Return the connection whose handle_connect is the caller."""

@@ -36,7 +36,10 @@ def fire(dest: object, message: object) -> None:
 
 
 def cancel_timer(timer: Timer) -> float | None:
-    """Cancel; return the seconds that were left, or None if the timer has fired or was cancelled."""
+    """Cancel; return the seconds that were left, or None if the timer has fired or was cancelled.
+
+    The message is released at once, though the timer may be kept.
+    """
     acting()
     if not timer.cancel():
         return None

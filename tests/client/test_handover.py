@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gennostr import NORMAL, Overflow, Relay
+from gennostr import NORMAL, Overflow, Relay, send_after
 from gennostr.client import events, outbox, relay_statistics, socket_mailbox, supervision, verification
 from gennostr.client.events import RESUME, Credit
 from gennostr.client.outbox import Outbox
@@ -447,3 +447,17 @@ def test_a_client_may_be_used_at_any_step_of_its_own_functions() -> None:
             place.during(operation, interrupt)
             sent = [peer.receive() for _ in range(2 + place.happened)]
             assert sent.count(["CLOSE", "operation"]) == 2
+
+
+def test_an_attempt_that_is_due_before_its_timer_is_returned_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_once(delay: float, dest: Any, message: object) -> Any:
+        timer = send_after(delay, dest, message)
+        assert dest.call("handled, and what was sent before as well") == "handled, and what was sent before as well"
+        return timer
+
+    with FakeRelay() as relay, Recording() as client:
+        monkeypatch.setattr(supervision, "send_after", at_once)
+        client.feed.reconnect(relay.url, 0.0)
+        relay.accept()
+        client.expect("connect")
+        assert client.feed.relay_statistics()[relay.url].attempts == 1

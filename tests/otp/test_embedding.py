@@ -158,7 +158,7 @@ def test_a_child_forked_with_every_lock_held_does_not_hang() -> None:
         from gennostr.otp.names import NAMES
         server = Saying.start("server", name="server")
         registry = g.Registry.start()
-        locks = [server.process.lock, registry.process.lock, registry.table._lock, NAMES._lock, clock()._changed]
+        locks = [server.process.lock, registry.process.lock, registry.table._lock, NAMES._lock, clock()._serving]
         held, go = threading.Event(), threading.Event()
 
         def hold():
@@ -209,17 +209,19 @@ def test_a_callback_that_forks_ends_in_the_child_when_it_returns() -> None:
 
 def test_a_child_forked_before_any_actor_runs_actors_of_its_own() -> None:
     lines, err, status = output("""
+        from gennostr.otp.clock import clock
         g.send_after(1000, "nobody", "a timer of the parent")
         child = os.fork()
         if child == 0:
             with Saying.start("child", name="name") as server:
                 print(server.call("works"), g.whereis("name") is server, flush=True)
                 fired = threading.Event()
-                g.send_after(0, server, "timer")
+                clock().call_at(0, fired.set)
+                print(fired.wait(10), flush=True)
             os._exit(0)
         os.waitpid(child, 0)
     """)
-    assert (lines, err, status) == (["works True", "child NORMAL"], "", 0)
+    assert (lines, err, status) == (["works True", "True", "child NORMAL"], "", 0)
 
 
 # Beside asyncio.
