@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Request:
     """A request under way: what ``handle_call`` gets as `from_`."""
 
-    __slots__ = ("_claim", "_on_done", "caller", "exit", "message", "process", "value")
+    __slots__ = ("_claim", "_on_done", "abandoned", "caller", "exit", "message", "process", "value")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Request:
         self.caller = caller
         self.value: object = UNSET
         self.exit: tuple[object] | None = None
+        self.abandoned = False
         self._on_done = on_done
         self._claim = allocate_lock()
 
@@ -79,6 +80,7 @@ class Request:
         if not self.claim():
             return False
         self.process.unwatch(self)
+        self.abandoned = True
         self.exit = (reason,)
         self._on_done()
         return True
@@ -183,13 +185,14 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
         if not ended and not pending.abandon(NORMAL):
             done.get()  # something won the race against the timeout, and is being delivered
             ended = True
-    except BaseException:  # Ctrl-C, or an exit that came before
+    except BaseException:  # Ctrl-C
         pending.abandon(NORMAL)
         raise
     finally:
         if me is not None:
             me.waits.pop(pending, None)
-    if me is not None and (me.dead or me.interrupt is not None):
+    # A reply that came first is not lost: an exit signal then takes effect at the next wait, or the next message.
+    if me is not None and (me.dead or pending.abandoned):
         me.check_wait()
     return ended
 
@@ -359,13 +362,13 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
         ended = not pending.abandon(NORMAL)
         if ended:
             await done.wait()  # something won the race against the timeout, and is being delivered
-    except BaseException:  # the task was cancelled, or an exit came before
+    except BaseException:  # the task was cancelled
         pending.abandon(NORMAL)
         raise
     finally:
         if me is not None:
             me.waits.pop(pending, None)
-    if me is not None:
+    if me is not None and (me.dead or pending.abandoned):
         me.check_wait()
     if began is not None:
         _measure(pending, target, began, ended=ended)

@@ -164,7 +164,9 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
 
     @classmethod
     def _spawn(cls, init_arg: object, name: Name | None, timeout: float | None, parent: Process | None) -> Any:
-        acting()
+        me = acting()
+        if me is not None:
+            me.check_wait()
         check_name(name)
         if timeout is not None:
             check_seconds("timeout", timeout)
@@ -593,7 +595,10 @@ class GenServer(pykka.ThreadingActor, Generic[S]):
             self._terminate(reason)
         except BaseException as error:
             reason, callback = error, "terminate"
-        if process.is_dead() or process.interrupt is not None:  # killed meanwhile, or ended by an exit signal
+            ended = process.interrupt is not None  # in a wait
+        else:
+            ended = False
+        if ended or process.is_dead():  # killed meanwhile
             self._leave_early(reason, callback)
             return
         try:
