@@ -612,10 +612,13 @@ def test_a_reply_that_came_before_an_exit_signal_is_not_lost() -> None:
         caller = Driven.start()
         log = log_of(caller)
 
+        def answer(self: Any, from_: Any, state: Any) -> Any:
+            g.reply(from_, 1)
+            caller.exit("signal")
+            return NoReply()
+
         def ask(self: Any, state: Any) -> None:
-            self.log.put(
-                other.call(lambda self, from_, state: (g.reply(from_, 1), caller.exit("signal"), NoReply())[2])
-            )
+            self.log.put(other.call(answer))
             until(lambda: self.pid.process.interrupt)
             self.log.put(outcome_of(lambda: other.call(lambda *_: Reply(2))))
 
