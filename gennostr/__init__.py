@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from gennostr.otp.gen_server import GenServer
     from gennostr.otp.introspection import Node, tree
     from gennostr.otp.messages import Down, Exit, Registered, Unregistered
-    from gennostr.otp.names import via, whereis
+    from gennostr.otp.names import via
     from gennostr.otp.outcomes import IGNORE, NoReply, Ok, Reply, Stop
-    from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink
+    from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink, whereis
     from gennostr.otp.process import abandoned
     from gennostr.otp.program import run
     from gennostr.otp.reasons import (
@@ -202,9 +202,9 @@ _NAMES = {
     "otp.gen_server": "GenServer",
     "otp.introspection": "Node tree",
     "otp.messages": "Down Exit Registered Unregistered",
-    "otp.names": "via whereis",
+    "otp.names": "via",
     "otp.outcomes": "IGNORE NoReply Ok Reply Stop",
-    "otp.pid": "Pid call cast demonitor link monitor send stop unlink",
+    "otp.pid": "Pid call cast demonitor link monitor send stop unlink whereis",
     "otp.process": "abandoned",
     "otp.program": "run",
     "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",

@@ -7,8 +7,8 @@ parts of a tree that works may change while they are read.
 from dataclasses import dataclass
 
 from gennostr.exceptions import NoProcess
-from gennostr.otp.names import Target, Via, resolve
-from gennostr.otp.pid import Pid
+from gennostr.otp.names import Via, resolve
+from gennostr.otp.pid import Pid, Target
 from gennostr.otp.process import Process
 from gennostr.otp.supervisor import ChildInfo, shown_id
 

@@ -9,29 +9,34 @@ import threading
 import time
 from _thread import allocate_lock
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 from gennostr.exceptions import AlreadyRegistered, NoProcess
 from gennostr.otp.process import Process
 
-if TYPE_CHECKING:
-    from gennostr.otp.pid import Pid
-    from gennostr.otp.registry import RegistryPid
-
-
 PATIENCE: Final = 100
 """How often a thread lets others go first, where one of them is about to free a key that a dead process held."""
+
+
+class RegistryHandle(Protocol):
+    """A registry's pid, as far as names go; see `gennostr.otp.registry.RegistryPid`."""
+
+    process: Process
+    table: "NameTable"
+
+    def register_process(self, key: object, process: Process, value: object = None) -> None:
+        """Give `key` to `process`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Via:
     """The name `key` in `registry`."""
 
-    registry: "RegistryPid | str"
+    registry: RegistryHandle | str
     key: object
     value: object = None
 
-    def find(self) -> "RegistryPid":
+    def find(self) -> RegistryHandle:
         """Return the registry, dead or alive.
 
         Raises:
@@ -41,18 +46,19 @@ class Via:
         """
         if not isinstance(self.registry, str):
             return self.registry
-        pid: Any = whereis(self.registry)
-        if pid is None:
+        entry = NAMES.lookup(self.registry)
+        if entry is None:
             raise NoProcess(self.registry)
+        pid: object = entry[0].pid
         if not isinstance(getattr(pid, "table", None), NameTable):
             raise TypeError(f"{self.registry!r} is no registry but {pid!r}")
-        return pid  # type: ignore[no-any-return]
+        return cast("RegistryHandle", pid)
 
     def __repr__(self) -> str:
         return f"via({self.registry!r}, {self.key!r})"
 
 
-def via(registry: "RegistryPid | str", key: object, value: object = None) -> Via:
+def via(registry: RegistryHandle | str, key: object, value: object = None) -> Via:
     """Name a process by `key` in `registry`; `value` is kept with it where the name is registered.
 
     A registry given by its own name is looked up at each use: so the via outlives the registry's restart.
@@ -68,7 +74,6 @@ def via(registry: "RegistryPid | str", key: object, value: object = None) -> Via
 
 
 Name: TypeAlias = str | Via
-Target: TypeAlias = "Pid | str | Via"
 
 
 class Entry:
@@ -204,10 +209,3 @@ def resolve(target: object) -> Process | None:
     else:
         raise TypeError(f"a target must be a pid, a name or via(registry, key), not {target!r}")
     return None if entry is None else entry[0]
-
-
-def whereis(name: Name) -> "Pid | None":
-    """Return the pid that has `name`, or None."""
-    check_name(name)
-    process = resolve(name)
-    return None if process is None or process.dead else process.pid

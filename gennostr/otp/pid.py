@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeAlias, overload
 
 import pykka
 
@@ -12,7 +12,7 @@ from gennostr.otp.calls import PendingReply, wait_down
 from gennostr.otp.calls import call as _call
 from gennostr.otp.crash_report import shown
 from gennostr.otp.messages import Cast, StopRequest
-from gennostr.otp.names import Target, Via, resolve
+from gennostr.otp.names import Name, Via, check_name, resolve
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process
 from gennostr.otp.reasons import NOPROC, NORMAL, is_clean
@@ -173,6 +173,9 @@ class Pid(pykka.ActorRef[Any]):
                 raise
 
 
+Target: TypeAlias = Pid | str | Via
+
+
 class _Future(pykka.ThreadingFuture[Any]):
     """A future whose value is what `wait` returns, given the seconds to wait.
 
@@ -191,6 +194,13 @@ class _Future(pykka.ThreadingFuture[Any]):
         if self._wait is None:  # what map, filter, join and reduce make
             return super().get(timeout=timeout)
         return self._wait(None if timeout is None else max(timeout, 0.0))
+
+
+def whereis(name: Name) -> Pid | None:
+    """Return the pid that has `name`, or None."""
+    check_name(name)
+    process = resolve(name)
+    return None if process is None or process.dead else process.pid
 
 
 def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:

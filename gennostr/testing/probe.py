@@ -39,8 +39,8 @@ from gennostr.otp.calls import Request, reply, reply_error
 from gennostr.otp.crash_report import shown
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.messages import WAKE, Cast, Down, Exit, StopRequest
-from gennostr.otp.names import Name, Target, check_name, register_name
-from gennostr.otp.pid import Pid
+from gennostr.otp.names import Name, check_name, register_name
+from gennostr.otp.pid import Pid, Target
 from gennostr.otp.process import MonitorRef, Process, act_as, current
 from gennostr.otp.reasons import NORMAL, SHUTDOWN
 
