@@ -9,7 +9,6 @@ Three ways to wait for the same thing: `call` blocks, `call_async` awaits, `send
 wait for when it suits.
 """
 
-import time
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 class Request(Handle):
     """A request under way: what ``handle_call`` gets as `from_`."""
 
-    __slots__ = ("_claim", "_on_done", "caller", "exit", "message", "process", "value")
+    __slots__ = ("_claim", "_on_done", "abandoned", "caller", "exit", "message", "process", "value")
 
     def __init__(
         self,
@@ -47,6 +46,7 @@ class Request(Handle):
         self.caller = caller
         self.value: object = UNSET
         self.exit: tuple[object] | None = None
+        self.abandoned = False
         self._on_done = on_done
         self._claim = allocate_lock()
 
@@ -81,6 +81,7 @@ class Request(Handle):
         if not self.claim():
             return False
         self.process.unwatch(self)
+        self.abandoned = True
         self.exit = (reason,)
         self._on_done()
         return True
@@ -185,13 +186,14 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
         if not ended and not pending.abandon(NORMAL):
             done.get()  # something won the race against the timeout, and is being delivered
             ended = True
-    except BaseException:  # Ctrl-C, or an exit that came before
+    except BaseException:  # Ctrl-C
         pending.abandon(NORMAL)
         raise
     finally:
         if me is not None:
             me.waits.pop(pending, None)
-    if me is not None and (me.dead or me.interrupt is not None):
+    # A reply that came first is not lost: an exit signal then takes effect at the next wait, or the next message.
+    if me is not None and (me.dead or pending.abandoned):
         me.check_wait()
     return ended
 
@@ -316,7 +318,7 @@ def call(target: object, message: object, timeout: float | None = 5.0, *, envelo
     """
     if timeout is not None and not (type(timeout) is float and timeout >= 0):
         check_seconds("timeout", timeout)
-    began = time.perf_counter() if telemetry.handlers else None
+    began = clock().monotonic() if telemetry.handlers else None
     done: SimpleQueue[object] = SimpleQueue()
     pending = request(target, message, partial(done.put, None), envelope)
     ended = wait(pending, done, timeout)
@@ -332,7 +334,7 @@ def _measure(pending: Request, target: object, began: float, *, ended: bool) -> 
     outcome = "timeout" if not ended else "reply" if pending.exit is None else "exit"
     telemetry.emit(
         "call",
-        {"duration": time.perf_counter() - began},
+        {"duration": clock().monotonic() - began},
         {"target": target, "request": pending.message, "outcome": outcome},
     )
 
@@ -345,30 +347,29 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
     """Like `call`, for a coroutine: the event loop goes on while it waits."""
     if timeout is not None:
         check_seconds("timeout", timeout)
-    import asyncio  # noqa: PLC0415 - see _async_event
-
     done, wake = _async_event()
-    began = time.perf_counter() if telemetry.handlers else None
+    began = clock().monotonic() if telemetry.handlers else None
     pending = request(target, message, wake)
     me = current()
-    ended = True
+    # By the library's clock, for the loop's own stands still where ``time.monotonic`` is patched.
+    timer = None
+    if timeout is not None:
+        timer = clock().call_at(clock().monotonic() + timeout, partial(pending.abandon, NORMAL))
     try:
         if me is not None:
             me.begin_wait(pending)
-        async with asyncio.timeout(timeout):
-            await done.wait()
-    except TimeoutError:
-        ended = not pending.abandon(NORMAL)
-        if ended:
-            await done.wait()  # something won the race against the timeout, and is being delivered
-    except BaseException:  # the task was cancelled, or an exit came before
+        await done.wait()
+    except BaseException:  # the task was cancelled
         pending.abandon(NORMAL)
         raise
     finally:
+        if timer is not None:
+            timer.cancel()
         if me is not None:
             me.waits.pop(pending, None)
-    if me is not None:
+    if me is not None and (me.dead or pending.abandoned):
         me.check_wait()
+    ended = not pending.abandoned  # otherwise by the timer: a kill or an exit signal has raised
     if began is not None:
         _measure(pending, target, began, ended=ended)
     if not ended:

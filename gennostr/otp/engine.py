@@ -558,7 +558,10 @@ class Engine:
             self.terminate(reason)
         except BaseException as error:
             reason, callback = error, "terminate"
-        if process.is_dead() or process.interrupt is not None:  # killed meanwhile, or ended by an exit signal
+            ended = process.interrupt is not None  # in a wait
+        else:
+            ended = False
+        if ended or process.is_dead():  # killed meanwhile
             self._leave_early(reason, callback)
             return
         try:

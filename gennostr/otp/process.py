@@ -241,7 +241,7 @@ class Process(Handle):
             raise CallExit(interrupt[0], self.pid)
 
     def begin_wait(self, waiter: Waiter) -> None:
-        """Do `check_wait`, and have what comes afterwards give up `waiter`, until the thread takes it out of `waits`.
+        """Give up `waiter` if a kill or an exit signal has come, or when one comes; until it is taken out of `waits`.
 
         That needs no lock: it is one step, and a waiter that was given up is woken after `dead` or `interrupt` was set.
         """
@@ -249,8 +249,7 @@ class Process(Handle):
             self.waits[waiter] = None
             ended = self.dead or self.interrupt is not None
         if ended:
-            self.waits.pop(waiter, None)
-            self.check_wait()
+            waiter.abandon(NORMAL)
 
     # Watchers and monitors.
 

@@ -27,7 +27,9 @@ def start(
 
     `parent` is linked to it from before init; None: nobody.
     """
-    acting()
+    me = acting()
+    if me is not None:
+        me.check_wait()
     check_name(name)
     if timeout is not None:
         check_seconds("timeout", timeout)

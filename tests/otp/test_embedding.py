@@ -130,7 +130,8 @@ FORKED = """
         ("server.call(1)", "NoProcess True"),
         ("g.call('server', 1)", "NoProcess True"),
         ("server.get_state()", "NoProcess True"),
-        ("server.stop()", "NoProcess True"),
+        ("g.stop(server)", "NoProcess True"),
+        ("server.stop()", "False"),
         ("server.send_request(1).wait()", "NoProcess True"),
         ("registry.count()", "NoProcess True"),
         ("server.ask(1)", "NoProcess True"),
@@ -158,7 +159,8 @@ def test_a_child_forked_with_every_lock_held_does_not_hang() -> None:
         from gennostr.otp.names import NAMES
         server = Saying.start("server", name="server")
         registry = g.Registry.start()
-        locks = [server.process.lock, registry.process.lock, registry.table._lock, NAMES._lock, clock()._serving]
+        locks = [each.process.lock for each in (server, registry)] + [each.process.books for each in (server, registry)]
+        locks += [registry.table._lock, NAMES._lock, clock()._serving]
         held, go = threading.Event(), threading.Event()
 
         def hold():
@@ -175,7 +177,7 @@ def test_a_child_forked_with_every_lock_held_does_not_hang() -> None:
         child = os.fork()
         if child == 0:
             for do in (
-                lambda: server.call(1), lambda: g.call("server", 1), lambda: registry.lookup(1), lambda: server.stop(),
+                lambda: server.call(1), lambda: g.call("server", 1), lambda: registry.lookup(1), lambda: g.stop(server),
                 lambda: Saying.start(1), lambda: g.send_after(1, server, 1), lambda: server.send_request(1).wait(),
             ):
                 try:

@@ -606,6 +606,30 @@ def test_an_exit_signal_that_is_not_trapped_ends_a_process_at_once_where_it_wait
         gate.open()
 
 
+def test_a_reply_that_came_before_an_exit_signal_is_not_lost() -> None:
+    """The signal takes effect at the next wait."""
+    with Driven.start() as other:
+        caller = Driven.start()
+        log = log_of(caller)
+
+        def answer(self: Any, from_: Any, state: Any) -> Any:
+            g.reply(from_, 1)
+            caller.exit("signal")
+            return NoReply()
+
+        def ask(self: Any, state: Any) -> None:
+            self.log.put(other.call(answer))
+            until(lambda: self.pid.process.interrupt)
+            self.log.put(outcome_of(lambda: other.call(lambda *_: Reply(2))))
+
+        with watching(caller) as ended:
+            caller.cast(ask)
+            assert ended() == "signal"
+        first, second = log.now()
+        assert first == 1
+        assert isinstance(second, g.CallExit)
+
+
 def test_an_exit_signal_that_ends_a_wait_is_no_crash(caplog: pytest.LogCaptureFixture) -> None:
     with Driven.start() as other, Gate() as gate:
         caller = Driven.start()

@@ -1,5 +1,6 @@
 """Names: a string or a via, wherever a pid is asked for."""
 
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 import gennostr as g
 from gennostr import KILL, NORMAL, SHUTDOWN, Registry, Reply, Stop
+from gennostr.otp.registry import RegistryPid
 from tests.otp.actors import Driven, Log, Unshowable, crash_reports, log_of, monitor, outcome_of, watching, within
 
 
@@ -210,3 +212,19 @@ def test_the_name_of_another_is_not_found_by_an_equal_key_of_another_registry() 
         assert g.whereis(g.via(one, "key")) is server
         assert g.whereis(g.via(other, "key")) is None
         assert g.whereis("key") is None
+
+
+# Types.
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        g.via, g.whereis, g.call, g.cast, g.send, g.stop, g.link, g.unlink, g.monitor, g.demonitor,
+        g.reply, g.reply_error, g.send_request, g.as_completed, g.PendingReply.wait,
+        g.Pid.call, g.Pid.ask, g.Pid.stop, g.Pid.call_async, RegistryPid.register, RegistryPid.lookup, RegistryPid.keys,
+    ],
+    ids=lambda function: function.__qualname__,
+)  # fmt: skip
+def test_the_annotations_of_a_public_function_can_be_read_while_the_program_runs(function: Any) -> None:
+    assert "return" in typing.get_type_hints(function)

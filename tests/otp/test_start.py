@@ -323,7 +323,8 @@ def test_start_link_with_a_failing_init_tells_a_parent_that_traps_and_raises_the
 
 def test_a_start_error_left_uncaught_ends_a_trapping_parent_with_the_inner_reason() -> None:
     """Its reason is the exception that it let through, as ever; that carries the inner reason."""
-    with Trapping.start() as parent, watching(parent) as reason:
+    parent = Trapping.start()
+    with watching(parent) as reason:
         parent.cast(lambda self, state: Driven.start_link(lambda self: Stop("inner")))
         ended = reason()
         assert isinstance(ended, g.StartError)
@@ -601,7 +602,8 @@ def test_a_taken_name_sends_no_exit_to_the_linking_process(kind: str, cls: type[
 
 
 def test_an_already_started_left_uncaught_ends_the_caller_with_it() -> None:
-    with Driven.start(name="taken") as server, Driven.start() as parent, watching(parent) as reason:
+    parent = Driven.start()
+    with Driven.start(name="taken") as server, watching(parent) as reason:
         parent.cast(lambda self, state: Driven.start(name="taken"))
         ended = reason()
         assert isinstance(ended, g.AlreadyStarted)

@@ -718,7 +718,7 @@ def test_many_threads_may_stop_a_server_at_once() -> None:
     for thread in threads:
         thread.join()
     assert True in found
-    assert all(each is True or isinstance(each, g.NoProcess) for each in found)
+    assert set(found) <= {True, False}
     assert log.now() == [("terminate", NORMAL)]
 
 
@@ -789,7 +789,7 @@ def test_a_stop_from_a_callback_of_another_ends_the_one_and_not_the_other() -> N
 def test_a_call_error_of_stop_left_uncaught_ends_the_one_who_called_it() -> None:
     gone, stopper = dead(), Driven.start()
     with watching(stopper) as reason:
-        stopper.cast(lambda self, state: gone.stop())
+        stopper.cast(lambda self, state: g.stop(gone))
         assert isinstance(reason(), g.NoProcess)
 
 
@@ -903,8 +903,7 @@ def test_stopping_the_dead_and_the_unknown_is_no_process_at_once() -> None:
                 g.stop(target)
             assert caught.value.target == target
         for _ in range(2):
-            with pytest.raises(g.NoProcess):
-                gone.stop()
+            assert gone.stop() is False  # as pykka has it
 
 
 def test_stopping_oneself_is_calling_self_at_once_by_pid_name_and_via() -> None:

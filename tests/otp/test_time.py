@@ -177,4 +177,4 @@ def test_only_the_clock_reads_the_time() -> None:
         or (isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime"))
         or (isinstance(node, ast.Import) and any(each.name == "datetime" for each in node.names))
     }
-    assert readers - {"otp/calls.py"} == {"otp/clock.py"}  # calls measures a duration, for telemetry alone
+    assert readers == {"otp/clock.py"}
