@@ -66,8 +66,9 @@ class InformationRequest:
         self._max_size = max_size
         self._shown = redact(relay.url)
         self.dial = _Dial(relay)
-        self._lock = threading.Lock()
-        # The lock's: why it must end, and, while it runs, the socket whose byte wakes the thread.
+        # Reentrant, for a finalizer may cancel it between any two lines; what it protects is valid at each of them.
+        self._lock = threading.RLock()
+        # Why it must end, and, while it runs, the socket whose byte wakes the thread.
         self._end: GenNostrError | None = None
         self._waker: socket.socket | None = None
 

@@ -92,7 +92,8 @@ class MemoryRelay:
         self._max_subscriptions = max_subscriptions
         self.websocket: Mapping[str, object] = self._identity.websocket
         """For ``add_relay(relay.url, websocket=relay.websocket)``."""
-        self._lock = threading.Lock()
+        # Reentrant, for a finalizer may use the relay between any two lines.
+        self._lock = threading.RLock()
         # All below is the lock's.
         self._events: dict[str, Event] = {}
         # Those too whose connection the relay has ended, until they have ended it as well.
@@ -123,7 +124,7 @@ class MemoryRelay:
     def connections(self) -> int:
         """How many clients are connected now."""
         with self._lock:
-            return sum(client.wire.upgraded and not client.wire.shut for client in self._clients)
+            return sum(client.wire.upgraded and not client.wire.shut for client in list(self._clients))
 
     def store(self, event: Event | None = None, **fields: Unpack[EventFields]) -> Event:
         """Take an event as if it were published, and return it: this one, or one made up (see `make_event`)."""
@@ -343,7 +344,7 @@ class MemoryRelay:
                 self._write(client)
 
     def _matching(self, filters: list[dict[str, Any]]) -> set[str]:
-        return {event.id for event in self._events.values() if any(matches(each, event) for each in filters)}
+        return {event.id for event in list(self._events.values()) if any(matches(each, event) for each in filters)}
 
     def _stored(self, filters: list[dict[str, Any]]) -> Iterator[Event]:
         """Return what the filters ask for, each event once, newest first; of one age, lowest id first."""
