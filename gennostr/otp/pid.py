@@ -76,14 +76,8 @@ class Pid(Handle, pykka.ActorRef[Any]):
         """Call as pykka does: no timeout unless given, and a future with ``block=False``."""
         if block:
             return _call(self, message, timeout)
-        try:
-            # An actor may ask itself so, for a callback to come; only waiting for that raises.
-            pending = PendingReply(self, message, to_self=True)
-        except CallExit as error:  # the asking process was killed
-            future = pykka.ThreadingFuture[Any]()
-            future.set_exception((type(error), error, None))
-            return future
-        return _Future(pending.wait)
+        # An actor may ask itself so, for a callback to come; only waiting for that raises.
+        return _Future(PendingReply(self, message, to_self=True).wait)
 
     @overload
     def stop(self, reason: object = NORMAL, timeout: float | None = None, *, block: Literal[True] = True) -> bool: ...

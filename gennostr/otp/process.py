@@ -278,7 +278,7 @@ class Process(Handle):
             return ref
         if watched is None or not watched.watch(ref):
             ref.down(self, NOPROC)
-        elif self.is_dead():  # killed meanwhile: its death came to `watched` before the watch, whose lock shows it
+        elif self.is_dead():  # killed meanwhile: its unwatch came before the watch, as the order of two steps shows
             watched.unwatch(ref)
         return ref
 
@@ -305,7 +305,7 @@ class Process(Handle):
             return False
         if not other.note_link(self):
             self.signal(other, NOPROC, linked=True)
-        elif self.is_dead():  # killed meanwhile: its death came to `other` before the link, whose lock shows it
+        elif self.is_dead():  # killed meanwhile: its death came to `other` before the link, as above
             other.unlink(self)
             return False
         return True
@@ -344,7 +344,7 @@ class Process(Handle):
             interrupt = (reason,)
             # The first signal decides; it overtakes the messages that wait, and ends the waits under way.
             with self.books:
-                if self.interrupt is None:
+                if self.interrupt is None and not self.dead:
                     self.interrupt = interrupt
                     self.end_known = not linked
             self.mailbox.put(WAKE)
