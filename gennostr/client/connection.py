@@ -105,12 +105,7 @@ class _Engine(Engine):
     """Waits for messages and the socket at once."""
 
     create_mailbox = staticmethod(SocketMailbox)
-    receives = frozenset({SocketReady})
     server: "Connection"
-
-    def receive(self, message: SocketReady) -> None:
-        """Go on with the socket."""
-        self.call(self.server.socket_ready, message)
 
     def on_suspend(self) -> None:
         """Look at the socket no more: it would be ready at every look."""
@@ -210,6 +205,8 @@ class Connection(GenServer[Any], engine=_Engine):
     def handle_info(self, message: Any, state: Any, /) -> CallbackOutcome[Any]:
         """Go on with the socket, the dial or a timer."""
         match message:
+            case SocketReady():
+                return self._socket_ready(message)
             case Flush():
                 return self._write()
             case Resume():
@@ -277,9 +274,8 @@ class Connection(GenServer[Any], engine=_Engine):
         read = not self._credit.paused or self.phase == "closing"
         self.mailbox.watch(self._sock, read=read, write=bool(self._out))
 
-    def socket_ready(self, ready: SocketReady, state: Any = None) -> CallbackOutcome[Any]:
+    def _socket_ready(self, ready: SocketReady) -> CallbackOutcome[Any]:
         """Continue the dial, or write and read."""
-        del state
         if self._dial is not None:
             return self._go_on(self._dial)
         if self._sock is None:
@@ -475,7 +471,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 inbox.watch(self._sock, read=True, write=bool(self._out))
                 ready = clock().take(inbox, deadline)
                 assert isinstance(ready, SocketReady)  # noqa: S101
-                if self.socket_ready(ready) is not None:
+                if self._socket_ready(ready) is not None:
                     return
         except (Empty, OSError):  # it did not answer in time, or there is no descriptor to wait with
             pass

@@ -28,6 +28,7 @@ import gc
 import logging
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from queue import Empty
 from typing import Any, ClassVar, Final, Protocol, get_args
 
@@ -84,16 +85,18 @@ class End(Exception):
         self.answer = answer
 
 
-class _Step:
+class Step(Enum):
     """The type of STEP."""
 
+    STEP = "step"
 
-STEP: Final = _Step()
-"""The turn of one step of work."""
+
+STEP: Final = Step.STEP
+"""Chosen where the next turn is the work's."""
 
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 _SYSTEM = frozenset(get_args(system.SystemMessage))
-_SIGNALS = frozenset({Wake, _Step, StopRequest, ExitSignal, DownSignal, Exit})
+_SIGNALS = frozenset({Wake, StopRequest, ExitSignal, DownSignal, Exit})
 
 
 class Engine:
@@ -316,7 +319,10 @@ class Engine:
                 if process.interrupt is not None or process.dead:
                     self._leave_early()
                     return
-                self._receive(item)
+                if item is STEP:
+                    self.step()
+                else:
+                    self._receive(item)
         except End as unwound:
             end = unwound.with_traceback(None)
         except (
@@ -437,9 +443,6 @@ class Engine:
 
     def _receive_signal(self, item: object) -> object:
         """Handle what is no message; return the message that it is for the callbacks, or None."""
-        if isinstance(item, _Step):
-            self.step()
-            return None
         if isinstance(item, StopRequest):
             raise End(item.reason, "stop")
         if self.suspended and isinstance(item, DownSignal):
