@@ -131,7 +131,6 @@ def test_the_test_as_printed_says_what_is_wrong_with_a_client_that_is_broken(tmp
     texts = [text.replace(*each, 1).replace("accept()", "accept(timeout=0.5)") for each in BROKEN.values()]
     said, status = run_tests(tmp_path, *texts)
     assert status == 1
-    assert "5 failed" in said
     parts = re.split(r"\n_+ (?:ERROR at teardown of )?test_\w+ _+\n", said.partition("short test summary")[0])
     for number, words in enumerate(BROKEN):
         assert any(words in part for part in parts if f"test_{number}." in part), words
