@@ -43,7 +43,7 @@ def gennostr(
     log.setLevel(logging.WARNING)
     with (
         patch.dict(os.environ, environment(**({} if key is None else {"GENNOSTR_KEY": key})), clear=True),
-        patch.object(sys, "stdin", io.StringIO(stdin)),
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
         redirect_stdout(out),
         redirect_stderr(err),
     ):
