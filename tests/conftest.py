@@ -1,5 +1,6 @@
 """The real relays, and a check after every test that it left nothing behind."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,19 @@ def two_local_relays() -> Iterator[tuple[LocalRelay, LocalRelay]]:
     """Two of nostr-sdk's relays, fresh."""
     with LocalRelay() as one, LocalRelay() as other:
         yield one, other
+
+
+def pytest_collection_finish() -> None:
+    """Take what has been imported out of every garbage collection to come: tests collect, and hibernating servers do."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share nostr-relay in one worker: each would start its own."""
+    for item in items:
+        if "nostr_relay" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("nostr_relay"))
 
 
 @pytest.fixture(scope="session")

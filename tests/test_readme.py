@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gennostr import GenNostr, NoReply, Ok, send_after
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.nostr import EventMessage, public_key, sign
@@ -94,42 +92,48 @@ class Answers(GenNostr[None]):
             from_.reply(message.event.content)
 
 
-def run_test(directory: Path, text: str) -> tuple[str, int]:
-    """Return what pytest says of a test file, and its status."""
-    (directory / "test_feed.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", "-vv", "test_feed.py"]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+def run_tests(directory: Path, *texts: str) -> tuple[str, int]:
+    """Return what pytest says of test files, and its status; with our plugin and, to be fast, no other."""
+    for number, text in enumerate(texts):
+        (directory / f"test_{number}.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", "-vv"]
+    command += ["-p", "gennostr.testing.pytest_plugin"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     return done.stdout + done.stderr, done.returncode
 
 
 def test_the_test_runs_as_printed_and_fast(tmp_path: Path) -> None:
     *_, text = programs()
     assert len(text.strip().splitlines()) <= 25
-    said, status = run_test(tmp_path, text)
+    said, status = run_tests(tmp_path, text)
     assert status == 0, said
     took = re.search(r"([\d.]+)s call", said)
     assert took is not None
     assert float(took[1]) < 0.5  # on an idle machine a tenth of that
 
 
-@pytest.mark.parametrize(
-    ("broken", "instead", "words"),
-    [
-        ("self.send_message", "len", "a message REQ"),
-        ("self.owner.send(message.event.content)", "pass", "expected a message that is 'hello'"),
-        ('{"kinds": [1]}], relay', '{"kinds": [2]}], relay', "[{'kinds': [2]}]"),
-        ("def handle_event", "def handle_disconnect(self, *_): pass\n    def handle_event", "nobody connected"),
-        ("[*seen, message.event.id]", "[*seen, message.id]", "crashed in handle_event: AttributeError"),
-    ],
-)
-def test_the_test_as_printed_says_what_is_wrong_with_a_client_that_is_broken(
-    tmp_path: Path, broken: str, instead: str, words: str
-) -> None:
+BROKEN = {
+    "a message REQ": ("self.send_message", "len"),
+    "expected a message that is 'hello'": ("self.owner.send(message.event.content)", "pass"),
+    "[{'kinds': [2]}]": ('{"kinds": [1]}], relay', '{"kinds": [2]}], relay'),
+    "nobody connected": ("def handle_event", "def handle_disconnect(self, *_): pass\n    def handle_event"),
+    "crashed in handle_event: AttributeError": ("[*seen, message.event.id]", "[*seen, message.id]"),
+}
+
+
+def test_the_test_as_printed_says_what_is_wrong_with_a_client_that_is_broken(tmp_path: Path) -> None:
     *_, text = programs()
-    assert broken in text
-    said, status = run_test(tmp_path, text.replace(broken, instead, 1).replace("accept()", "accept(timeout=0.5)"))
+    for part, _ in BROKEN.values():
+        assert part in text
+    texts = [text.replace(*each, 1).replace("accept()", "accept(timeout=0.5)") for each in BROKEN.values()]
+    said, status = run_tests(tmp_path, *texts)
     assert status == 1
-    assert words in said
+    parts = re.split(r"\n_+ (?:ERROR at teardown of )?test_\w+ _+\n", said.partition("short test summary")[0])
+    for number, words in enumerate(BROKEN):
+        assert any(words in part for part in parts if f"test_{number}." in part), words
 
 
 def section(title: str) -> str:

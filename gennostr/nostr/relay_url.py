@@ -21,6 +21,8 @@ _USER_INFO = re.compile(r"\A([^/?#@]*//)?[^/?#]*@")
 # In what is no url, a password may hold anything, "/" too: all that stands before the last "@".
 _ANY_USER_INFO = re.compile(r"\A([^/@]*//)?.*@", re.DOTALL)
 _FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
+# Two groups of an IPv6 address or more that are zero.
+_ZEROS = re.compile(r"\b0(?::0)+\b")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _MAX_HOST = 253
@@ -92,9 +94,10 @@ def _host(url: str, host: str) -> str:
         if "%" in host:  # a zone means something on one machine only
             raise _error(url, "has an IPv6 address with a zone")
         try:
-            return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+            address = ipaddress.IPv6Address(host[1:-1])
         except ValueError:
             raise _error(url, "has an illegal IPv6 address") from None
+        return f"[{_spelled(address)}]"
     if len(host) > _MAX_HOST:  # before IDNA, which takes seconds for a name of many thousand characters
         raise _error(url, "has an illegal host name")
     try:
@@ -105,6 +108,19 @@ def _host(url: str, host: str) -> str:
     if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
         raise _error(url, "has an illegal host name")
     return host
+
+
+def _spelled(address: ipaddress.IPv6Address) -> str:
+    """Return the spelling of RFC 5952, section 4, with IPv4-mapped addresses in hexadecimal digits as well.
+
+    The URL Standard's IPv6 serializer does the same, and with it browsers and rust-nostr. str(address) would depend on
+    the Python: since 3.13, it and `exploded` write mapped addresses with dotted decimals.
+    """
+    text = re.sub(r"\b0{1,3}", "", address.packed.hex(":", 2))
+    longest = max(_ZEROS.finditer(text), key=lambda run: len(run[0]), default=None)  # of equal ones, the first
+    if longest is None:
+        return text
+    return f"{text[: longest.start()].removesuffix(':')}::{text[longest.end() :].removeprefix(':')}"
 
 
 def _port(url: str, port: str | None) -> int | None:

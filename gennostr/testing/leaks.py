@@ -27,13 +27,19 @@ def threads() -> frozenset[threading.Thread]:
 
 def children() -> frozenset[int]:
     """Return the pids of our child processes, zombies included: nobody has waited for those."""
+    if not Path("/proc/self/stat").exists():
+        return frozenset()
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # mostly there are none, and reading about every process of the machine takes long
+        return frozenset()
     found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+    for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208 - Path takes three times as long
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - it may have ended
             # "pid (name) state parent ...", and the name may hold anything.
-            _, _, rest = stat.read_text().rpartition(") ")
-            if int(rest.split()[1]) == os.getpid():
-                found.add(int(stat.parent.name))
+            _, _, rest = file.read().rpartition(b") ")
+            if int(rest.split(maxsplit=2)[1]) == os.getpid():
+                found.add(int(name))
     return frozenset(found)
 
 

@@ -1,13 +1,17 @@
-"""The command in a process of its own."""
+"""The command, in this process and in one of its own."""
 
+import io
+import logging
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
+from gennostr.cli import main
 from gennostr.nostr import Event, sign
 
 COMMAND = [sys.executable, "-W", "error", "-m", "gennostr.cli"]
@@ -29,17 +33,29 @@ def environment(**more: str) -> dict[str, str]:
 def gennostr(
     *arguments: str, stdin: str = "", key: str | None = None, status: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end; `key` is in its environment, and `status` is what it must exit with."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment(**({} if key is None else {"GENNOSTR_KEY": key})),
-        check=False,
-        timeout=PATIENCE,
-    )
+    """Run the command to its end, in this process; `key` is in its environment, and `status` is what it must exit with.
+
+    A process of its own takes half a second to start; `running` has one.
+    """
+    written, complained = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(each, encoding="utf-8", write_through=True) for each in (written, complained))
+    log = logging.StreamHandler(err)  # where there is no handler, the standard library does the same
+    log.setLevel(logging.WARNING)
+    with (
+        patch.dict(os.environ, environment(**({} if key is None else {"GENNOSTR_KEY": key})), clear=True),
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        logging.getLogger().addHandler(log)
+        try:
+            code: object = main(arguments)
+        except SystemExit as end:  # argparse
+            code = end.code or 0
+        finally:
+            logging.getLogger().removeHandler(log)
+    assert isinstance(code, int)
+    done = subprocess.CompletedProcess(arguments, code, written.getvalue().decode(), complained.getvalue().decode())
     if status is not None:
         assert done.returncode == status, done.stdout + done.stderr
     return done

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from gennostr.cli.local_relay import HOST, free_port
-from tests.cli.command import AT_ONCE, KEY, ROOT, gennostr, line, running, signal_and_time
+from tests.cli.command import AT_ONCE, KEY, PATIENCE, ROOT, gennostr, line, running, signal_and_time
 
 
 def test_it_prints_its_url_serves_and_stops_at_once_with_0() -> None:
@@ -53,9 +53,11 @@ def test_a_port_that_is_taken_is_one_line_and_1() -> None:
     with socket.socket() as taken:
         taken.bind((HOST, port))
         taken.listen()
-        done = gennostr("relay", "--port", str(port), status=1)
-    [said] = done.stderr.splitlines()
-    assert f"port {port} is taken" in said
+        with running("relay", "--port", str(port)) as relay:  # nostr-sdk would leave descriptors in this process
+            _, said = relay.communicate(timeout=PATIENCE)
+    assert relay.returncode == 1
+    [text] = said.splitlines()
+    assert f"port {port} is taken" in text
     assert gennostr("relay", "--port", "65536", status=2).stdout == ""
 
 

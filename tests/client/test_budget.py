@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gennostr.client import information_fetch
 from gennostr.testing import FakeRelay, ManualClock, MemoryRelay
 from tests.client.test_subscriptions import subscribed
 
@@ -65,7 +66,8 @@ def test_a_relay_that_tells_no_limit_has_none() -> None:
         assert [socket_of_the_relay.expect_req().subscription_id for _ in range(2)] == ["feed-1", "feed-2"]
 
 
-def test_nobody_waits_for_ever_for_a_relay_that_does_not_tell() -> None:
+def test_nobody_waits_for_ever_for_a_relay_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(information_fetch, "TIMEOUT", 0.2)
     with FakeRelay() as relay, subscribed(relay) as client:
         client.feed.subscribe({}, "one")
         client.feed.subscribe({}, "other")

@@ -50,7 +50,7 @@ def test_defect_4_reconnect_counter_never_reset_and_no_way_to_cancel() -> None:
         client.feed.remove_relay(relay.url)
         assert client.expect("disconnect").value is REMOVE_RELAY
         relay.listen()
-        client.feed.add_relay(relay.url)
+        client.feed.add_relay(relay.url, close_timeout=0.05)
         relay.accept()
         assert client.expect("connect").relay.reconnect_counter == 0
 

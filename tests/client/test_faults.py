@@ -116,9 +116,11 @@ def test_a_reset_after_a_close_frame_is_no_error_for_the_close_was_told() -> Non
         assert client.expect("disconnect").value == Close(1001, "going away")
         assert peer.expect_close_frame().code == 1001
         peer.drop()
-        relay.accept()
+        again = relay.accept()
         client.expect("connect")
         client.expect_nothing(0.05)
+        again.drop()
+        client.expect("error", "disconnect")
 
 
 def test_a_reset_before_our_close_frame_is_answered_leaves_nothing_of_a_removed_relay() -> None:
@@ -285,7 +287,7 @@ def until(client: Recording, name: str, timeout: float = 5.0) -> list[Callback]:
 # The clock is set.
 
 
-@pytest.mark.parametrize("step", [86_400.0, -86_400.0, 7200.0, -7200.0])
+@pytest.mark.parametrize("step", [86_400.0, -7200.0])
 def test_a_clock_that_is_set_disturbs_neither_keepalive_nor_backoff_nor_the_reconnect_counter(
     step: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +299,7 @@ def test_a_clock_that_is_set_disturbs_neither_keepalive_nor_backoff_nor_the_reco
 
     monkeypatch.setattr(time, "time", stepped)
     monkeypatch.setattr(SystemClock, "time", staticmethod(stepped))
-    options = {"reconnect": [0.05, 0.2], "ping_interval": 0.2, "ping_timeout": PATIENCE}
+    options = {"reconnect": [0.05, 0.2], "ping_interval": 0.2, "ping_timeout": PATIENCE, "close_timeout": 0.05}
     with FakeRelay() as relay, Recording(options=options) as client:
         client.feed.add_relay(relay.url, **options)  # type: ignore[arg-type]
         peer = relay.accept()
@@ -557,7 +559,7 @@ def lose_the_network() -> None:
     def link(state: str) -> None:
         subprocess.run(["ip", "link", "set", "lo", state], check=True)
 
-    options = {"reconnect": [0.1], "ping_interval": 0.5, "ping_timeout": 2.0, "connect_timeout": 2.0}
+    options = {"reconnect": [0.1], "ping_interval": 0.2, "ping_timeout": 1.0, "connect_timeout": 1.0}
     with LocalRelay() as relay, Recording(urls=[relay.url], options=options) as client:
         client.expect("connect")
         link("down")

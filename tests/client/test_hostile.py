@@ -82,7 +82,7 @@ class Dialogue:
             case 3 | 4:
                 feed.unsubscribe(self.id())
             case 5 | 6 | 7:
-                self.waits.append(feed.publish(make_event(), timeout=choice([0.01, 0.5, 5])))
+                self.waits.append(feed.publish(make_event(), timeout=choice([0.01, 0.5, 0.8])))
             case 8:
                 self.waits.append(feed.count({"kinds": [1]}, timeout=choice([0.01, 0.5])))
             case 9 if self.waits:

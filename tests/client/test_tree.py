@@ -164,7 +164,7 @@ def test_a_killed_registry_is_told_for_every_relay_and_all_reconnect() -> None:
 def test_a_relay_can_be_added_while_the_supervisor_is_being_restarted() -> None:
     with FakeRelay() as one, Recording() as client:
         actors(client.feed)["ConnectionSupervisor"].exit(KILL)
-        client.feed.add_relay(one.url)
+        client.feed.add_relay(one.url, close_timeout=0.05)
         one.accept()
         client.expect("connect")
 

@@ -1,5 +1,6 @@
 """One spelling for each relay, and no credentials where others read them."""
 
+import ipaddress
 import time
 from typing import Any
 
@@ -172,6 +173,42 @@ def test_an_error_never_tells_a_password(url: Any) -> None:
 )
 def test_redact_takes_the_user_info_and_nothing_else(url: str, redacted: str) -> None:
     assert redact(url) == redacted
+
+
+@pytest.mark.parametrize(
+    ("address", "spelled"),
+    [
+        ("0:0:0:0:0:0:0:0", "::"),
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("2001:db8::0", "2001:db8::"),
+        # RFC 5952, section 4: no leading zeros, lower case ...
+        ("2001:0DB8::00aB:0001", "2001:db8::ab:1"),
+        ("a0:0b0:c00:d:10:100:1000:f000", "a0:b0:c00:d:10:100:1000:f000"),
+        # ... "::" stands for all of the longest run, never for one group, and for the first of equal runs.
+        ("2001:db8:0:0:0:0:2:1", "2001:db8::2:1"),
+        ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
+        ("2001:db8:1:1:1:1:1::", "2001:db8:1:1:1:1:1:0"),
+        ("2001:0:0:1:0:0:0:1", "2001:0:0:1::1"),
+        ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+        ("10:0:1:0:0:0:0a:0", "10:0:1::a:0"),
+        # The URL Standard's serializer, and rust-nostr's relay urls: no dotted decimals.
+        ("::ffff:127.0.0.1", "::ffff:7f00:1"),
+        ("::FFFF:0.0.0.0", "::ffff:0:0"),
+        ("::ffff:255.255.0.10", "::ffff:ffff:a"),
+        ("64:ff9b::192.0.2.33", "64:ff9b::c000:221"),
+        ("::1.2.3.4", "::102:304"),
+    ],
+)
+def test_an_ipv6_address_has_the_same_spelling_on_every_python(address: str, spelled: str) -> None:
+    """str(ipaddress.IPv6Address("::ffff:127.0.0.1")) changed in Python 3.13."""
+    assert normalize_url(f"wss://[{address}]:444/a") == f"wss://[{spelled}]:444/a"
+    assert normalize_url(f"ws://[{spelled}]") == f"ws://[{spelled}]/"
+
+
+@given(st.lists(st.sampled_from([0, 0, 1, 0x10, 0xA0, 0x100, 0xF000]), min_size=8, max_size=8))
+def test_an_ipv6_address_that_is_not_mapped_has_the_spelling_of_the_standard_library(groups: list[int]) -> None:
+    text = ":".join(format(group, "x") for group in groups)
+    assert normalize_url(f"ws://[{text}]") == f"ws://[{ipaddress.IPv6Address(text)}]/"
 
 
 # Urls, nearly, and any text at all.

@@ -32,12 +32,14 @@ SAYING = """
             print(name, reason, flush=True)
 """
 
+# From Python 3.12 on, os.fork() warns where other threads run: these programs fork there to show what comes of it.
+FORK_IS_MEANT = "ignore:This process (pid=:DeprecationWarning"
+
 
 def program(text: str, **options: Any) -> subprocess.Popen[str]:
     source = textwrap.dedent(SAYING) + textwrap.dedent(text)
-    return subprocess.Popen(
-        [sys.executable, "-c", source], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    command = [sys.executable, "-W", FORK_IS_MEANT, "-c", source]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def output(text: str, timeout: float = 20) -> tuple[list[str], str, int]:

@@ -1071,22 +1071,14 @@ def test_a_thread_that_is_still_busy_after_a_while_is_logged_exactly_once_and_na
 
 
 def test_each_thread_that_is_still_busy_is_logged() -> None:
-    with Records() as log, Gate() as gate:
+    with Records() as log, contextlib.ExitStack() as gates:
         servers = [Driven.start() for _ in range(3)]
-        for server in servers:
-            server.cast(lambda self, state: gate.wait())
-        gate.reached()
-        for server in servers:
-            settle_busy(server)
+        for server in servers:  # each at a gate of its own: an empty mailbox does not say that the callback has begun
+            busy_in(server, gates.enter_context(Gate()))
             server.exit(KILL)
         texts = [log.get(timeout=DEADLINE).getMessage() for _ in servers]
         for server in servers:
             assert sum(repr(server) in text for text in texts) == 1
-
-
-def settle_busy(server: g.Pid) -> None:
-    """Return when a server has begun the one thing in its mailbox."""
-    until(lambda: server.process.mailbox.qsize() == 0)
 
 
 def test_a_thread_that_ends_soon_is_not_logged() -> None:

@@ -1,11 +1,10 @@
 """The fixtures, in test files of their own: pytest is run on these as a user runs it."""
 
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-
-import pytest
 
 HEAD = """
 import threading, pytest
@@ -26,18 +25,27 @@ class Server(GenServer):
 """
 
 
+def pytest_says(directory: Path, *options: str, autoload: bool = False) -> tuple[str, int]:
+    """Return what pytest says of a directory's test files, and its status.
+
+    Our plugin is loaded by its name, and no other: Hypothesis' alone takes two seconds. That pytest finds ours by
+    itself is a test of its own.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-s", *options]
+    environment = dict(os.environ)
+    if not autoload:
+        command += ["-p", "gennostr.testing.pytest_plugin"]
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout + done.stderr, done.returncode
+
+
 def run(directory: Path, text: str, *options: str) -> tuple[str, int]:
     """Return what pytest says of a test file, and its status."""
     (directory / "test_it.py").write_text(HEAD + textwrap.dedent(text))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-s", *options, "test_it.py"],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.stdout + done.stderr, done.returncode
+    return pytest_says(directory, *options)
 
 
 def test_supervised_servers_are_stopped_in_reverse_and_an_expected_crash_fails_nothing(tmp_path: Path) -> None:
@@ -136,21 +144,16 @@ def test_what_is_left_behind_is_told(tmp_path: Path) -> None:
     assert "Server" in said
 
 
-def test_the_plugin_imports_nothing_until_a_fixture_is_asked_for(tmp_path: Path) -> None:
+def test_pytest_finds_the_plugin_which_imports_nothing_until_a_fixture_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import sys\ndef test_it(): print(sorted(n for n in sys.modules if 'gennostr' in n))"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "test_it.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "'gennostr', 'gennostr.testing', 'gennostr.testing.pytest_plugin']" in done.stdout
+    said, status = pytest_says(tmp_path, "-p", "no:hypothesispytest", autoload=True)
+    assert status == 0, said
+    assert "'gennostr', 'gennostr.testing', 'gennostr.testing.pytest_plugin']" in said
 
 
-@pytest.mark.parametrize("fixture", ["probe", "manual_clock", "fake_relay", "no_leaks", "start_supervised"])
-def test_each_fixture_says_what_it_is(tmp_path: Path, fixture: str) -> None:
+def test_each_fixture_says_what_it_is(tmp_path: Path) -> None:
     said, _ = run(tmp_path, "", "--fixtures")
-    assert f"{fixture} " in said
+    for fixture in ("probe", "manual_clock", "fake_relay", "no_leaks", "start_supervised"):
+        assert f"\n{fixture} " in said
