@@ -54,8 +54,14 @@ def event(**changes: Any) -> Event:
 FROZEN: dict[str, Callable[[], Any]] = {
     "Options": Options,
     "Options with lists": lambda: Options(reconnect=[1, 2.5], tasks={}),
-    **{f"Options with {each}": lambda each=each: Options(websocket=dict(each)) for each in WEBSOCKET},  # type: ignore[misc]
-    **{f"Relay with {each}": lambda each=each: Relay.new(URL, websocket=dict(each)) for each in WEBSOCKET},  # type: ignore[misc]
+    **{
+        f"Options with {' '.join(each)} {number}": lambda each=each: Options(websocket=dict(each))
+        for number, each in enumerate(WEBSOCKET)
+    },  # type: ignore[misc]
+    **{
+        f"Relay with {' '.join(each)} {number}": lambda each=each: Relay.new(URL, websocket=dict(each))
+        for number, each in enumerate(WEBSOCKET)
+    },  # type: ignore[misc]
     "Relay": lambda: Relay.new(URL),
     "Event": event,
     "EventMessage": lambda: EventMessage("s", event()),
