@@ -124,7 +124,7 @@ def test_at_no_line_of_an_operation_another_deadlocks(operation: str, interrupti
 @pytest.mark.parametrize("action", ["register", "release"])
 def test_a_key_that_is_taken_at_any_line_of_another_use_of_it_has_one_holder(action: str) -> None:
     """One of the two is told that the other has it, and neither takes it away from the other."""
-    one, other = Driven()._process, Driven()._process  # type: ignore[attr-defined]
+    one, other = Driven().pid.process, Driven().pid.process
     reached = True
     number = 0
     while reached:
@@ -145,7 +145,7 @@ def test_a_key_that_is_taken_at_any_line_of_another_use_of_it_has_one_holder(act
 
 def test_a_key_of_a_process_that_dies_is_its_new_holders_alone() -> None:
     """Whoever finds the key of a dead process takes it over; the death, which comes to it later, leaves it there."""
-    one, other = Driven()._process, Driven()._process  # type: ignore[attr-defined]
+    one, other = Driven().pid.process, Driven().pid.process
     table = NameTable()
     table.register("key", one)
     one.dead = True  # and its death has not come to the table
@@ -164,7 +164,7 @@ def test_a_key_may_use_the_table_where_it_is_hashed_and_compared() -> None:
             table.register(object(), process)
             return self is other
 
-    table, process = NameTable(), Driven()._process  # type: ignore[attr-defined]
+    table, process = NameTable(), Driven().pid.process
     key = Key()
     table.register(Key(), process)
     table.register(key, process)
