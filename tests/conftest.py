@@ -37,7 +37,7 @@ def two_local_relays() -> Iterator[tuple[LocalRelay, LocalRelay]]:
 
 
 def pytest_collection_finish() -> None:
-    """Take what has been imported out of the garbage collections to come: tests collect, and hibernating servers do."""
+    """Keep what has been imported out of the garbage collections to come: tests collect, and servers that hibernate."""
     gc.collect()
     gc.freeze()
 

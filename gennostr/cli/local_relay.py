@@ -16,6 +16,7 @@ import asyncio
 import errno
 import os
 import secrets
+import select
 import selectors
 import signal
 import socket
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0  # seconds until the line must be there
 STOP_TIMEOUT = 5.0  # seconds from SIGTERM to SIGKILL
+SIGNAL_DELAY = 0.5  # seconds after which a signal is noticed at the latest
 ATTEMPTS = 20  # at a port that nobody else has taken meanwhile
 
 
@@ -229,8 +231,10 @@ def main() -> int:
         relay = asyncio.run(serve(arguments.port, auth=arguments.auth))
         try:
             print(f"ready {url_at(arguments.port)}", flush=True)
-            while os.read(0, 4096):
-                pass  # what is written to it means nothing; only its end does
+            # What is written to it means nothing; only its end does. The wait has an end, for a signal that comes just
+            # before it interrupts nothing.
+            while not select.select([0], [], [], SIGNAL_DELAY)[0] or os.read(0, 4096):
+                pass
         finally:
             relay.shutdown()
     except ModuleNotFoundError:
