@@ -161,10 +161,10 @@ class SystemClock:
     @staticmethod
     def take(mailbox: TimedMailbox, deadline: float) -> object:
         """Take the next item of `mailbox`; raise ``queue.Empty`` at `deadline`."""
-        remaining = min(deadline - _monotonic(), threading.TIMEOUT_MAX)
+        remaining = deadline - _monotonic()
         if remaining <= 0:
             return mailbox.get(block=False)
-        return mailbox.get(timeout=remaining)
+        return mailbox.get(timeout=min(remaining, threading.TIMEOUT_MAX))
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
         """Call `function` at `when`, in the timer thread.

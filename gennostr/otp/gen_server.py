@@ -179,4 +179,8 @@ _engines[GenServer] = Engine
 
 
 def _engine_class(cls: type) -> type[Engine]:
-    return next(_engines[base] for base in cls.__mro__ if base in _engines)
+    for base in cls.__mro__:
+        engine = _engines.get(base)
+        if engine is not None:
+            return engine
+    raise TypeError(f"{cls!r} is no class of servers")

@@ -8,6 +8,7 @@ that still holds the old one puts its message where nobody reads. What must not 
 rely on the mailbox: it watches the process, and hears of the death from there.
 """
 
+import os
 import threading
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeVar
@@ -16,6 +17,17 @@ T = TypeVar("T")
 
 SIGNAL_DELAY: Final = 0.5
 """Seconds after which a signal is noticed at the latest, by a main thread that waits without a timeout."""
+
+
+_main_thread = threading.main_thread().ident
+
+
+def _forked() -> None:
+    global _main_thread  # noqa: PLW0603 - the thread that forked is the child's main thread
+    _main_thread = threading.get_ident()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Mailbox(Protocol):
@@ -68,7 +80,7 @@ def take(queue: "SimpleQueue[T]") -> T:
     waits. One that arrives just before the wait interrupts nothing, and of two at once another thread can receive one:
     without an end to the wait, such a signal would be lost until the next.
     """
-    if threading.get_ident() != threading.main_thread().ident:
+    if threading.get_ident() != _main_thread:
         return queue.get()
     while True:
         try:

@@ -5,6 +5,7 @@ import dataclasses
 import pickle
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,6 +45,14 @@ class Unlike:
         raise ValueError("ambiguous")
 
 
+def options(websocket: dict[str, Any]) -> Options:
+    return Options(websocket=dict(websocket))
+
+
+def relay(websocket: dict[str, Any]) -> Relay:
+    return Relay.new(URL, websocket=dict(websocket))
+
+
 def event(**changes: Any) -> Event:
     fields: dict[str, Any] = {
         "id": "a" * 64, "pubkey": "b" * 64, "created_at": 1, "kind": 1, "tags": [["e", "c"]], "content": "", "sig": "",
@@ -54,14 +63,6 @@ def event(**changes: Any) -> Event:
 FROZEN: dict[str, Callable[[], Any]] = {
     "Options": Options,
     "Options with lists": lambda: Options(reconnect=[1, 2.5], tasks={}),
-    **{
-        f"Options with {' '.join(each)} {number}": lambda each=each: Options(websocket=dict(each))
-        for number, each in enumerate(WEBSOCKET)
-    },  # type: ignore[misc]
-    **{
-        f"Relay with {' '.join(each)} {number}": lambda each=each: Relay.new(URL, websocket=dict(each))
-        for number, each in enumerate(WEBSOCKET)
-    },  # type: ignore[misc]
     "Relay": lambda: Relay.new(URL),
     "Event": event,
     "EventMessage": lambda: EventMessage("s", event()),
@@ -78,6 +79,8 @@ FROZEN: dict[str, Callable[[], Any]] = {
     "Close": lambda: g.Close(1000, ""),
     "FetchProgress": g.FetchProgress,
     "Added": lambda: testing.Added(URL, Options(websocket={"headers": ["x: y"]})),
+    **{f"Options {number}": partial(options, each) for number, each in enumerate(WEBSOCKET)},
+    **{f"Relay {number}": partial(relay, each) for number, each in enumerate(WEBSOCKET)},
     "Sent": lambda: testing.Sent(["REQ", "s", {}], URL),
     "Broadcast": lambda: testing.Broadcast(["REQ", "s", {}]),
     "Subscribed": lambda: testing.Subscribed([{"kinds": [1]}], "s"),
