@@ -42,15 +42,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share nostr-relay in one worker: each would start its own."""
-    for item in items:
-        if "nostr_relay" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("nostr_relay"))
-
-
 @pytest.fixture(scope="session")
 def nostr_relay() -> Iterator[NostrRelay]:
-    """nostr-relay, the same for all tests: it takes seconds to start."""
+    """nostr-relay, the same for all tests of a worker: it takes seconds to start."""
     with NostrRelay() as relay:
         yield relay

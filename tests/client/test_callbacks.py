@@ -160,7 +160,7 @@ def test_one_url_in_two_spellings_is_one_relay() -> None:
 
 def test_a_relay_value_carries_its_options() -> None:
     with FakeRelay() as relay, Recording() as client:
-        wanted = Relay.new(url=relay.url, websocket={"headers": {"X-Test": "yes"}})
+        wanted = Relay.new(url=relay.url, websocket={"headers": {"X-Test": "yes"}}, close_timeout=0.05)
         client.feed.add_relay(wanted)
         peer = relay.accept_raw()
         assert "X-Test: yes" in peer.read_request()
@@ -190,7 +190,7 @@ def test_a_removed_relay_can_be_added_again_at_once() -> None:
         relay.accept()
         client.expect("connect")
         client.feed.remove_relay(relay.url)
-        client.feed.add_relay(relay.url)
+        client.feed.add_relay(relay.url, close_timeout=0.05)
         relay.accept()
         names = {client.next().name, client.next().name}
         assert names == {"disconnect", "connect"}

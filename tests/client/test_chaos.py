@@ -698,7 +698,7 @@ def test_a_relay_that_is_added_while_the_registry_is_being_restarted_is_connecte
         pids["PrimarySupervisor"].suspend()
         pids["ConnectionRegistry"].exit(KILL)
         added: SimpleQueue[Pid] = SimpleQueue()
-        thread = threading.Thread(target=lambda: added.put(client.feed.add_relay(relay.url)))
+        thread = threading.Thread(target=lambda: added.put(client.feed.add_relay(relay.url, close_timeout=0.05)))
         thread.start()
         assert refused.wait(5)
         pids["PrimarySupervisor"].resume()
@@ -760,7 +760,7 @@ def test_a_connection_killed_as_it_sets_a_timer_leaves_none(monkeypatch: pytest.
 
     monkeypatch.setattr(connection_module, "send_after", kill_meanwhile)
     with FakeRelay() as relay, Recording(reconnect=False) as client:
-        client.feed.add_relay(relay.url, connect_timeout=3600.0)
+        client.feed.add_relay(relay.url, connect_timeout=3600.0, close_timeout=0.05)
         client.expect("error", "disconnect")
         relay.accept()
         client.expect("connect")
