@@ -1,5 +1,6 @@
 """The handle of an actor, and the same operations as functions of any target."""
 
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, overload
@@ -32,6 +33,18 @@ class Pid(Handle, pykka.ActorRef[Any]):
         return f"<Pid {self.actor_class.__name__}#{self.process.number}{named}>"
 
     __str__ = __repr__
+
+    @property
+    def actor_stopped(self) -> threading.Event:
+        """An event that is set once it is dead; pykka's, and made when it is asked for."""
+        event = threading.Event()
+        if not self.process.watch(calls.Request(None, self.process, None, event.set), waits=True):
+            event.set()
+        return event
+
+    @actor_stopped.setter
+    def actor_stopped(self, event: threading.Event) -> None:
+        """Ignore the one that pykka's reference takes from its actor."""
 
     def is_alive(self) -> bool:
         """Whether it has not ended: true until terminate has run, false once anybody was told."""

@@ -451,7 +451,6 @@ class Process(Handle):
         for watcher, waits in watching.items():
             if waits:
                 _tell(watcher.down, self, reason)
-        self.pid.actor_stopped.set()  # pykka's own event, for those who wait for that
         mailboxes.drop(inbox)
         return True
 

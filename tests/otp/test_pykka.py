@@ -516,3 +516,12 @@ def test_a_broadcast_is_a_message_to_every_actor() -> None:
             settle(each)
         assert sorted(received.now(), key=repr) == sorted([(one, "to all"), (other, "to all")], key=repr)
         assert log_of(third).now() == []
+
+
+def test_pykkas_event_of_a_stopped_actor_is_set_when_it_is_dead() -> None:
+    with Driven.start() as server:
+        stopped = server.actor_stopped
+        assert not stopped.is_set()
+        server.stop()
+        assert stopped.wait(DEADLINE)
+        assert server.actor_stopped.is_set()
