@@ -335,6 +335,13 @@ class Engine:
     def _next(self) -> object:
         """Return what comes next, by the rows 3 to 7 of the table."""
         inbox = self.mailbox
+        # Before the looks that follow: what a finalizer puts ahead after one of them sets it to False again.
+        self._quiet = True
+        if not (self.suspended or self._ahead or self.work or self._deadline is not None):
+            if self._hibernate and inbox.empty():
+                gc.collect()
+            return inbox.get()
+        self._quiet = False
         if self.suspended:
             return inbox.get()
         if self._ahead:
@@ -345,16 +352,12 @@ class Engine:
                 return STEP
             self._work_is_due = True  # after this message; unless that only brings more of it
             return inbox.get()
-        if self._deadline is not None:
-            try:
-                return clock().take(inbox, self._deadline)
-            except Empty:
-                self._deadline = None
-                return TIMEOUT
-        self._quiet = True
-        if self._hibernate and inbox.empty():
-            gc.collect()
-        return inbox.get()
+        assert self._deadline is not None  # noqa: S101
+        try:
+            return clock().take(inbox, self._deadline)
+        except Empty:
+            self._deadline = None
+            return TIMEOUT
 
     # Messages.
 
