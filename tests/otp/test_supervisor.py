@@ -500,7 +500,7 @@ def test_what_the_abandoned_thread_of_a_killed_child_does_later_has_no_effect() 
         second = supervisor.restart_child(0)  # the replacement runs while the thread is there
         assert g.abandoned() == 1
         assert second.is_alive()
-        supervisor.suspend()  # or it could start a third before it is killed, which would then run `late` while it lives
+        supervisor.suspend()  # or it could start a third before it is killed, which would run `late` while it lives
         second.exit(KILL)
         supervisor.exit(KILL)
         gate.open()
