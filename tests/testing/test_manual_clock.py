@@ -143,18 +143,19 @@ def test_backoff_over_minutes_takes_milliseconds(
     probe: Probe, manual_clock: ManualClock, fake_relay: FakeRelay
 ) -> None:
     fake_relay.stop_listening()
+    url = fake_relay.url.replace("localhost", "127.0.0.1")  # a name would be looked up, in the system's own time
     began = time.monotonic()
-    with Feed.start((fake_relay.url, probe.pid)):
+    with Feed.start((url, probe.pid)):
         attempts = []
         manual_clock.settle()
         for _ in range(10):
-            probe.expect(("disconnect", "ConnectionRefusedError"), timeout=5)  # the system looks the name up
+            probe.expect(("disconnect", "ConnectionRefusedError"))
             delay = manual_clock.next_due()
             assert delay is not None
             attempts.append(delay)
             manual_clock.advance(delay)
         took = time.monotonic() - began
-        probe.expect(("disconnect", "ConnectionRefusedError"), timeout=5)  # the system looks the name up
+        probe.expect(("disconnect", "ConnectionRefusedError"))
         for delay, wanted in zip(attempts, [*Options().reconnect, 30.0, 30.0, 30.0, 30.0, 30.0], strict=True):
             assert wanted * 0.75 <= delay <= wanted * 1.25
         assert sum(attempts) > 120
