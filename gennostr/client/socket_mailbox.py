@@ -139,6 +139,13 @@ class SocketMailbox:
         except IndexError:
             return None
 
+    def get_nowait(self) -> object:
+        """Return the next message; raise ``queue.Empty`` where there is none. It looks at neither socket nor pipe."""
+        item = self._next()
+        if item is None:
+            raise Empty
+        return item
+
     def empty(self) -> bool:
         """Whether no message waits."""
         return not self._items

@@ -39,6 +39,9 @@ class Mailbox(Protocol):
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
         """Return the next item; raise ``queue.Empty`` where there is none (in time)."""
 
+    def get_nowait(self) -> object:
+        """Return the next item that was put; raise ``queue.Empty`` where there is none. Any thread may."""
+
     def empty(self) -> bool:
         """Whether nothing waits."""
 
@@ -53,6 +56,10 @@ class Closed:
         """Drop `item`."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: ARG002, FBT001, FBT002
+        """Raise ``queue.Empty``."""
+        raise Empty
+
+    def get_nowait(self) -> object:
         """Raise ``queue.Empty``."""
         raise Empty
 
@@ -92,7 +99,7 @@ def take(queue: "SimpleQueue[T]") -> T:
 def drop(mailbox: Mailbox) -> None:
     """Throw away what waits: its reader is dead."""
     try:
-        while not mailbox.empty():
-            mailbox.get(block=False)
-    except Empty:  # the reader, about to leave, took the last one
+        while True:
+            mailbox.get_nowait()
+    except Empty:
         pass

@@ -49,7 +49,11 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
         pid = server.start(init_arg, **options)
         if pid is IGNORE:
             return
-        program.attend(pid.process)
+        process = pid.process
+        try:  # in the very next step: from here on a signal that raises leaves no server behind
+            program.attend(process)
+        finally:  # without effect on the dead
+            process.kill()
     reason = pid.process.reason
     if not is_clean(reason):
         if isinstance(reason, Exception):
@@ -89,15 +93,12 @@ class _Program:
         raise SystemExit(128 + number)
 
     def attend(self, process: Process) -> None:
-        """Return when `process` is dead: by itself, stopped in order after a signal, or killed after a second one."""
-        try:
-            if process.watch(self, waits=True):
-                try:
-                    take(self._events)
-                finally:  # also where the handler of another signal has raised
-                    self._stop(process)
-        finally:  # without effect on the dead
-            process.kill()
+        """Return when `process` is dead, by itself or stopped in order after a signal; the second signal raises."""
+        if process.watch(self, waits=True):
+            try:
+                take(self._events)
+            finally:  # also where the handler of another signal has raised
+                self._stop(process)
 
     def _stop(self, process: Process) -> None:
         if not self._urgent:

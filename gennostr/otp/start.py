@@ -56,7 +56,8 @@ def start(
     try:
         process.announce()
         server._start_actor_loop()  # noqa: SLF001 - pykka's way to start an actor's thread
-        started = wait(starting, done, timeout)
+        if wait(starting, done, timeout):
+            return _started(starting)
     except CallExit:  # the starter was killed: those linked to it have been notified
         raise
     except RuntimeError as error:  # the system refused a thread
@@ -64,14 +65,17 @@ def start(
             parent.unlink(process)
         process.die(error)
         raise StartError(error) from error
-    except BaseException:  # Ctrl-C: nobody will have the pid, and its thread may run already
+    except BaseException:  # Ctrl-C: nobody will have the pid, and its thread may run; or it is dead already
         process.kill()
         raise
-    if not started:
-        if parent is not None:  # the StartError says it all: no exit comes as well
-            parent.unlink(process)
-        process.kill()
-        raise StartError(TIMEOUT)
+    if parent is not None:  # the StartError says it all: no exit comes as well
+        parent.unlink(process)
+    process.kill()
+    raise StartError(TIMEOUT)
+
+
+def _started(starting: Request) -> Any:
+    """Return the pid or IGNORE, or raise what the start ended with."""
     if starting.exit is not None:
         raise StartError(starting.exit[0])
-    return starting.result(process.pid)
+    return starting.result(starting.process.pid)

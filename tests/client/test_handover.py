@@ -461,3 +461,17 @@ def test_an_attempt_that_is_due_before_its_timer_is_returned_is_made(monkeypatch
         relay.accept()
         client.expect("connect")
         assert client.feed.relay_statistics()[relay.url].attempts == 1
+
+
+def test_a_mailbox_is_emptied_by_a_killer_without_a_look_at_its_pipe() -> None:
+    """The reader may close the pipe meanwhile, and its number may be another file's."""
+    box = SocketMailbox()
+    box.open()
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as sock:
+        box.watch(sock, write=True)
+        box.put("one")
+        assert box.get_nowait() == "one"
+        with pytest.raises(Empty):
+            box.get_nowait()
+        assert box.get(block=False).writable  # type: ignore[attr-defined]
+    box.close()
