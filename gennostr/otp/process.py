@@ -427,21 +427,24 @@ class Process(Handle):
             actor, self.actor = self.actor, None
         # Kept until here: the last reference to an object may run its finalizer, and not under the locks.
         del interrupt, actor
-        for waiter in list(self.waits):
-            _tell(waiter.abandon, reason)
+        # Most processes have few of these, and a start and stop feels each copy of nothing.
+        if self.waits:
+            for waiter in list(self.waits):
+                _tell(waiter.abandon, reason)
         self._withdraw()
-        for table, held in self.keys.copy().items():
-            for key in list(held):
-                table.release(key, self)
+        if self.keys:
+            for table, held in self.keys.copy().items():
+                for key in list(held):
+                    table.release(key, self)
         # Copies, for what was about to be taken out may still be.
-        for ref in list(monitors):
+        for ref in list(monitors) if monitors else ():
             if ref.watched is not None:
                 ref.watched.unwatch(ref)
         watching = watchers.copy()
         for watcher, waits in watching.items():
             if not waits:
                 _tell(watcher.down, self, reason)
-        for other in list(links):
+        for other in list(links) if links else ():
             with self.lock:  # as `unlink` does
                 _tell(other.signal, self, reason, linked=True)
         if telemetry.handlers:
