@@ -1,11 +1,11 @@
 """What a client asks of its relays, and asks again until it is done: subscriptions, publications, counts.
 
-The functions run in the caller: they check what they are given, and hand it over. All else is the client's thread's
-alone, so nothing here has a lock: a function that is called in a callback does it at once, one called elsewhere sends
-an `Order`, and timers send theirs.
+The functions (`gennostr.client.functions`) run in the caller: they check their arguments and hand over. All else belongs
+to the client's thread, so nothing here has a lock: a function called in a callback is done at once (see `Requests.do`),
+one called elsewhere sends a `ClientCommand`, and so do timers.
 
-What a relay sends goes through here before the user's callback: `GenNostr` puts these methods before its handlers when
-the first subscription, publication, count, signer or `deduplicate` gives them something to do, and not before.
+What a relay sends passes through here before the user's callback: `ClientEngine` puts these methods before its handlers
+when the first subscription, publication, count, signer or `deduplicate` gives them something to do, and not before.
 """
 
 import logging
