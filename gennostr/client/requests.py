@@ -1,8 +1,8 @@
 """What a client asks of its relays, and asks again until it is done: subscriptions, publications, counts.
 
-The functions (`gennostr.client.functions`) run in the caller: they check their arguments and hand over. All else belongs
-to the client's thread, so nothing here has a lock: a function called in a callback is done at once (see `Requests.do`),
-one called elsewhere sends a `ClientCommand`, and so do timers.
+The functions (`gennostr.client.functions`) run in the caller: they check their arguments and hand over. All else
+belongs to the client's thread, so nothing here has a lock: a function called in a callback is done at once (see
+`Requests.do`), one called elsewhere sends a `ClientCommand`, and so do timers.
 
 What a relay sends passes through here before the user's callback: `ClientEngine` puts these methods before its handlers
 when the first subscription, publication, count, signer or `deduplicate` gives them something to do, and not before.
