@@ -4,6 +4,7 @@ A request, a state or an exit reason can be any value: its repr may raise or be 
 What reports such values has to work anyway:
 
 - `shown` returns a repr that never fails and is never long;
+- `printable` escapes what a terminal would obey, and what would begin a line of its own in a log;
 - a `Handle` (a pid, a monitor, a timer) refers to something in this process: copying it returns the handle itself, and
   pickling it raises a TypeError that says why;
 - a `Record` (an exception, a crash report) describes what happened: it can always be copied and pickled.
@@ -38,6 +39,17 @@ def shown(value: Any, text_of: Callable[[Any], str] = repr, most: int = MOST_SHO
         if _is_ctrl_c(error):
             raise
         return f"<{type(value).__name__}, whose {text_of.__name__} raised {type(error).__name__}>"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, with everything that does not print escaped as in a Python string.
+
+    That is control characters (C0, C1 and DEL), line and paragraph separators, what changes the direction of text, and
+    lone surrogates. What is escaped already stays as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def brief(value: object) -> str:

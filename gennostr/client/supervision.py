@@ -28,6 +28,7 @@ from gennostr.exceptions import (
     StartError,
 )
 from gennostr.nostr.relay_url import redact
+from gennostr.otp import tracebacks
 from gennostr.otp.child import Child, RestartIntensity
 from gennostr.otp.child_spec import ChildSpec
 from gennostr.otp.clock import ScheduledCall
@@ -43,6 +44,7 @@ from gennostr.otp.supervisor import Supervisor, SupervisorFlags, SupervisorPid
 from gennostr.otp.timers import send_after
 
 logger = logging.getLogger(__name__)
+logger.addFilter(tracebacks.escape)
 
 JITTER: Final = 0.25
 CRASHES: Final = 2

@@ -30,9 +30,11 @@ from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Final, Protocol
 
+from gennostr.otp import tracebacks
 from gennostr.values import Handle, shown
 
 logger = logging.getLogger(__name__)
+logger.addFilter(tracebacks.escape)
 
 
 class TimedMailbox(Protocol):

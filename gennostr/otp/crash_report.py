@@ -9,16 +9,15 @@ pickled, and written by JSON formatters.
 """
 
 import logging
-from typing import Final, NoReturn
+from typing import NoReturn
 
+from gennostr.otp import tracebacks
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.values import Record, shown
 
 logger = logging.getLogger(__name__)
-
-MOST_OF_A_TRACEBACK: Final = 40_000
-"""Characters of a traceback that the text shows."""
+logger.addFilter(tracebacks.escape)
 
 
 class CrashReport(Record):
@@ -94,22 +93,6 @@ def ancestors(process: Process) -> tuple[Pid, ...]:
         found.append(parent.pid)
         parent = parent.parent
     return tuple(found)
-
-
-def _escape(record: logging.LogRecord) -> bool:
-    """Format the traceback before a handler does: a filter that lets everything through."""
-    if record.exc_info and not record.exc_text:
-        # Formatting calls the exception's __str__, which is user code.
-        text = shown(record.exc_info, _formatter.formatException, MOST_OF_A_TRACEBACK)
-        lines = (
-            "".join(each if each.isprintable() else repr(each)[1:-1] for each in line) for line in text.split("\n")
-        )
-        record.exc_text = "\n".join(f"  {line}" for line in lines)
-    return True
-
-
-_formatter = logging.Formatter()
-logger.addFilter(_escape)
 
 
 def log(report: CrashReport) -> None:

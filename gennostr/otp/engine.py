@@ -35,7 +35,7 @@ from typing import Any, ClassVar, Final, Protocol, get_args
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from gennostr.exceptions import BadReturnValue, CallExit, StartError
-from gennostr.otp import crash_report, mailbox, system, telemetry
+from gennostr.otp import crash_report, mailbox, system, telemetry, tracebacks
 from gennostr.otp.calls import Failure, Request
 from gennostr.otp.clock import clock
 from gennostr.otp.envelopes import Cast, Continue, StopRequest, Wake
@@ -47,6 +47,7 @@ from gennostr.otp.signals import Down, Exit
 from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
+logger.addFilter(tracebacks.escape)
 
 
 class Server(Protocol):

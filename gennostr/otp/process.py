@@ -48,7 +48,7 @@ import pykka
 
 from gennostr.exceptions import CallExit, NoProcess
 from gennostr.otp import mailbox as mailboxes
-from gennostr.otp import telemetry
+from gennostr.otp import telemetry, tracebacks
 from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.envelopes import WAKE
 from gennostr.otp.mailbox import CLOSED, Mailbox
@@ -56,6 +56,7 @@ from gennostr.otp.reasons import KILL, KILLED, NOPROC, NORMAL, is_clean
 from gennostr.values import Handle, shown
 
 logger = logging.getLogger(__name__)
+logger.addFilter(tracebacks.escape)
 
 P = ParamSpec("P")
 

@@ -28,9 +28,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from gennostr.otp import tracebacks
 from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
+logger.addFilter(tracebacks.escape)
 
 Handler: TypeAlias = Callable[[str, Mapping[str, float], Mapping[str, object]], object]
 
