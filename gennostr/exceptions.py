@@ -37,28 +37,40 @@ Wrong types raise TypeError and wrong values ValueError, as everywhere in Python
 
 They can be printed, copied and pickled whatever they hold. In another process, text replaces what could not be sent
 with them: a pid, a lock, an object whose class is missing there. See `gennostr.values`.
+
+Their text may quote what a relay has sent. ``str()`` and ``repr()`` escape control characters, so that they can be
+printed on a terminal and written to a log as they are; the attributes and ``args`` hold the original text.
 """
 
 import reprlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import pykka
 
-from gennostr.values import Record, shown
+from gennostr.values import Record, printable, shown
+
+
+def _quoted(value: object) -> str:
+    """Return the text of `value`, escaped. It is cut before, for it may be 5 MB, and after, for escapes are longer."""
+    return shown(shown(value, str), printable)
 
 
 class GenNostrError(Record, Exception):
     """The root of the tree."""
 
     def __str__(self) -> str:
+        return printable(self._text())
+
+    def _text(self) -> str:
+        """Return the text that `__str__` escapes: what a subclass overrides."""
         if len(self.args) == 1:
-            return shown(self.args[0], str)
+            return _quoted(self.args[0])
         return f"({', '.join(map(shown, self.args))})" if self.args else ""
 
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(shown, self.args))})"
+        return printable(f"{type(self).__name__}({', '.join(map(shown, self.args))})")
 
 
 class StartError(GenNostrError):
@@ -71,7 +83,7 @@ class StartError(GenNostrError):
         super().__init__(reason)
         self.reason = reason
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"init failed: {shown(self.reason)}"
 
 
@@ -82,7 +94,7 @@ class AlreadyStarted(GenNostrError):
         super().__init__(pid)
         self.pid = pid
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"already started: {shown(self.pid)}"
 
 
@@ -98,7 +110,7 @@ class CallExit(CallError, pykka.ActorDeadError):
         self.reason = reason
         self.target = target
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{shown(self.target)} exited with reason {shown(self.reason)}"
 
 
@@ -112,7 +124,7 @@ class CallTimeout(CallError, TimeoutError, pykka.Timeout):
         self.request = request
         self.timeout = timeout
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"no reply from {shown(self.target)} to {shown(self.request)} within {shown(self.timeout)} s"
 
 
@@ -126,7 +138,7 @@ class NoProcess(CallError, LookupError, pykka.ActorDeadError):
         super().__init__(target)
         self.target = target
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{shown(self.target)} not found{self.hint}"
 
 
@@ -137,7 +149,7 @@ class CallingSelf(CallError):
         super().__init__(target)
         self.target = target
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"process called itself: {shown(self.target)}"
 
 
@@ -148,7 +160,7 @@ class BadReturnValue(GenNostrError):
         super().__init__(value)
         self.value = value
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"bad return value: {shown(self.value)}"
 
 
@@ -164,7 +176,7 @@ class FailedToStartChild(SupervisorError):
         self.id = id
         self.reason = reason
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"child {shown(self.id)} failed to start: {shown(self.reason)}"
 
 
@@ -195,7 +207,7 @@ class AlreadyRegistered(GenNostrError):
         super().__init__(pid)
         self.pid = pid
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"already registered by {shown(self.pid)}"
 
 
@@ -206,8 +218,8 @@ class RelayNotFound(GenNostrError, LookupError):
         super().__init__(url)
         self.url = url
 
-    def __str__(self) -> str:
-        return f"no connection to {shown(self.url, str)}"
+    def _text(self) -> str:
+        return f"no connection to {_quoted(self.url)}"
 
 
 class Overflow(GenNostrError):
@@ -218,8 +230,20 @@ class RelayUrlError(GenNostrError, ValueError):
     """The text is no relay url; the message names it and what is wrong."""
 
 
+MessageProblem: TypeAlias = Literal["malformed", "forged", "unrequested"]
+
+
 class MessageError(GenNostrError, ValueError):
-    """A message that breaks NIP-01's shapes: one to send, or (told by handle_error) one received."""
+    """A message that breaks NIP-01's rules: one to send, or one received, which handle_error is called with."""
+
+    problem: MessageProblem = "malformed"
+    """What is wrong. "malformed": its shape. "forged": an event's id, key or signature is not that of
+    its content. "unrequested": an event matches no filter of its subscription."""
+
+    def __init__(self, text: object, problem: MessageProblem = "malformed") -> None:
+        super().__init__(text)
+        if problem != "malformed":  # the class has that: thousands may wait, and an attribute of each takes memory
+            self.problem = problem
 
 
 class AuthenticationError(GenNostrError):
@@ -237,11 +261,11 @@ class FetchIncomplete(GenNostrError):
         super().__init__(failed)
         self.failed = failed
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         failed: object = self.failed
         if not isinstance(failed, Mapping):  # unpickled, and replaced by its text
-            return shown(failed, str)
-        return "; ".join(f"{url}: {shown(reason, str)}" for url, reason in failed.items())
+            return _quoted(failed)
+        return "; ".join(f"{url}: {_quoted(reason)}" for url, reason in failed.items())
 
 
 class ConnectionFault(GenNostrError):
@@ -256,8 +280,8 @@ class HandshakeError(ConnectionFault):
         self.message = message
         self.status = status
 
-    def __str__(self) -> str:
-        return shown(self.message, str)
+    def _text(self) -> str:
+        return _quoted(self.message)
 
 
 class ConnectTimeout(ConnectionFault, TimeoutError):
@@ -276,8 +300,8 @@ class ProtocolError(ConnectionFault):
         self.code = code
         self.reason = reason
 
-    def __str__(self) -> str:
-        return f"{shown(self.reason, str)} (closed with {shown(self.code)})"
+    def _text(self) -> str:
+        return f"{_quoted(self.reason)} (closed with {shown(self.code)})"
 
 
 class ConnectionLost(ConnectionFault):

@@ -11,6 +11,7 @@ from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import NORMAL
+from gennostr.values import printable, shown
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class InformationFetch(GenServer[None]):
         try:
             information = self._request.run()
         except Exception as error:  # most relays have none, or say it in another way: all is well without
-            logger.debug("no information of %s: %s", redact(self._url), error)
+            logger.debug("no information of %s: %s", redact(self._url), printable(shown(error, str)))
         self._client.unwatch(self)
         self._tell(information)
         return Stop()

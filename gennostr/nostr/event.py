@@ -138,18 +138,20 @@ def verify(event: Event) -> None:
     """Check the public key's and the signature's form, the id, and the signature.
 
     Raises:
-        MessageError: one of them is wrong; the message names it.
+        MessageError: one of them is wrong; the message names it, and its `problem` is "forged".
         ImportError: coincurve is not installed.
 
     """
     # coincurve hands a key to C without looking at its length: a short one would be read past its end.
     if not _KEY.fullmatch(event.pubkey):
-        raise MessageError(f"event {event.id!r:.80}: pubkey is not 64 lower-case hex digits: {event.pubkey!r:.80}")
+        text = f"event {event.id!r:.80}: pubkey is not 64 lower-case hex digits: {event.pubkey!r:.80}"
+        raise MessageError(text, "forged")
     if not _SIGNATURE.fullmatch(event.sig):
-        raise MessageError(f"event {event.id!r:.80}: sig is not 128 lower-case hex digits: {event.sig!r:.160}")
+        text = f"event {event.id!r:.80}: sig is not 128 lower-case hex digits: {event.sig!r:.160}"
+        raise MessageError(text, "forged")
     computed = event.compute_id()
     if computed != event.id:
-        raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
+        raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}", "forged")
     _check_signature(event.pubkey, computed, event.sig)
 
 
@@ -161,7 +163,7 @@ def _check_signature(pubkey: str, message: str, signature: str) -> None:
     the same is known from its id, which `message` is: computed, not claimed.
     """
     if not _is_signed(pubkey, message, signature):
-        raise MessageError(f"event {message!r}: the signature is not that of {pubkey!r}")
+        raise MessageError(f"event {message!r}: the signature is not that of {pubkey!r}", "forged")
 
 
 def _is_signed(pubkey: str, message: str, signature: str) -> bool:

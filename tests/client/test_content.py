@@ -5,8 +5,20 @@ import logging
 import msgspec
 import pytest
 
-from gennostr import Close, HandshakeError, MessageError
+from gennostr import (
+    Close,
+    Count,
+    FetchProgress,
+    HandshakeError,
+    MessageError,
+    Outcome,
+    ProtocolError,
+    RelayRefused,
+    RelayStatistics,
+)
 from gennostr.nostr import Event, sign
+from gennostr.nostr.messages import decode
+from gennostr.nostr.relay_information import parse_information
 from gennostr.testing.fake_relay import FakeRelay
 from tests.client.recorder import Recording, note
 from tests.client.test_tree import await_death
@@ -129,3 +141,33 @@ def test_a_message_that_is_none_is_shown_without_control_characters() -> None:
         for text in (EVIL, f'["{EVIL}', '["\\u001b[2J\\n2026-01-01",1e999]', '["OK","\\u001b\\n2026-01-01",1]'):
             peer.send_text(text)
             assert is_clean(str(client.expect("error").value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        decode(msgspec.json.encode(message))
+        for message in (
+            ["EVENT", EVIL, note(EVIL)],
+            ["EOSE", EVIL],
+            ["OK", EVIL, False, EVIL],
+            ["CLOSED", EVIL, EVIL],
+            ["NOTICE", EVIL],
+            ["AUTH", EVIL],
+            ["COUNT", EVIL, {"count": 1}],
+            [EVIL, EVIL, {EVIL: [EVIL]}],
+        )
+    ]
+    + [
+        Outcome("rejected", EVIL, EVIL),
+        Close(4000, EVIL),
+        Count(0, False, None, {"wss://a.example/": Outcome("rejected", None, EVIL)}),  # noqa: FBT003
+        FetchProgress(error=RelayRefused(EVIL)),
+        RelayStatistics(url="wss://a.example/", state="backoff", last_error=ProtocolError(1002, EVIL)),
+        parse_information(msgspec.json.encode({"name": EVIL, "description": EVIL, "software": EVIL})),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_relay_has_sent_can_be_printed(value: object) -> None:
+    assert str(value).isprintable()
+    assert repr(value).isprintable()

@@ -132,6 +132,35 @@ def made(kind: type[Exception], payload: object) -> Exception:
     return kind(*[payload] * wanted)
 
 
+# C0, C1, DEL, the escape sequences of a terminal, ends of lines in all their forms, and changes of direction.
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+HOSTILE = "".join(["calm\x1b[2J\x9b31m\u2028\u2029\ud800evil", *CONTROLS])
+RELAYS_OWN = [HOSTILE, Text(HOSTILE), {HOSTILE: ValueError(HOSTILE)}, {"wss://a.example/": g.RelayRefused(HOSTILE)}]
+
+
+@pytest.mark.parametrize("payload", RELAYS_OWN, ids=["text", "unpickled text", "mapping", "nested"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_writes_nothing_to_a_terminal_but_text(kind: type[Exception], payload: object) -> None:
+    error = made(kind, payload)
+    for each in (error, copy.copy(error), sent(error), g.FetchIncomplete({"wss://b.example/": error})):
+        for text in (str(each), repr(each), f"{each}", f"{g.StartError(each)}"):
+            assert text.isprintable()
+            assert "evil" in text
+    assert error.args[0] == payload
+
+
+@pytest.mark.parametrize("name", ["message", "reason", "url", "failed", "value", "target"])
+def test_the_attributes_of_an_exception_keep_the_original_text(name: str) -> None:
+    with_it = [made(kind, HOSTILE) for kind in KINDS]
+    assert {getattr(error, name) for error in with_it if hasattr(error, name)} == {HOSTILE}
+
+
+def test_the_text_of_an_exception_is_not_long_when_all_of_it_is_escaped() -> None:
+    for kind in KINDS:
+        for text in (str(made(kind, "\u202e" * LARGE)), repr(made(kind, "\u202e" * LARGE))):
+            assert len(text) < SHORT
+
+
 def sent(value: Any, protocol: int | None = None) -> Any:
     """Return `value` as another process gets it."""
     return pickle.loads(pickle.dumps(value, protocol))
