@@ -12,11 +12,13 @@
 beside all of GenServer's. What calls them is in `gennostr.client.dispatch`.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from gennostr.client.authentication import Signer
 from gennostr.client.dispatch import ClientEngine
+from gennostr.client.error_log import error_log
 from gennostr.client.events import REMOVE_RELAY
 from gennostr.client.functions import ClientFunctions, GenNostrPid
 from gennostr.client.options import Relay
@@ -31,11 +33,14 @@ from gennostr.nostr.messages import (
     OkMessage,
     UnknownMessage,
 )
+from gennostr.otp.clock import clock
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.names import Name
 from gennostr.otp.outcomes import CallbackOutcome, NoReply, Ok, S, Stop
 from gennostr.otp.process import check_fence
 from gennostr.otp.start import start
+
+logger = logging.getLogger(__name__)
 
 RelayOutcome = Ok[S] | NoReply[S] | Stop[S] | None
 
@@ -70,7 +75,18 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: S, /) -> RelayOutcome[S]:
-        """Handle an error; where it ends the connection, handle_disconnect comes next."""
+        """Handle an error; where it ends the connection, handle_disconnect comes next.
+
+        The default logs it: one WARNING with the relay and the reason, and of errors of the same kind at the same relay
+        (the exception's class, and `MessageError.problem`) one a minute, with the number of those left out. A client
+        that overrides this decides for itself; ``super().handle_error(...)`` logs as well.
+        """
+        del state
+        if logger.isEnabledFor(logging.WARNING):
+            line = error_log(self.pid).line(relay.url, reason, clock().monotonic())
+            if line is not None:
+                logger.warning("%s", line)
+        return None
 
     def handle_event(self, message: EventMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:
         """Handle an EVENT (NIP-01)."""
