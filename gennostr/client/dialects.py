@@ -148,7 +148,6 @@ DIALECTS: Final = _rows(
         Meaning.UNSUPPORTED_COUNT,
         "strfry RelayIngester.cpp, nostream count-message-handler",
     ),
-    (r"this relay does not support nip-45\b", Meaning.UNSUPPORTED_COUNT, "khatru handlers.go"),
     # A subscription of this id is there.
     (r"duplicate subscription .{1,400}?: ignorning$", Meaning.DUPLICATE, "nostream subscribe-message-handler.ts"),
     (r"this subscription already exists$", Meaning.DUPLICATE, "rnostr server.rs"),
@@ -206,9 +205,9 @@ REFINEMENTS: Final = _rows(
     ),
     (r"invalid enum value count\b", Meaning.UNSUPPORTED_COUNT, "nostr.wine: amethyst RelayMessagesTest.kt"),
     (
-        r"\bcount\b.{0,30}\b(?:not supported|unsupported|disabled)|\b(?:unknown|unsupported) (?:\w+ ){0,2}count\b",
+        r"nip-?45|\bcount\b.{0,30}(?:not supported|unsupported|disabled)|(?:unknown|unsupported) (?:\w+ ){0,2}count\b",
         Meaning.UNSUPPORTED_COUNT,
-        "likely wordings",
+        "khatru handlers.go; likely wordings",
     ),
     (r"^you cannot request another user's\b", Meaning.RESTRICTED, "nostr-sdk local_relay/local/inner.rs"),
     (r"^duplicate event\b", Meaning.DUPLICATE, "cagliostr main.cxx"),
@@ -246,7 +245,7 @@ _LIMITS = (
     re.compile(r"\bmax_(?:message_length|filters|limit) (?:of )?(\d{1,9})\b"),  # rnostr
     re.compile(r"\b(?:must not exceed|exceeds) (\d{1,9})\b"),  # relay.wavefunc.live
     re.compile(r"\blimit of (\d{1,9}) reached\b"),
-    re.compile(r"\breached \((\d{1,9})\)"),
+    re.compile(r"\breached(?:: | \()(\d{1,9})\b"),
 )
 _LIMITED = frozenset({Meaning.TOO_MANY, Meaning.TOO_LARGE, Meaning.LIMIT_TOO_HIGH})
 
@@ -260,7 +259,9 @@ def meaning(text: str) -> Meaning | None:
     """Return what the text of a NOTICE, CLOSED or OK asks of the client, or None if it is no refusal that is known.
 
     The text of a CLOSED, and of an OK that says false, belongs to a refusal also where this returns None: treat it as
-    `Meaning.REFUSED`. A NOTICE of which this returns None is a greeting, news, or about something nobody waits for.
+    `Meaning.REFUSED`. An empty CLOSED is none: nostr-sdk's LocalRelay ends a REQ for ids so once it has sent them all,
+    chorus and bostr confirm a CLOSE. A NOTICE of which this returns None is a greeting, news, or about something nobody
+    waits for.
 
     >>> meaning("ERROR: too many concurrent REQs")
     <Meaning.TOO_MANY: 'too-many'>

@@ -45,6 +45,13 @@ ROWS: Final[list[Row]] = [
     ("strfry", "NOTICE", "ERROR: bad req: arr too small", "REFUSED", STRFRY + "RelayIngester.cpp"),
     ("strfry", "NOTICE", "ERROR: bad req: unrecognised filter item", "REFUSED", "hoytech/strfry src/filters.h (as)"),
     ("strfry", "NOTICE", "ERROR: bad req: filter item too small", "REFUSED", "hoytech/strfry src/filters.h (as)"),
+    (
+        "strfry",
+        "NOTICE",
+        "ERROR: bad req: unexpected character in from_hex: 118",
+        "REFUSED",
+        "nostr-protocol/nips pull request 1783 (as)",
+    ),
     ("strfry", "NOTICE", "ERROR: bad req: too many tags in filter", "REFUSED", "hoytech/strfry src/filters.h (as)"),
     (
         "strfry",
@@ -495,6 +502,7 @@ ROWS: Final[list[Row]] = [
     ),
     ("unknown", "CLOSED", "error: your REQ is too large for this relay", "TOO_LARGE", "unverified: nobody's"),
     ("unknown", "CLOSED", "error: COUNT is not supported here", "UNSUPPORTED_COUNT", "unverified: nobody's"),
+    ("unknown", "CLOSED", "error: no NIP-45 here", "UNSUPPORTED_COUNT", "unverified: nobody's"),
     ("unknown", "CLOSED", "error: try again later", "RATE_LIMITED", "unverified: nobody's"),
     # What NIPs document
     ("NIP-01", "CLOSED", "error: shutting down idle subscription", "FAILED", "NIP-01"),

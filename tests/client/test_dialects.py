@@ -83,6 +83,7 @@ def test_case_and_white_space_do_not_matter(text: str) -> None:
         ("blocked: subscription limit reached (20)", 20),
         ("error: max subscriptions limit of 10 reached", 10),
         ('invalid: "[2].limit" must be less than or equal to 5000', 5000),  # nostream
+        ("Maximum concurrent subscription count reached: 20", 20),
         ("ERROR: too many concurrent REQs", None),
         ("blocked: limit too high: 5 (max 0)", None),
         ("blocked: limit too high: 5 (max 99999999999999999999)", None),
