@@ -28,9 +28,6 @@ the key:
   It is never given on the command line, which every user of the machine can read."""
 
 _MAX_FILE: Final = 4096
-_CHARACTERS: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_GENERATORS: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-_CHECKSUM: Final = 6  # characters
 
 
 def add_key_arguments(parser: argparse.ArgumentParser, *, auth: bool = False) -> None:
@@ -123,44 +120,9 @@ def _key(text: str, prefix: str, other: str, what: str) -> str:
         raise ValueError(f"{what} is wanted, which begins with {prefix}1, not with {other}1")
     if not text.lower().startswith(f"{prefix}1"):
         raise ValueError(f"{what} is 64 hex digits, or {prefix}1...")
+    from gennostr.nostr.bech32 import decode_bech32  # noqa: PLC0415
+
     found, data = decode_bech32(text)
     if found != prefix or len(data) != 32:
         raise ValueError(f"{what} as {prefix}1... has 63 characters, not {len(text)}")
     return data.hex()
-
-
-def decode_bech32(text: str) -> tuple[str, bytes]:
-    """Return prefix and data of a bech32 text (BIP-173, of any length, as in NIP-19).
-
-    Raises:
-        ValueError: it is none. The message says why, and shows nothing of it.
-
-    """
-    lower = text.lower()
-    prefix, _, rest = lower.rpartition("1")
-    if not text.isascii() or not prefix or len(rest) < _CHECKSUM or text not in (lower, text.upper()):
-        raise ValueError("no bech32 text")
-    values = [_CHARACTERS.find(character) for character in rest]
-    if -1 in values:
-        raise ValueError("it has a character that bech32 does not have")
-    letters = prefix.encode()
-    if _remainder([*(each >> 5 for each in letters), 0, *(each & 31 for each in letters), *values]) != 1:
-        raise ValueError("its checksum is wrong: a character is missing, or another")
-    number = 0
-    for value in values[:-_CHECKSUM]:
-        number = number << 5 | value
-    size, spare = divmod(5 * (len(values) - _CHECKSUM), 8)
-    if spare > 4 or number & ((1 << spare) - 1):
-        raise ValueError("it does not end at a whole byte")
-    return prefix, (number >> spare).to_bytes(size, "big")
-
-
-def _remainder(values: list[int]) -> int:
-    checksum = 1
-    for value in values:
-        top = checksum >> 25
-        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATORS):
-            if top >> bit & 1:
-                checksum ^= generator
-    return checksum

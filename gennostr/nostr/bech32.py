@@ -1,0 +1,55 @@
+"""Bech32 (BIP-173), the text form of keys and ids that NIP-19 gives to people: npub1..., note1..., nsec1..."""
+
+from typing import Final
+
+_CHARACTERS: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_VALUES: Final = {character: value for value, character in enumerate(_CHARACTERS)}
+_BASE_32: Final = str.maketrans(_CHARACTERS, "0123456789abcdefghijklmnopqrstuv")
+_GENERATORS: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_CHECKSUM: Final = 6  # characters
+
+
+def decode_bech32(text: str) -> tuple[str, bytes]:
+    """Return the prefix and the data of a bech32 text, of any length.
+
+    BIP-173 allows 90 characters, NIP-19 more. The prefix is in lower case, whichever case the text has.
+
+    Raises:
+        ValueError: the text is not valid bech32. The message says why and shows nothing of it, as it may be a secret.
+
+    """
+    lower = text.lower()
+    prefix, _, rest = lower.rpartition("1")
+    if not text.isascii() or not prefix or len(rest) < _CHECKSUM or text not in (lower, text.upper()):
+        raise ValueError("no bech32 text")
+    values = [_VALUES.get(character, -1) for character in rest]
+    if -1 in values:
+        raise ValueError("it has a character that bech32 does not have")
+    letters = prefix.encode()
+    if _remainder([*(each >> 5 for each in letters), 0, *(each & 31 for each in letters), *values]) != 1:
+        raise ValueError("its checksum is wrong: a character is missing, or another")
+    digits = len(values) - _CHECKSUM
+    size, spare = divmod(5 * digits, 8)
+    number = int("0" + rest[:digits].translate(_BASE_32), 32)
+    if spare > 4 or number & ((1 << spare) - 1):
+        raise ValueError("it does not end at a whole byte")
+    return prefix, (number >> spare).to_bytes(size, "big")
+
+
+def _remainder(values: list[int]) -> int:
+    checksum = 1
+    for value in values:
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value ^ _REDUCED[checksum >> 25]
+    return checksum
+
+
+def _reduced(top: int) -> int:
+    result = 0
+    for bit, generator in enumerate(_GENERATORS):
+        if top >> bit & 1:
+            result ^= generator
+    return result
+
+
+_REDUCED: Final = tuple(_reduced(top) for top in range(32))
+"""What the five bits shifted out at the top add to the checksum."""
