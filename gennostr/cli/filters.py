@@ -21,7 +21,7 @@ times (--since, --until):
 def add_filter_arguments(parser: argparse.ArgumentParser, *, default: str = "all") -> None:
     """Add the options that make a filter; an event is wanted if it matches all of them."""
     group = parser.add_argument_group(f"which events ({default}, unless something is given)")
-    group.add_argument("--kinds", metavar="KIND", type=whole_number, nargs="+", action="extend", help="of these kinds")
+    group.add_argument("--kinds", metavar="KIND", type=_kind, nargs="+", action="extend", help="of these kinds")
     group.add_argument(
         "--authors",
         metavar="KEY",
@@ -30,9 +30,11 @@ def add_filter_arguments(parser: argparse.ArgumentParser, *, default: str = "all
         action="extend",
         help="by these public keys, hex or npub1...",
     )
-    group.add_argument("--ids", metavar="ID", type=_id, nargs="+", action="extend", help="with these ids (hex)")
-    group.add_argument("--since", metavar="TIME", type=moment, help="not older")
-    group.add_argument("--until", metavar="TIME", type=moment, help="not newer")
+    group.add_argument(
+        "--ids", metavar="ID", type=_id, nargs="+", action="extend", help="with these ids, hex or note1..."
+    )
+    group.add_argument("--since", metavar="TIME", type=_since, help="not older")
+    group.add_argument("--until", metavar="TIME", type=_until, help="not newer")
     group.add_argument("--limit", metavar="N", type=whole_number, help="at most N stored events from each relay")
     group.add_argument(
         "--tag",
@@ -55,7 +57,7 @@ def filter_of(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def moment(text: str) -> int:
     """Return a time as seconds since 1970; see TIME_HELP."""
-    if re.fullmatch("[0-9]{1,12}", text):
+    if re.fullmatch("[0-9]{1,20}", text):
         return int(text)
     ago = re.fullmatch("([0-9]{1,12})([smhdw])", text)
     if ago:
@@ -67,6 +69,18 @@ def moment(text: str) -> int:
         raise argparse.ArgumentTypeError(f"not a time such as 1700000000, 2024-05-01 or 2h: {text!r}") from None
 
 
+def _since(text: str) -> int:
+    return int(_checked("since", moment(text)))
+
+
+def _until(text: str) -> int:
+    return int(_checked("until", moment(text)))
+
+
+def _kind(text: str) -> int:
+    return int(_checked("kinds", [whole_number(text)])[0])
+
+
 def _author(text: str) -> str:
     try:
         return pubkey(text)
@@ -75,13 +89,21 @@ def _author(text: str) -> str:
 
 
 def _id(text: str) -> str:
-    if not re.fullmatch("[0-9a-f]{64}", text):
-        raise argparse.ArgumentTypeError(f"not an id of 64 lower-case hex digits: {text!r}")
-    return text
+    return str(_checked("ids", [text])[0])
 
 
 def _tag(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not re.fullmatch("[A-Za-z]", name):
         raise argparse.ArgumentTypeError(f"not NAME=VALUE with a NAME of one letter: {text!r}")
-    return name, value
+    return name, str(_checked(f"#{name}", [value])[0])
+
+
+def _checked(name: str, value: object) -> Any:
+    """Return a condition as a subscription sends it: with hex for npub1... and note1..."""
+    from gennostr.nostr.filters import checked_filters  # noqa: PLC0415
+
+    try:
+        return checked_filters({name: value})[0][name]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

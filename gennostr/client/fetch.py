@@ -26,7 +26,7 @@ from gennostr.client.gen_nostr import GenNostr, RelayOutcome
 from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.exceptions import FetchIncomplete, MessageError, RelayRefused
 from gennostr.nostr.event import Event
-from gennostr.nostr.filters import checked_filters
+from gennostr.nostr.filters import CheckedFilters, checked_filters
 from gennostr.nostr.messages import ClosedMessage, EoseMessage, EventMessage
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.calls import Request
@@ -179,7 +179,9 @@ class Reader(GenNostr[list[_Stream]]):
         send_after(LOOK, self.pid, _Look())
 
     def _ask(self, stream: _Stream) -> None:
-        stream.id = self.subscribe(stream.next_filter(), f"page-{next(self._numbers)}", [stream.url])
+        # Not checked again: `until` is the time of an event, which may claim one that no user would write.
+        page = CheckedFilters([stream.next_filter()])
+        stream.id = self.subscribe(page, f"page-{next(self._numbers)}", [stream.url])
         stream.heard = clock().monotonic()
         stream.unasked = 0
         self._by_id[stream.id] = stream

@@ -32,7 +32,7 @@ from typing import Any, Final, Self, Unpack
 import msgspec
 
 from gennostr.nostr import Event, matches
-from gennostr.nostr.filters import checked_filters
+from gennostr.nostr.filters import received_filters
 from gennostr.testing.fake_relay import EventFields, given_or_made
 from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import (
@@ -295,7 +295,7 @@ class MemoryRelay:
                 self._event(client, fields)
             case ["REQ" | "COUNT" as label, str(subscription_id), *filters] if filters:
                 try:
-                    filters = checked_filters(filters)
+                    filters = received_filters(filters)
                 except (TypeError, ValueError) as error:
                     client.send("CLOSED", subscription_id, f"invalid: {error}")
                     return

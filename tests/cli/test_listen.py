@@ -21,6 +21,10 @@ from tests.cli.command import (
     signal_and_time,
 )
 
+HEX = "7e7e9c42a91bfef19fa929e5fda1b72e0ebc1a4c1141673e2794234d86addf4e"
+NPUB = "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg"
+NOTE = "note10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qnx3ujq"
+
 
 def test_it_prints_one_json_event_a_line_until_ctrl_c(local_relay: LocalRelay) -> None:
     for number in range(3):
@@ -120,14 +124,23 @@ def test_a_key_that_lies_in_the_environment_is_shown_to_no_relay() -> None:
 
 
 def test_the_filter_is_the_command_lines() -> None:
+    tags = ("--tag", f"e={NOTE}", "--tag", "t=x", "--tag", f"e={'1' * 64}", "--tag", f"p={NPUB}")
     with (
         FakeRelay() as relay,
-        running(
-            "listen", relay.url, "--tag", "e=1", "--tag", "t=x", "--tag", "e=2", "--search", "cats", "--until", "5"
-        ),
+        running("listen", relay.url, *tags, "--ids", NOTE, "--authors", NPUB, "--search", "cats", "--until", "5"),
     ):
         relay.accept(timeout=20)
-        assert relay.expect_req(timeout=20).filters == [{"#e": ["1", "2"], "#t": ["x"], "search": "cats", "until": 5}]
+        assert relay.expect_req(timeout=20).filters == [
+            {
+                "authors": [HEX],
+                "ids": [HEX],
+                "until": 5,
+                "search": "cats",
+                "#e": [HEX, "1" * 64],
+                "#t": ["x"],
+                "#p": [HEX],
+            }
+        ]
 
 
 def test_ctrl_c_does_not_wait_for_a_silent_relay_or_one_that_hangs() -> None:

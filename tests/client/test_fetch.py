@@ -59,6 +59,14 @@ def test_a_limit_and_an_until_hold() -> None:
         assert list(fetch({"until": until, "limit": 25}, [relay.url])) == older[:25]
 
 
+def test_events_dated_in_milliseconds_are_read_page_by_page_too() -> None:
+    with MemoryRelay(max_limit=2) as relay:
+        events = [
+            relay.store(sign(KEY, created_at=1_700_000_000_000 + number, kind=1, content="")) for number in range(5)
+        ]
+        assert list(fetch({}, [relay.url])) == in_order(events)
+
+
 def test_a_relay_that_is_restarted_in_the_middle_costs_nothing() -> None:
     with MemoryRelay(max_limit=10) as relay:
         events = stored(relay, 300, 200)

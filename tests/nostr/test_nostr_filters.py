@@ -29,6 +29,8 @@ MET: list[dict[str, Any]] = [
     {"#e": ["two"]},
     {"#e": ["nothing", "one"]},
     {"#P": ["big"]},
+    {"&e": ["two", "one"]},
+    {"&e": ["one"], "#e": ["one", "three"]},
 ]
 UNMET: list[dict[str, Any]] = [
     {"ids": ["0" * 64]},
@@ -45,6 +47,9 @@ UNMET: list[dict[str, Any]] = [
     {"#p": ["big"]},  # letters have cases
     {"#t": [""]},
     {"#x": ["one"]},
+    {"&e": ["one", "three"]},
+    {"&x": ["one"]},
+    {"&p": ["big"]},
 ]
 IGNORED: list[dict[str, Any]] = [
     {"limit": 0},
@@ -53,6 +58,8 @@ IGNORED: list[dict[str, Any]] = [
     {"#": ["y"]},
     {"#1": ["y"]},
     {"#é": ["y"]},
+    {"&name": ["y"]},
+    {"&": ["y"]},
     {"x": ["y"]},
 ]
 
