@@ -3,7 +3,7 @@
 import difflib
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -304,3 +304,103 @@ def _meets(event: Event, key: str, wanted: Any) -> bool:
         return True
     values = (tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == key[1])
     return any(value in wanted for value in values) if key[0] == "#" else set(wanted).issubset(values)
+
+
+def split_filters(
+    filters: Sequence[dict[str, Any]], size: int, most: int | None = None
+) -> list[list[dict[str, Any]]] | None:
+    """Split the filters of one REQ into groups of at most `size` bytes, which together ask for the same events.
+
+    The size is that of the filters as JSON with commas between them. What fits is one group, unchanged. Otherwise the
+    filters are shared out in their order; one that is too large by itself is cut along its longest list (ids, authors,
+    kinds or tag values), and along others if that is not enough. Each part keeps the other conditions, `limit` too.
+
+    Returns:
+        The groups; None if there is no way: one value from each list is too large, or it takes more than `most` groups.
+
+    """
+    groups: list[list[dict[str, Any]]] = []
+    left = -1
+    for filter_ in filters:
+        if (parts := _parts(filter_, size)) is None:
+            return None
+        for part, length in parts:
+            if length + 1 > left:  # with a comma
+                if len(groups) == most:
+                    return None
+                groups.append([])
+                left = size + 1
+            groups[-1].append(part)
+            left -= length + 1
+    return groups
+
+
+class _List:
+    """A list that may be cut: a filter's condition is met by any of its values."""
+
+    def __init__(self, name: str, values: Sequence[Any]) -> None:
+        self.name = name
+        self.lengths = [len(_encode(each)) + 1 for each in values]  # with a comma
+        self.values = values
+        self.length = sum(self.lengths)
+        self.longest = max(self.lengths)
+
+    def cut(self, room: int) -> Iterator[tuple[Sequence[Any], int]]:
+        """Return parts of at most `room` bytes, each with its length; one value is a part, whatever its length."""
+        begin = taken = 0
+        for place, length in enumerate(self.lengths):
+            if taken + length > room and place > begin:
+                yield self.values[begin:place], taken
+                begin, taken = place, 0
+            taken += length
+        yield self.values[begin:], taken
+
+
+def _parts(filter_: dict[str, Any], size: int) -> Iterator[tuple[dict[str, Any], int]] | None:
+    """Return `filter_` in parts of at most `size` bytes, each with its length; None if that is not possible."""
+    length = len(_encode(filter_))
+    if length <= size:
+        return iter([(filter_, length)])
+    names = [name for name, value in filter_.items() if _can_be_cut(filter_, name) and len(value) > 1]
+    lists = [_List(name, filter_[name]) for name in names]
+    # Without the values: the last one of each list has no comma.
+    rest = len(_encode({**filter_, **{name: [] for name in names}})) - len(names)
+    if rest + sum(each.longest for each in lists) > size:
+        return None
+    return (({**filter_, **part}, rest + taken) for part, taken in _cut(lists, size - rest))
+
+
+def _can_be_cut(filter_: dict[str, Any], name: str) -> bool:
+    # All of an & list must be met. And a # list beside one of the same letter may be read without the values that both
+    # have (NIP-91): which these are must be the same for every part.
+    return name in _LISTS or (name[:1] == "#" and f"&{name[1:]}" not in filter_)
+
+
+def _cut(lists: Sequence[_List], room: int) -> Iterator[tuple[dict[str, Sequence[Any]], int]]:
+    """Return the parts of all lists, in every combination, of at most `room` bytes, each with its length.
+
+    Each list that is cut multiplies the parts: lists of less than an equal share stay whole, and the others share what
+    these leave.
+    """
+    if not lists:
+        yield {}, 0
+        return
+    first, *others = lists
+    share = _share([each.length for each in lists], room)
+    for values, length in first.cut(min(share, room - sum(each.longest for each in others))):
+        for part, taken in _cut(others, room - length):
+            yield {first.name: values, **part}, length + taken
+
+
+def _share(lengths: Sequence[int], room: int) -> int:
+    """Return the most that one of `lengths` may have of `room`, if shorter ones leave to longer ones what they can."""
+    several = len(lengths)
+    for length in sorted(lengths):
+        if length * several > room:
+            return room // several
+        room -= length
+        several -= 1
+    return max(lengths)
+
+
+_encode: Final = msgspec.json.Encoder().encode
