@@ -151,9 +151,8 @@ def _checked_value(name: str, value: object, *, by_program: bool) -> Any:
 
 
 def _typed(name: str, value: object, type_: Any, words: str) -> Any:
-    plain = list(value) if isinstance(value, tuple | set | frozenset) and type_ is not str else value
     try:
-        return msgspec.convert(plain, type_)  # a copy of a list
+        return msgspec.convert(value, type_)  # of a list, tuple or set a new list
     except msgspec.ValidationError as error:
         raise MessageError(f"filter {name!r} must be {words}: {error}: {_brief(value)}") from None
 

@@ -162,9 +162,15 @@ def test_no_error_shows_a_secret_key(text: str) -> None:
 
 @pytest.mark.parametrize("kind", [-1, 65_536, 70_000, 10**30, True, 1.0, "1", None])
 def test_kinds_are_0_to_65535(kind: Any) -> None:
-    assert "filter 'kinds'" in refusal({"kinds": [1, kind]})
+    assert "filter 'kinds'" in refusal({"kinds": [0, 65_535, kind]})
     with pytest.raises(MessageError):
         received_filters([{"kinds": [kind]}])
+
+
+def test_the_kind_that_is_none_is_named() -> None:
+    assert (
+        refusal({"kinds": [0, 65_535, 65_536, 70_000]}) == "filter 'kinds': 65536 is not a kind: these are 0 to 65535"
+    )
 
 
 @pytest.mark.parametrize(
