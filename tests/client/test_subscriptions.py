@@ -301,6 +301,8 @@ def test_only_the_relays_that_are_named_are_asked() -> None:
         ({"kinds": 1}, "filter 'kinds'"),
         ({"#e": "x"}, "filter '#e'"),
         ({"since": -1}, "negative"),
+        ({"kind": [1]}, "did you mean 'kinds'"),
+        ({"authors": ["abcd"]}, "no longer match prefixes"),
         ([{}, None], "not None"),
     ],
 )

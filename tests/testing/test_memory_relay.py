@@ -159,7 +159,19 @@ def test_a_closed_subscription_gets_nothing_more(relay: MemoryRelay, client: Cli
 
 
 @pytest.mark.parametrize("label", ["REQ", "COUNT"])
-@pytest.mark.parametrize("filter_", [7, {"kinds": "one"}, {"#e": [1]}, {"limit": -1}, {"since": "now"}], ids=repr)
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        7,
+        {"kinds": "one"},
+        {"#e": [1]},
+        {"limit": -1},
+        {"since": "now"},
+        {"kind": [1]},
+        {"authors": ["npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg"]},  # for people, not for relays
+    ],
+    ids=repr,
+)
 def test_an_impossible_filter_closes_the_subscription(client: Client, label: str, filter_: Any) -> None:
     answer = client.ask(label, "s", {}, filter_)
     assert answer[:2] == ["CLOSED", "s"]
