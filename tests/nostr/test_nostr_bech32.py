@@ -44,6 +44,18 @@ def test_the_invalid_vectors_of_bip_173(text: str) -> None:
         decode_bech32(text)
 
 
+def test_data_are_whole_bytes_and_the_bits_left_over_are_zero() -> None:
+    assert decode_bech32("a1qy089ch6") == ("a", b"\x01")
+    for text in ("a1q3g6mn3", "a1qpamnt9j"):
+        with pytest.raises(ValueError, match="whole byte"):
+            decode_bech32(text)
+
+
+def test_a_letter_that_only_lower_makes_ascii_is_none_of_bech32() -> None:
+    with pytest.raises(ValueError, match="no bech32"):
+        decode_bech32(NPUB.upper().replace("K", "\N{KELVIN SIGN}"))
+
+
 @given(st.integers(5, len(NPUB) - 1), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
 def test_another_character_is_found_wherever_it_is(place: int, other: str) -> None:
     if NPUB[place] != other:

@@ -60,7 +60,7 @@ def test_two_long_lists_are_both_cut_if_one_leaves_no_room_for_the_other() -> No
 
 def test_every_combination_of_values_is_asked_for_once() -> None:
     texts = ["x" * 120, "y" * 120, "z" * 120]  # one takes more than its share
-    filter_: dict[str, Any] = {"authors": KEYS[:9], "#t": texts, "kinds": list(range(9)), "limit": 1}
+    filter_: dict[str, Any] = {"#t": texts, "authors": KEYS[:9], "kinds": list(range(9)), "limit": 1}
     groups = split_filters([filter_], 300)
     assert groups is not None
     parts = [part for group in groups for part in group]
