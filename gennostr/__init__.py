@@ -14,16 +14,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gennostr.client.deliveries import Count, Counting, Outcome, Publication
-    from gennostr.client.events import REMOVE_RELAY
+    from gennostr.client.attempt import Outcome
+    from gennostr.client.connection_events import REMOVE_RELAY
     from gennostr.client.fetch import Fetch, FetchProgress, fetch
     from gennostr.client.frames import Close
     from gennostr.client.functions import GenNostrPid
     from gennostr.client.gen_nostr import GenNostr, RelayOutcome
+    from gennostr.client.information_client import relay_information
     from gennostr.client.options import Options, Relay, RelayOptions
-    from gennostr.client.relay_information import relay_information
+    from gennostr.client.publications import (
+        Count,
+        CountDone,
+        Counted,
+        Counting,
+        CountRequest,
+        Publication,
+        PublicationDone,
+        Published,
+    )
     from gennostr.client.relay_statistics import RelayStatistics
-    from gennostr.client.requests import Counted, Published
     from gennostr.exceptions import (
         AlreadyPresent,
         AlreadyRegistered,
@@ -53,6 +62,7 @@ if TYPE_CHECKING:
         RelayNotFound,
         RelayRefused,
         RelayUrlError,
+        RequestTooLarge,
         StartError,
         SupervisorError,
     )
@@ -127,6 +137,8 @@ __all__ = [
     "ConnectionFault",
     "ConnectionLost",
     "Count",
+    "CountDone",
+    "CountRequest",
     "Counted",
     "Counting",
     "CrashReport",
@@ -159,6 +171,7 @@ __all__ = [
     "PingTimeout",
     "ProtocolError",
     "Publication",
+    "PublicationDone",
     "Published",
     "Registered",
     "Registry",
@@ -172,6 +185,7 @@ __all__ = [
     "RelayUrlError",
     "Reply",
     "Request",
+    "RequestTooLarge",
     "Shutdown",
     "StartError",
     "Statistics",
@@ -216,22 +230,22 @@ __all__ = [
 ]
 
 _NAMES = {
-    "client.deliveries": "Count Counting Outcome Publication",
-    "client.events": "REMOVE_RELAY",
+    "client.attempt": "Outcome",
+    "client.connection_events": "REMOVE_RELAY",
     "client.fetch": "Fetch FetchProgress fetch",
     "client.frames": "Close",
     "client.functions": "GenNostrPid",
     "client.gen_nostr": "GenNostr RelayOutcome",
     "client.options": "Options Relay RelayOptions",
-    "client.relay_information": "relay_information",
+    "client.information_client": "relay_information",
     "client.relay_statistics": "RelayStatistics",
-    "client.requests": "Counted Published",
+    "client.publications": "Count CountDone CountRequest Counted Counting Publication PublicationDone Published",
     "exceptions": (
         "AlreadyPresent AlreadyRegistered AlreadyStarted AuthenticationError BadReturnValue CallError CallExit "
         "CallingSelf CallTimeout ChildNotFound ChildRestarting ChildRunning ConnectionFault ConnectionLost "
         "ConnectTimeout FailedToStartChild FetchIncomplete GenNostrError HandshakeError MaxChildren MessageError "
-        "NoProcess Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError StartError "
-        "SupervisorError"
+        "NoProcess Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError RequestTooLarge "
+        "StartError SupervisorError"
     ),
     "otp.calls": "PendingReply Request as_completed reply reply_error send_request",
     "otp.child": "ChildCounts ChildInfo",

@@ -239,11 +239,28 @@ class MessageError(GenNostrError, ValueError):
     problem: MessageProblem = "malformed"
     """What is wrong. "malformed": its shape. "forged": an event's id, key or signature is not that of
     its content. "unrequested": an event matches no filter of its subscription."""
+    subscription_id: str | None = None
+    """The subscription for which a relay has sent an event that is "forged" or "unrequested"."""
 
     def __init__(self, text: object, problem: MessageProblem = "malformed") -> None:
         super().__init__(text)
         if problem != "malformed":  # the class has that: thousands may wait, and an attribute of each takes memory
             self.problem = problem
+
+
+class RequestTooLarge(MessageError):
+    """A REQ is larger than the relay takes."""
+
+    def __init__(self, subscription_id: str, size: int, limit: int, relay: str) -> None:
+        GenNostrError.__init__(self, subscription_id, size, limit, relay)
+        self.subscription_id = subscription_id
+        self.size = size
+        self.limit = limit
+        self.relay = relay
+
+    def _text(self) -> str:
+        size, limit = shown(self.size), shown(self.limit)
+        return f"the REQ of {shown(self.subscription_id)} has {size} bytes: {_quoted(self.relay)} takes {limit}"
 
 
 class AuthenticationError(GenNostrError):

@@ -10,6 +10,7 @@ many::
         ... what must be true now
 """
 
+import contextlib
 import sys
 import threading
 import traceback
@@ -57,6 +58,18 @@ class Interruption:
         for failure in self._failures:
             raise failure
         return outcome[0]
+
+    @contextlib.contextmanager
+    def tracing(self, function: Callable[[], object]) -> Iterator[None]:
+        """Have `function` interrupt what this thread does in the ``with`` statement; what it raises is raised there."""
+        self._function = function
+        sys.settrace(self._trace)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+        for failure in self._failures:
+            raise failure
 
     def _run(self, operation: Callable[[], object], outcome: list[object]) -> None:
         sys.settrace(self._trace)

@@ -40,7 +40,8 @@ BESIDE = """
     MessageError Node PendingReply Pid PingTimeout ProtocolError Registered RelayUrlError SupervisorError
     Unregistered abandoned as_completed get_state get_status replace_state resume send_request statistics
     suspend telemetry tree
-    AuthenticationError Count Counted Counting Fetch FetchIncomplete FetchProgress Outcome Publication Published
+    AuthenticationError Count CountDone CountRequest Counted Counting Fetch FetchIncomplete FetchProgress Outcome
+    Publication PublicationDone Published RequestTooLarge
     RelayRefused RelayStatistics fetch relay_information
     CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
     RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer Via
@@ -90,6 +91,60 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         tuple(TopologicalSorter(modules()).static_order())
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+# The relay session and what it is made of: values in, values out.
+CORE = {
+    f"gennostr.client.{name}"
+    for name in (
+        "attempt",
+        "attempt_queue",
+        "authentication",
+        "dialects",
+        "effects",
+        "relay_limits",
+        "relay_session",
+        "subscriptions",
+    )
+}
+IMPURE = """
+    _socket _thread asyncio concurrent logging multiprocessing os pykka queue select selectors signal socket ssl
+    subprocess sys threading time websocket
+""".split()  # noqa: SIM905 - reads better
+
+
+def source(name: str) -> Path:
+    return PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+
+
+def all_imports(name: str) -> set[str]:
+    """The modules that a module of the package imports: of the package by their whole names, of others the top."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source(name).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {each for each in names if source(each).exists()} or {node.module}
+    return {each if each.startswith("gennostr.") else each.partition(".")[0] for each in found}
+
+
+@pytest.mark.parametrize("name", sorted(CORE))
+def test_the_core_imports_nothing_that_acts(name: str) -> None:
+    """Of the client it imports itself, and `options`, whose `Relay` is a value, though its check of sslopt needs ssl.
+
+    What it imports of gennostr.nostr acts on nothing either, nor does what that imports.
+    """
+    imported = all_imports(name)
+    outside = {each for each in imported if not each.startswith("gennostr.")}
+    assert outside & set(IMPURE) == set()
+    inside = imported - outside - CORE - {"gennostr.client.options", "gennostr.exceptions", "gennostr.values"}
+    while inside:
+        each = inside.pop()
+        assert each.startswith("gennostr.nostr."), f"{name} imports {each}"
+        further = all_imports(each)
+        assert further & set(IMPURE) == set(), f"{each}, imported by {name}"
+        inside |= {one for one in further if one.startswith("gennostr.")} - {"gennostr.exceptions", "gennostr.values"}
 
 
 def test_no_module_imports_a_private_name() -> None:

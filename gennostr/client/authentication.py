@@ -1,250 +1,242 @@
-"""Authentication (NIP-42): who answers a relay's challenges, and what becomes of what it has refused until then.
+"""Authentication (NIP-42) at one relay, as a part of its session: pure, effects go into the session's list.
 
-Each challenge is answered by one signer after the other, one answer at a time under way. What the relay has refused
-with ``auth-required``, before or after that, is sent once more when the last of them is through.
+A challenge is answered by one signer after the other, one answer at a time; when the last has its OK, there is a
+verdict. What the relay has refused before that (``auth-required``, or ``restricted``, which some relays say to whom
+they do not know yet) is kept, and sent once more if one signer was accepted.
+
+A relay can send a challenge after each verdict, for ever. So after a verdict another challenge is answered only when
+there is a reason, namely something that was refused since, or a verdict on a challenge that was not the latest; and
+after a delay that doubles.
 
 Old relays say less: their OK to an AUTH never comes, they refuse a REQ by a NOTICE, and an event by an OK without an
 id. As they answer in order, what they have refused can be sent again right behind the AUTH.
 """
 
-import logging
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
-from gennostr.client.timer_queue import Deadline
-from gennostr.exceptions import AuthenticationError, MessageError, Overflow
-from gennostr.nostr.event import Event, public_key, sign
+from gennostr.client.attempt import Attempt
+from gennostr.client.effects import CancelDeadline, Deliver, Effect, Log, Send, SetDeadline, Sign
+from gennostr.client.subscriptions import RelaySubscription
+from gennostr.exceptions import AuthenticationError
+from gennostr.nostr.encoding import write
+from gennostr.nostr.event import Event
 from gennostr.nostr.messages import ClosedMessage, OkMessage
 from gennostr.nostr.relay_url import redact
 
-logger = logging.getLogger(__name__)
-
-KIND: Final = 22242
 TIMEOUT: Final = 10.0
 """Seconds to wait for a challenge, or for the OK to its answer."""
+SIGNING: Final = 300.0
+"""Seconds that a signer has: it may prompt a person (NIP-46)."""
+AGAIN: Final = (0.0, 1.0, 60.0)
+"""Seconds between a verdict and the answer to another challenge: the first time, the second, and at most; doubled."""
 
-Signer: TypeAlias = str | bytes | Callable[..., Event | None]
-"""A secret key (32 bytes, or 64 hex digits), or what is called with `created_at`, `kind`, `content` and `tags`, by
-name, and returns the signed event, or None for a relay that it does not want to be known to."""
-
-
-def signers(given: Signer | Sequence[Signer] | None) -> list[Callable[..., Event | None]]:
-    """Return all signers as callables.
-
-    Raises:
-        TypeError, ValueError: one is none; a key is never shown.
-        ImportError: a key needs coincurve.
-
-    """
-    if given is None:
-        return []
-    several = given if isinstance(given, list | tuple) else [given]
-    return [_signer(each) for each in several]
+Refused: TypeAlias = tuple[RelaySubscription | Attempt, OkMessage | ClosedMessage]
+"""What a relay has refused, and the refusal."""
 
 
-def _signer(given: object) -> Callable[..., Event | None]:
-    if isinstance(given, str | bytes):
-        public_key(given)
-        return partial(sign, given)
-    if not callable(given):
-        raise TypeError(f"a signer is a secret key or a callable, not {type(given).__name__}")
-    return given
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the relay knows us now, and what it had refused until then."""
 
-
-def answer(signer: Callable[..., Event | None], url: str, challenge: str, now: float) -> Event | None:
-    """Return the event that answers `challenge`, or None: the signer does not want to.
-
-    Raises:
-        MessageError: what the signer returned does not answer it. And whatever the signer raises.
-
-    """
-    tags = [["relay", redact(url)], ["challenge", challenge]]
-    event = signer(created_at=int(now), kind=KIND, content="", tags=tags)
-    if event is None:
-        return None
-    given: object = event  # whatever a callable has returned that no type checker saw
-    if not isinstance(given, Event) or given.kind != KIND or any(tag not in given.tags for tag in tags):
-        raise MessageError(f"a signer must return an event of kind {KIND} with the tags that it got: {given!r:.200}")
-    return event
-
-
-class Refusable(Protocol):
-    """What a relay may refuse: a REQ, an event, a count."""
-
-    retried: bool
-    """Whether it was sent again after an authentication, on this connection."""
-
-    def forget_connection(self) -> None:
-        """Be as if it had not been sent yet on this connection."""
-
-
-Refused: TypeAlias = tuple[Any, OkMessage | ClosedMessage]
-"""A `Refusable`, and the refusal."""
-
-
-class Signing(Protocol):
-    """What is needed of the client's requests."""
-
-    def signers(self) -> list[Callable[..., Event | None]]:
-        """Return the client's signers."""
-
-    def now(self) -> float:
-        """Return the time of day: seconds since 1970."""
-
-    def after(self, seconds: float, function: Callable[[], object]) -> Deadline:
-        """Call `function` in the client after so many seconds."""
+    accepted: bool
+    refused: list[Refused]
 
 
 class Authentication:
-    """One relay's, over all connections to it; the client's thread alone has it.
+    """One relay's, over all its connections. Methods that may end a wait return the verdict, or None."""
 
-    `send` sends a message or raises Overflow, `fail` tells the user of an error, and `through` gets what was refused
-    when it is known whether it may be sent again: (accepted, refused).
-    """
-
-    def __init__(
-        self,
-        url: str,
-        requests: Signing,
-        send: Callable[[list[Any]], object],
-        fail: Callable[[BaseException], object],
-        through: Callable[[bool, list[Refused]], object],
-    ) -> None:
-        self._url = url
-        self._requests = requests
-        self._send = send
-        self._fail = fail
-        self._through = through
-        # A relay that answers in the old style does so on each connection, and one that asks who we are asks again.
+    def __init__(self, url: str, effects: list[Effect]) -> None:
+        self._shown = redact(url)
+        self._effects = effects
+        self.signers = 0
+        """How many signers the client has."""
+        # A relay that answers in the old style does so on each connection, and one that wants to know us asks again.
         self.old_style = False
         self.known = False
-        """Whether the relay has known us, on this connection or an earlier one."""
+        """Whether the relay has accepted a signer, on this connection or an earlier one."""
         self._refused: list[Refused] = []
-        self._due: Deadline | None = None
+        # Never reset: a signature that was asked for on an earlier connection must not be taken for a later one's.
+        self._turn = 0
+        self._deadline: str | None = None
         self.forget_connection()
 
     def forget_connection(self) -> None:
-        """Begin anew with the next connection."""
+        """Start afresh with the next connection."""
         self._rest()
+        self._turn += 1
+        # The latest challenge, and the one that is being answered or was answered last.
         self._challenge: str | None = None
-        # Whether another challenge has come while an answer was under way.
-        self._renewed = False
-        # Whose turn is still to come, and the id of the answer that is under way.
-        self._signers: list[Callable[..., Event | None]] = []
-        self._under_way: str | None = None
+        self._answered: str | None = None
+        self._verdicts = 0
+        # The signer whose turn is next.
+        self._next = 0
+        self.event_id: str | None = None
+        """The id of the AUTH that waits for its OK."""
+        # Whether signers are at work: a signature or an OK is waited for.
+        self._working = False
         self._some_accepted = False
-        # None: not tried yet, or not through.
-        self._accepted: bool | None = None
+        self.accepted: bool | None = None
+        """The last verdict on this connection; None before the first, and while there is to be another."""
+
+    def _wait(self, key: str, seconds: float) -> None:
+        self._rest()
+        self._deadline = key
+        self._effects.append(SetDeadline(key, seconds))  # type: ignore[arg-type]
 
     def _rest(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+        if self._deadline is not None:
+            self._effects.append(CancelDeadline(self._deadline))  # type: ignore[arg-type]
+            self._deadline = None
 
     # Challenges and their answers.
 
-    def challenged(self, challenge: str) -> None:
-        """Answer a challenge, or, while another answer is under way, after that."""
+    def challenged(self, challenge: str) -> Verdict | None:
+        """Answer a challenge, now, or when there is a reason to."""
         self._challenge = challenge
-        if not self._requests.signers():
-            return
-        if self._under_way is not None:
-            self._renewed = True
-        else:
-            self._begin()
+        if self.signers == 0 or self._working or self._deadline == "answer":
+            return None
+        if self._verdicts == 0:
+            return self._begin()
+        if self._refused:
+            self._begin_later()
+        return None
 
-    def _begin(self) -> None:
+    def _begin_later(self) -> None:
+        first, second, most = AGAIN
+        # The exponent is bounded: a connection may live for years.
+        delay = first if self._verdicts <= 1 else min(second * 2.0 ** min(self._verdicts - 2, 10), most)
+        self._wait("answer", delay)
+
+    def _begin(self) -> Verdict | None:
         self._rest()
-        self._accepted = None
+        self._answered = self._challenge
+        self.accepted = None
         self._some_accepted = False
-        self._signers = self._requests.signers()
-        self._next()
+        self._next = 0
+        self._working = True
+        return self._ask_next()
 
-    def _next(self) -> None:
-        """Send the answer of the next signer; after the last, let through what was refused."""
-        assert self._challenge is not None  # noqa: S101
-        while self._signers:
-            signer = self._signers.pop(0)
-            try:
-                event = answer(signer, self._url, self._challenge, self._requests.now())
-            except Exception as error:
-                logger.exception("a signer failed for %s", redact(self._url))
-                self._fail(error)
-                continue
-            if event is None:
-                continue
-            try:
-                self._send(["AUTH", event])
-            except Overflow as error:
-                self._fail(error)
-                continue
-            self._under_way = event.id
-            if self.old_style:
-                self._answered(accepted=True)
-            else:
-                self._due = self._requests.after(TIMEOUT, self._silent)
-            return
-        self._accepted = self.known = self._some_accepted
-        self._let_through()
-
-    def _silent(self) -> None:
-        logger.warning("%s has not answered an AUTH within %g s", redact(self._url), TIMEOUT)
-        self._answered(accepted=True)  # what was refused is tried all the same
-
-    def takes(self, ok: OkMessage) -> bool:
-        """Take an OK, if it answers an AUTH."""
-        if self._under_way is None or ok.event_id != self._under_way:
-            return False
-        if not ok.accepted:
-            self._fail(AuthenticationError(f"{redact(self._url)} refused an authentication: {ok.message}"))
-        self._answered(accepted=ok.accepted)
-        return True
-
-    def _answered(self, *, accepted: bool) -> None:
+    def _ask_next(self) -> Verdict | None:
+        """Have the next signer sign; after the last, come to a verdict."""
+        self.event_id = None
+        if self._next < self.signers:
+            assert self._answered is not None  # noqa: S101
+            self._turn += 1
+            self._wait("signature", SIGNING)
+            # Last: where a key signs at once, what comes of it is performed before what follows.
+            self._effects.append(Sign(self._answered, self._next, self._turn))
+            self._next += 1
+            return None
         self._rest()
-        self._under_way = None
+        self._working = False
+        self._verdicts += 1
+        self.accepted = self.known = self._some_accepted
+        if not self.accepted and self._challenge != self._answered:
+            self._begin_later()  # that was for a challenge that is not the latest
+            return None
+        return self._verdict()
+
+    def _verdict(self) -> Verdict:
+        refused, self._refused = self._refused, []
+        return Verdict(bool(self.accepted), refused)
+
+    def signed(self, turn: int, event: Event | None) -> Verdict | None:
+        """Send what a signer has signed; None: it does not want to, or has failed."""
+        if turn != self._turn or self._deadline != "signature":
+            return None  # of another connection, or too late
+        if event is None:
+            return self._ask_next()
+        self._effects.append(Send(write(["AUTH", event]), event))
+        self.event_id = event.id
+        if self.old_style:
+            return self._end_answer(accepted=True)
+        self._wait("verdict", TIMEOUT)
+        return None
+
+    def not_sent(self, event: Event) -> Verdict | None:
+        """Do without an answer that did not fit into the outbox."""
+        return self._end_answer(accepted=False) if event.id == self.event_id else None
+
+    def ok(self, ok: OkMessage) -> Verdict | None:
+        """Take the OK to an AUTH."""
+        if not ok.accepted:
+            error = AuthenticationError(f"{self._shown} refused an authentication: {ok.message}")
+            self._effects.append(Deliver("handle_error", error))
+        return self._end_answer(accepted=ok.accepted)
+
+    def _end_answer(self, *, accepted: bool) -> Verdict | None:
         self._some_accepted = self._some_accepted or accepted
-        if self._renewed:  # that was for a challenge that is not the latest
-            self._renewed = False
-            self._begin()
-        else:
-            self._next()
+        return self._ask_next()
+
+    def deadline_expired(self, key: str) -> Verdict | None:
+        """Go on without what was waited for."""
+        if key != self._deadline:
+            return None
+        self._deadline = None
+        match key:
+            case "challenge":
+                self._effects.append(Log("warning", f"{self._shown} wants authentication, and has sent no challenge"))
+                self.accepted = False
+                return self._verdict()
+            case "signature":
+                self._effects.append(Log("warning", f"a signer for {self._shown} has not signed within {SIGNING:g} s"))
+                return self._ask_next()
+            case "verdict":
+                text = f"{self._shown} has not answered an AUTH within {TIMEOUT:g} s"
+                self._effects.append(Log("warning", text))
+                return self._end_answer(accepted=True)  # what was refused is tried all the same
+            case _:
+                return self._begin()
 
     # What was refused.
 
-    def keep(self, refused: list[Refused]) -> bool:
-        """Keep what was refused for want of authentication, to be sent once more; False if there is no more to try."""
-        if not self._requests.signers() or self._accepted is False or any(item.retried for item, _ in refused):
+    def may_keep(self, prefix: str | None, items: list[RelaySubscription | Attempt]) -> bool:
+        """Whether a refusal may be for want of authentication alone: if so, `keep` what was refused.
+
+        ``restricted`` is final once there was a verdict; ``auth-required`` once there was one that no other challenge
+        has followed, or once it was tried again.
+        """
+        if self.signers == 0 or any(item.retried for item in items):
             return False
+        if self.accepted is None or self._deadline == "answer":
+            return True
+        if prefix == "restricted" and not self.old_style:  # whose verdict was not the relay's word
+            return False
+        return self.accepted or self._challenge != self._answered
+
+    def keep(self, refused: list[Refused]) -> Verdict | None:
+        """Keep what was refused until there is a verdict, if there was none yet."""
         for item, _ in refused:
             item.forget_connection()
             item.retried = True
         self._refused += refused
-        if self._accepted:
-            self._let_through()
-        elif self._under_way is not None and self.old_style:
-            self._answered(accepted=True)
-        elif self._challenge is None and self._due is None:
-            self._due = self._requests.after(TIMEOUT, self._unchallenged)
-        return True
+        if self._working:
+            # The old style: no OK is to come, and what is sent now is read behind the AUTH.
+            return self._end_answer(accepted=True) if self.old_style and self.event_id is not None else None
+        if self._deadline is not None:  # for a challenge, or for the time of the next answer
+            return None
+        if self._challenge is not None and self._challenge != self._answered:
+            self._begin_later()
+        elif self.accepted:
+            return self._verdict()  # it was refused before the relay had read who we are
+        else:
+            self._wait("challenge", TIMEOUT)
+        return None
 
-    def drop(self, item: Refusable | None) -> bool:
-        """Keep `item` no more; return whether it was kept."""
-        before = len(self._refused)
-        self._refused = [each for each in self._refused if each[0] is not item]
-        return len(self._refused) < before
+    def keeps(self, item: RelaySubscription | Attempt) -> bool:
+        """Whether `item` waits for a verdict."""
+        return any(each is item for each, _ in self._refused)
+
+    def drop(self, item: RelaySubscription | Attempt) -> OkMessage | ClosedMessage | None:
+        """Keep `item` no more; return its refusal if it was kept."""
+        for place, (each, refusal) in enumerate(self._refused):
+            if each is item:
+                del self._refused[place]
+                return refusal
+        return None
 
     def take(self) -> list[Refused]:
-        """Return what was kept, and keep it no more."""
+        """Return what is kept, and keep it no more."""
         refused, self._refused = self._refused, []
         return refused
-
-    def _unchallenged(self) -> None:
-        logger.warning("%s wants authentication, and has sent no challenge", redact(self._url))
-        self._due = None
-        self._accepted = False
-        self._let_through()
-
-    def _let_through(self) -> None:
-        self._through(bool(self._accepted), self.take())

@@ -26,8 +26,7 @@ from enum import Enum
 from queue import Empty
 from typing import Any, Final
 
-from gennostr.client.dial import Dial, Resolved, Want
-from gennostr.client.events import (
+from gennostr.client.connection_events import (
     Batch,
     Connected,
     ConnectionWatch,
@@ -35,6 +34,7 @@ from gennostr.client.events import (
     Ended,
     Resume,
 )
+from gennostr.client.dial import Dial, Resolved, Want
 from gennostr.client.frames import (
     PING,
     PONG,
@@ -49,7 +49,7 @@ from gennostr.client.frames import (
 )
 from gennostr.client.options import Relay
 from gennostr.client.outbox import FLUSH, Flush, Outbox
-from gennostr.client.relay_statistics import Ledger, Pings
+from gennostr.client.relay_statistics import Pings, RelayCounters
 from gennostr.client.socket_mailbox import WRITABLE, SocketMailbox, SocketReady
 from gennostr.client.verification import verify_events
 from gennostr.exceptions import (
@@ -77,6 +77,8 @@ STABLE_AFTER: Final = 30.0
 """Seconds after which a connection counts as stable, and the reconnect counter starts over."""
 CLOSE_ENOUGH: Final = 0.001
 """Seconds that a timer may come early, by rounding. Set anew for so little, it could be due at once, for ever."""
+SAME_TIME: Final = 5.0
+"""Seconds by which two clocks that are right can seem to differ: a date is in whole seconds, and takes its way."""
 READ_SIZE: Final = 128 * 1024
 WRITE_SIZE: Final = 64 * 1024
 MESSAGE_SIZE: Final = 256
@@ -130,7 +132,7 @@ class _Engine(Engine):
 
 
 class Connection(GenServer[Any], engine=_Engine):
-    """Start with ``start_link((client, registry, relay, outbox, ledger), name=via(registry, url, outbox))``."""
+    """Start with ``start_link((client, registry, relay, outbox, counters), name=via(registry, url, outbox))``."""
 
     trap_exit = True
 
@@ -144,9 +146,9 @@ class Connection(GenServer[Any], engine=_Engine):
         self._dial: Dial | None = None
         self._timers: dict[Tick, ScheduledCall] = {}
 
-    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, Ledger], /) -> InitOutcome[Any]:
+    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, RelayCounters], /) -> InitOutcome[Any]:
         """Have the client told of the end, whatever comes; then dial."""
-        self._client, self._registry, self._relay, self._outbox, ledger = init_arg
+        self._client, self._registry, self._relay, self._outbox, counters = init_arg
         self._options = self._relay.options
         self.phase = "dialling"
         self._told = False
@@ -157,8 +159,8 @@ class Connection(GenServer[Any], engine=_Engine):
         self._last_read = 0.0
         self._pinged = False
         self._pings = Pings()
-        # Before the client is told of a death, its tally is added up.
-        self._tally = ledger.begin(self._relay.url, self._process, self._outbox, self._credit)
+        # Before the client learns of the death, what the attempt has counted is added up.
+        self._counted = counters.begin(self._relay.url, self._process, self._outbox, self._credit)
         self._process.watch(ConnectionWatch(self._client, self._outbox))
         if self._client.dead:
             return Stop(NORMAL)
@@ -256,12 +258,13 @@ class Connection(GenServer[Any], engine=_Engine):
         self.phase = "open"
         now = clock().monotonic()
         self._opened_at = self._last_read = now
-        self._tally.connects = 1
-        self._relay = replace(self._relay, connected_at=clock().time(), up_since=now)
+        self._counted.connects = 1
+        time = clock().time()
+        self._relay = replace(self._relay, connected_at=time, up_since=now, clock_offset=_clock_offset(dial.date, time))
         if telemetry.handlers:
             telemetry.emit("connection.up", {"duration": now - self._process.started}, {"relay": self._relay})
         self._outbox.relay = self._relay
-        self._tell(Connected(self._process, self._relay))
+        self._tell(Connected(self._process, self._relay, self._outbox))
         self._outbox.open(lambda: self._process.deliver(FLUSH))
         self._schedule(Tick.KEEPALIVE, self._options.ping_interval)
         self._watch()
@@ -295,7 +298,7 @@ class Connection(GenServer[Any], engine=_Engine):
             return self._lost(error)
         if not data:
             return self._lost(_no_close_frame())
-        return self._received(*_rest(sock, data))
+        return self._received(*_rest(sock, data)) if isinstance(sock, ssl.SSLSocket) else self._received(data)
 
     def _lost(self, error: Exception) -> CallbackOutcome[Any]:
         if self.phase == "closing":
@@ -306,7 +309,7 @@ class Connection(GenServer[Any], engine=_Engine):
         """Deliver what `data` completes; then `failure`, if the stream failed behind it, unless it had ended before."""
         self._last_read = clock().monotonic()
         self._pinged = False
-        self._tally.bytes_received += len(data)
+        self._counted.bytes_received += len(data)
         received = self._reader.receive(data)
         end: Close | ProtocolError | None = None
         messages: list[RelayMessage | MessageError]
@@ -323,13 +326,13 @@ class Connection(GenServer[Any], engine=_Engine):
         if messages:
             if self._options.verify:
                 verify_events(messages)
-            self._tally.messages_received += len(messages)
+            self._counted.messages_received += len(messages)
             size = len(data) + MESSAGE_SIZE * len(messages)
-            self._credit.give(size)
-            if self._credit.spent():
+            if self._credit.give(size):
                 self._watch()
             # Last of all: the client, once awake, wants the interpreter's lock, which the next wait gives free.
-            self._tell(Batch(self._process, self._relay, messages, size, self._credit))
+            batch = Batch(self._process, self._relay, messages, size, self._credit)
+            self._client.put_from(self._process, batch)  # unless this connection was killed meanwhile: see `_tell`
         if end is not None:
             return self._ended(end)
         if failure is not None:
@@ -364,7 +367,7 @@ class Connection(GenServer[Any], engine=_Engine):
             elif isinstance(item, Pong):
                 latency = self._pings.answered(item.payload, self._last_read)
                 if latency is not None:
-                    self._tally.latency = latency
+                    self._counted.latency = latency
             else:
                 assert isinstance(item, Close | ProtocolError)  # noqa: S101
                 end = item
@@ -391,11 +394,11 @@ class Connection(GenServer[Any], engine=_Engine):
                         self._ping()
                     for payload in payloads:
                         self._out += encode_frame(TEXT, payload)
-                    self._tally.messages_sent += len(payloads)
+                    self._counted.messages_sent += len(payloads)
                 if not self._out:
                     break
                 sent = sock.send(self._out)
-                self._tally.bytes_sent += sent
+                self._counted.bytes_sent += sent
                 del self._out[:sent]
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
@@ -411,7 +414,7 @@ class Connection(GenServer[Any], engine=_Engine):
         if self._told:
             return
         self._told = True
-        self._tally.end(error)
+        self._counted.end(error)
         relay = self._relay
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
             relay = replace(relay, reconnect_counter=0)
@@ -540,6 +543,14 @@ class Connection(GenServer[Any], engine=_Engine):
 
     def _ping(self) -> None:
         self._out += encode_frame(PING, self._pings.send(clock().monotonic()))
+
+
+def _clock_offset(date: float | None, time: float) -> float | None:
+    """Return by how much the relay's clock is ahead of ours; a difference that a slow answer explains is none."""
+    if date is None:
+        return None
+    offset = date - time
+    return offset if abs(offset) > SAME_TIME else 0.0
 
 
 def _rest(sock: socket.socket, data: bytes) -> tuple[bytes, Exception | None]:

@@ -61,6 +61,8 @@ class Dial:
         self.sock: socket.socket | None = None
         """The socket that it works on, in the end the open one; who takes it leaves None."""
         self.rest = b""
+        self.date: float | None = None
+        """When the relay has sent its answer, by its own clock; None: it does not say."""
         """What came behind the answer to the upgrade."""
         self.resolver: Pid | None = None
         self._answer: Sequence[Address] | OSError = []
@@ -197,6 +199,7 @@ class Dial:
         if status != SWITCHING_PROTOCOLS:
             raise HandshakeError(f"the relay answered {_first_line(head)!r}", status)
         upgrade.check(head)
+        self.date = _date(head)
 
     def send(self, data: bytes) -> Steps:
         """Send all of `data`; a step wherever the socket takes no more for now."""
@@ -391,6 +394,19 @@ def _first_line(head: bytes) -> str:
 def _status(head: bytes) -> int | None:
     match = re.match(rb"HTTP/\d\.\d (\d{3})\b", head)
     return int(match[1]) if match else None
+
+
+def _date(head: bytes) -> float | None:
+    """Return the time at which the server has sent `head`, by its Date header: seconds since 1970."""
+    match = re.search(rb"(?im)^date[ \t]*:[ \t]*(.{1,64}?)[ \t]*\r$", head)
+    if match is None:
+        return None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few relays send it, and the import is slow
+
+    try:
+        return parsedate_to_datetime(match[1].decode("latin-1")).timestamp()
+    except (ValueError, OverflowError):  # it is none, or of no year that there is
+        return None
 
 
 def tls_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:

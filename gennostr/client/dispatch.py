@@ -3,22 +3,21 @@
 Batches are taken apart here, and after each message of the mailbox one step of that is done: a flood of events delays a
 call by one callback, not by the flood.
 
-What was subscribed to, published or counted by the client's functions is handled by `gennostr.client.requests`, which
-then sees each message before its callback does. A client that uses none of that has nothing in between.
+What was subscribed to, published or counted by the client's functions is handled by `gennostr.client.relay_pool`, which
+then sees each message before its callback does. Relays of which a client wants none of that have nothing in between.
 
 Each attempt ends in one handle_disconnect: the first end reported of a connection's process counts, be it the
-connection's own word, the user's removal or the process's death; what comes after it is dropped.
+connection's own word, the user's removal or the process's death; what comes after it is dropped. A client that removes
+a relay itself knows of the end at once: only handle_disconnect follows.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, get_args
 
-from gennostr.client.authentication import Signer
-from gennostr.client.commands import ClientCommand, PendingCallback
+from gennostr.client.commands import ClientCommand, PendingCallback, SilenceDue
 from gennostr.client.connection import Command
-from gennostr.client.events import (
+from gennostr.client.connection_events import (
     REMOVE_RELAY,
     Batch,
     Connected,
@@ -28,10 +27,13 @@ from gennostr.client.events import (
     ReconnectDue,
     Removed,
 )
+from gennostr.client.frames import Close
 from gennostr.client.functions import GenNostrPid
 from gennostr.client.options import Relay
-from gennostr.client.requests import Requests
-from gennostr.client.supervision import Tree
+from gennostr.client.outbox import Outbox
+from gennostr.client.relay_pool import RelayPool
+from gennostr.client.signing import Signer
+from gennostr.client.supervision import ConnectionTable
 from gennostr.exceptions import MessageError
 from gennostr.nostr.messages import (
     AuthMessage,
@@ -41,7 +43,6 @@ from gennostr.nostr.messages import (
     EventMessage,
     NoticeMessage,
     OkMessage,
-    RelayMessage,
     UnknownMessage,
 )
 from gennostr.otp import telemetry
@@ -54,8 +55,7 @@ from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN
 
-_M = TypeVar("_M", bound=RelayMessage)
-_Handler = Callable[[Any, Relay, Any], Any]
+_COMMANDS = frozenset(get_args(ClientCommand))
 
 
 class Client(Server, Protocol):
@@ -90,21 +90,22 @@ class ClientEngine(Engine):
 
     pid_class = GenNostrPid
     receives = frozenset(
-        {Batch, Connected, ConnectionDown, Ended, Removed, ClientCommand, PendingCallback, ReconnectDue, _Disconnected}
+        {Batch, Connected, ConnectionDown, Ended, Removed, PendingCallback, ReconnectDue, _Disconnected, *_COMMANDS}
     )
     server: Client
 
     def __init__(self, server: Server, pid: Pid, inbox: Mailbox) -> None:
         super().__init__(server, pid, inbox)
-        self._tree = Tree(self.process)
-        self._requests = Requests(self, self._tree)
+        self._table = ConnectionTable(self.process)
+        self._pool = RelayPool(self, self.process, self._table)
         assert isinstance(pid, GenNostrPid)  # noqa: S101
-        pid.tree, pid.requests = self._tree, self._requests
-        self._engaged = False
+        pid.connections, pid.relay_pool = self._table, self._pool
         # Attempts whose end was reported, until their processes are dead.
         self._ended: set[Process] = set()
+        # Those that the client has removed itself, until that is reported: it knows, and gets nothing else of them.
+        self._given_up: set[Process] = set()
         client = self.server
-        self._handlers: dict[type, _Handler] = {
+        self._callbacks: dict[type, Callable[[Any, Relay, Any], Any]] = {
             EventMessage: client.handle_event,
             EoseMessage: client.handle_eose,
             OkMessage: client.handle_ok,
@@ -113,12 +114,14 @@ class ClientEngine(Engine):
             ClosedMessage: client.handle_closed,
             CountMessage: client.handle_count,
             UnknownMessage: client.handle_unknown,
-            MessageError: client.handle_error,
+            **dict.fromkeys((MessageError, *MessageError.__subclasses__()), client.handle_error),
+            # What the pool keeps to itself.
+            type(None): _deliver_nothing,
         }
         # The place in the batch that is the first of the work.
         self._at = 0
 
-    # For the requests.
+    # For the pool.
 
     @property
     def deduplicate(self) -> bool:
@@ -130,60 +133,29 @@ class ClientEngine(Engine):
         """See `GenNostr.signer`."""
         return self.server.signer
 
-    def engage(self) -> None:
-        """Have messages pass through the requests before they are delivered, from now on."""
-        if self._engaged:
-            return
-        self._engaged = True
-        requests, client = self._requests, self.server
-        self._handlers |= {
-            EventMessage: self._judged(requests.event, client.handle_event),
-            EoseMessage: self._judged(requests.eose, client.handle_eose),
-            OkMessage: self._judged(requests.ok, client.handle_ok),
-            ClosedMessage: self._judged(requests.closed, client.handle_closed),
-            CountMessage: self._judged(requests.counted, client.handle_count),
-            AuthMessage: self._judged(requests.challenged, client.handle_auth),
-            NoticeMessage: self._judged(requests.noticed, client.handle_notice),
-        }
-
-    def _judged(self, judge: Callable[[_M, Relay], _M | MessageError | bool], callback: _Handler) -> _Handler:
-        """Return a handler that delivers what `judge` returns: for True the message, for False nothing."""
-        requests = self._requests
-
-        @wraps(callback)  # a crash report names the user's
-        def handle(message: _M, relay: Relay, state: Any) -> Any:
-            requests.busy = True  # see Requests.do
-            try:
-                verdict = judge(message, relay)
-            finally:
-                requests.busy = False
-            if isinstance(verdict, bool):
-                return callback(message, relay, state) if verdict else None
-            if isinstance(verdict, MessageError):
-                return self.server.handle_error(verdict, relay, state)
-            return callback(verdict, relay, state)
-
-        return handle
-
     def run_callback(self, name: str, *arguments: object) -> None:
         """Run a callback with `arguments` and the state, right after the one under way."""
         self.then(PendingCallback(name, arguments))
         # A batch under way stops for what is in the mailbox, and looks at nothing else.
         self.process.deliver(WAKE)
 
-    def run_command(self, do: Callable[[], object]) -> None:
-        """Do this right after the callback under way."""
-        self.then(ClientCommand(do))
+    def run_command(self, command: ClientCommand) -> None:
+        """Hand `command` to the pool right after the callback under way."""
+        self.then(command)
         self.process.deliver(WAKE)
+
+    def run_behind(self, command: ClientCommand) -> None:
+        """Hand `command` to the pool when what relays have sent so far was handled."""
+        self.add_work(command)
 
     # Hooks.
 
     def init(self, argument: object) -> object:
         """Start the tree, then run init."""
-        self.process.watch(self._requests)
-        self._tree.start()
+        self.process.watch(self._pool)
+        self._table.start()
         outcome = super().init(argument)
-        self._requests.signers()  # an invalid one is reported now, not when a relay first asks
+        self._pool.signers()  # an invalid one is reported now, not when a relay first asks
         return outcome
 
     def terminate(self, reason: object) -> None:
@@ -191,7 +163,7 @@ class ClientEngine(Engine):
         try:
             super().terminate(reason)
         finally:
-            primary = self._tree.primary
+            primary = self._table.primary
             if primary is not None:
                 self.process.unlink(primary.process)
                 primary.process.signal(self.process, SHUTDOWN)
@@ -200,21 +172,20 @@ class ClientEngine(Engine):
     def receive(self, message: Any) -> None:
         """Put what connections report with the work; do what the client's own parts want."""
         match message:
-            case ClientCommand(do):
-                self._requests.do(do)
             case PendingCallback(name, arguments):
-                last = arguments[-1]
-                self._tree.serving = last.url if isinstance(last, Relay) else None
-                try:
-                    self.call(getattr(self.server, name), *arguments, ok=True)
-                finally:
-                    self._tree.serving = None
+                self.call(getattr(self.server, name), *arguments, ok=True)
             case _Disconnected(relay, reason):
                 self._after_error(relay, reason)
             case ReconnectDue(url):
-                failed = self._tree.due(url)
+                failed = self._table.due(url)
                 if failed is not None:
                     self.add_work(failed)
+            case Removed(process, _, by_client):
+                if by_client and process is not None:
+                    self._given_up.add(process)
+                self.add_work(message)
+            case _ if type(message) in _COMMANDS:
+                self._pool.command(message)
             case _:
                 self.add_work(message)
 
@@ -226,28 +197,35 @@ class ClientEngine(Engine):
             self.work.popleft()
             self._event(batch)
             return
-        if batch.process not in self._ended:  # what arrives after the end is dropped
+        process = batch.process
+        if process not in self._ended and process not in self._given_up:  # what arrives after the end is dropped
             self._messages(batch)
             if self._at < len(batch.messages):
                 return
         self._at = 0
         self.work.popleft()
+        if batch.credit.paused:
+            self._pool.lagging(batch.relay.url)
         batch.credit.take(batch.size)
 
     def _messages(self, batch: Batch) -> None:
         """Handle messages of `batch`, one after the other, until something else is to be done."""
         process, nothing_waits = self.process, self.mailbox.empty
-        messages, relay, handlers = batch.messages, batch.relay, self._handlers
+        messages, relay, callbacks = batch.messages, batch.relay, self._callbacks
         at, end = self._at, len(messages)
-        self._tree.serving = relay.url
+        # One that a callback in this loop leads to knows none of these messages: they were sent before.
+        session = self._pool.sessions.get(relay.url)
         try:
             while at < end:
                 message = messages[at]
                 at += 1
-                handler = handlers[type(message)]
-                outcome = handler(message, relay, self.state)
+                callback = callbacks[type(message)]
+                if session is not None:
+                    message = self._pool.received(session, message, relay)
+                    callback = callbacks[type(message)]
+                outcome = callback(message, relay, self.state)
                 if outcome is not None:
-                    self.follow(outcome, handler, ok=True)
+                    self.follow(outcome, callback, ok=True)
                     if outcome.next is not None:
                         return
                 if not nothing_waits() or process.interrupt is not None or process.dead:
@@ -255,21 +233,22 @@ class ClientEngine(Engine):
         except End:
             raise
         except BaseException as error:
-            raise End(error, handler) from error
+            raise End(error, callback) from error
         finally:
-            self._tree.serving = None
             self._at = at
-            self.last = message
+            self.last = messages[at - 1]
 
     def _event(self, event: object) -> None:
         match event:
-            case Connected(process, relay):
-                if process not in self._ended:
-                    self._connected(process, relay)
+            case Connected(process, relay, outbox):
+                if process not in self._ended and process not in self._given_up:
+                    self._connected(process, relay, outbox)
             case Ended(process, relay, reason, error):
                 if process not in self._ended:
                     self._ended.add(process)
                     self._disconnected(relay, reason, error)
+            case SilenceDue():
+                self._pool.command(event)
             case NotMade(relay, reason):
                 self._disconnected(relay, reason, reason)
             case Removed(process, relay):
@@ -280,23 +259,24 @@ class ClientEngine(Engine):
                 else:
                     self._disconnected(relay, reason, reason)
 
-    def _connected(self, process: Process, relay: Relay) -> None:
-        tree = self._tree
-        tree.connecting, tree.serving = process, relay.url
+    def _connected(self, process: Process, relay: Relay, outbox: Outbox) -> None:
+        self._pool.connecting(relay, outbox)
+        # What handle_connect sends goes before what waits for the connection.
+        outbox.greeting = True
         try:
             self.call(self.server.handle_connect, relay, ok=True)
         finally:
-            tree.connecting = tree.serving = None
-        found = tree.find(relay.url)
+            outbox.greeting = False
+        found = self._table.find(relay.url)
         if found is not None and found[0] is process:  # otherwise its end is on the way
-            self._requests.do(self._requests.connected, relay, found[1])
+            self._pool.connected(relay)
         process.deliver(Cast(Command.READY))
 
     def _disconnected(self, relay: Relay, reason: object, error: object) -> None:
         if telemetry.handlers:
             uptime = 0.0 if relay.up_since is None else clock().monotonic() - relay.up_since
             telemetry.emit("connection.down", {"uptime": uptime}, {"relay": relay, "reason": reason, "error": error})
-        self._requests.do(self._requests.lost, relay.url)
+        self._pool.disconnected(relay.url, reason.code if isinstance(reason, Close) else None)
         if error is None:
             self._after_error(relay, reason)
             return
@@ -306,17 +286,23 @@ class ClientEngine(Engine):
 
     def _after_error(self, relay: Relay, reason: object) -> None:
         self.call(self.server.handle_disconnect, reason, relay, ok=True)
-        self._tree.parted(relay.url)
-        self._requests.do(self._requests.parted, relay.url)
+        self._table.relay_removed(relay.url)
+        self._pool.relay_removed(relay.url)
 
     def _removed(self, process: Process | None, relay: Relay) -> None:
+        if process is not None:
+            self._given_up.discard(process)
         if process is not None and process in self._ended:
             # It had ended by itself, and that was reported, while it was being removed: what is left is to give up
             # the attempt that handle_disconnect may have asked for since.
-            pending = self._tree.take(relay.url)
+            pending = self._table.take(relay.url)
             if pending is None:
                 return
             pending.cancel()
         elif process is not None:
             self._ended.add(process)
         self._disconnected(relay, REMOVE_RELAY, None)
+
+
+def _deliver_nothing(message: None, relay: Relay, state: Any) -> None:
+    """Run no callback."""

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Self, Unpack
 
-from gennostr.client.authentication import Signer, signers
 from gennostr.client.functions import Filters, GenNostrPid, urls_of
 from gennostr.client.gen_nostr import GenNostr, RelayOutcome
 from gennostr.client.options import Options, Relay, RelayOptions
+from gennostr.client.signing import Signer, signers
 from gennostr.exceptions import FetchIncomplete, MessageError, RelayRefused
 from gennostr.nostr.event import Event
 from gennostr.nostr.filters import CheckedFilters, checked_filters

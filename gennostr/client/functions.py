@@ -5,19 +5,19 @@ and what is left to do is done there, for relays and messages, or in the client'
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, Unpack
 
 import msgspec
 
-from gennostr.client.commands import ClientCommand
-from gennostr.client.deliveries import Counting, Publication, Waiting
+from gennostr.client.commands import ClientCommand, SendToRelays, Subscribe, Unsubscribe
 from gennostr.client.options import Relay, RelayOptions
+from gennostr.client.outbox import Outbox
+from gennostr.client.publications import CountRequest, PendingAnswers, Publication
+from gennostr.client.relay_pool import RelayPool
 from gennostr.client.relay_statistics import RelayStatistics
-from gennostr.client.requests import Requests
 from gennostr.client.subscriptions import Subscription, new_id
-from gennostr.client.supervision import Tree
+from gennostr.client.supervision import ConnectionTable
 from gennostr.exceptions import MessageError, NoProcess, Overflow, RelayNotFound
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
@@ -58,7 +58,7 @@ class ClientFunctions:
         try:
             return tree.open(wanted)
         except Exception:
-            tree.parted(wanted.url)  # it may have been in backoff
+            tree.relay_removed(wanted.url)  # it may have been in backoff
             raise
 
     def remove_relay(self, relay: str | Relay) -> None:
@@ -95,9 +95,8 @@ class ClientFunctions:
     def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
         """Send a message (JSON text, or a list that is encoded) to one relay.
 
-        Before the connection is up it is queued, and sent after what handle_connect sends. In a callback for what this
-        relay has sent, or for its connect, the connection may have ended meanwhile: then the message goes with it, and
-        handle_disconnect comes next.
+        Before the connection is up it is queued, and sent after what handle_connect sends. In a callback, the
+        connection can have ended without handle_disconnect having been called yet: then the message goes with it.
 
         Raises:
             RelayNotFound: there is no connection to it.
@@ -108,14 +107,9 @@ class ClientFunctions:
         acting()
         payload = encode(message)
         url = _url(relay)
-        tree = connections(self)
-        found = tree.find(url)
-        if found is None:
-            if url == tree.serving and current() is tree.client:
-                return
-            raise RelayNotFound(redact(url))
-        process, outbox = found
-        outbox.put(payload, first=process is tree.connecting_here())
+        outbox = _outbox(self, url)
+        if outbox is not None:
+            _put(self, outbox, payload)
 
     def broadcast_message(self, message: str | list[Any]) -> list[str]:
         """Send a message to every connection; return the urls that it was queued for.
@@ -128,11 +122,10 @@ class ClientFunctions:
         """
         acting()
         payload = encode(message)
-        tree = connections(self)
         queued: list[str] = []
-        for url, process, outbox in tree.connections():
+        for url, _, outbox in connections(self).connections():
             try:
-                outbox.put(payload, first=process is tree.connecting_here())
+                _put(self, outbox, payload)
             except Overflow as error:
                 logger.warning("not broadcast: %s", error)
             else:
@@ -159,58 +152,59 @@ class ClientFunctions:
 
         """
         acting()
-        url = _url(relay)
-        tree = connections(self)
-        found = tree.find(url)
-        if found is not None:
-            found[1].ping()
-        elif url != tree.serving or current() is not tree.client:
-            raise RelayNotFound(redact(url))
+        outbox = _outbox(self, _url(relay))
+        if outbox is not None:
+            outbox.ping()
 
     def subscribe(self, filters: Filters, id: str | None = None, relays: Sequence[str] | None = None) -> str:  # noqa: A002
-        """Ask relays for events until `unsubscribe`; return the subscription's id.
+        """Request events from relays until `unsubscribe`; return the subscription's id.
 
-        Each relay is asked when it connects, and after a reconnect from where it has ended: nothing is missed, and
-        nothing told twice. `filters` is a filter of NIP-01 or a list of them; `relays` are urls, and None is every
-        relay that the client has or will have. `id` has 1 to 64 characters; one that is in use gets the new filters.
+        Each relay gets a REQ (NIP-01) when it connects, and after a reconnect one that resumes where the last ended:
+        nothing is missed, and nothing delivered twice. `filters` is a filter or a list of them; `relays` are urls, and
+        None is every relay that the client has or will have. `id` has 1 to 64 characters; a subscription with the same
+        id is replaced.
 
-        handle_event gets the events that match; one that does not is an error (handle_error). handle_eose tells each
-        relay's end of stored events, handle_eose_all that of all of them.
+        handle_event is called with the events that match; one that does not is an error (handle_error). handle_eose is
+        called at the end of each relay's stored events, handle_eose_all at the end of all of them. Filters that are too
+        large for a relay are divided; those that cannot be are reported to handle_error as `RequestTooLarge`.
 
         Raises:
-            TypeError, ValueError: an argument is none; the message names it.
+            TypeError, ValueError: an argument is invalid, or the REQ is larger than a relay's ``max_queue_size``; the
+                message says which, and what to use.
             NoProcess: the client is dead.
 
         """
         if id is None:
             id = new_id("sub")  # noqa: A001
-        wanted = checked_filters(filters)
-        encode(["REQ", id, *wanted])
-        _command(self, partial(requests(self).subscribe, Subscription(id, wanted, urls_of(relays))))
+        wanted, urls = checked_filters(filters), urls_of(relays)
+        _check_size(self, encode(["REQ", id, *wanted]), urls, f"the REQ of subscription {id!r}")
+        _command(self, Subscribe(Subscription(id, wanted, urls)))
         return id
 
     def unsubscribe(self, id: str) -> None:  # noqa: A002
-        """Ask for it no more (NIP-01's CLOSE); what is on its way is not told. An unknown id: nothing happens.
+        """Close a subscription (NIP-01's CLOSE); events that are on their way are not delivered.
+
+        An unknown id is ignored.
 
         Raises:
-            TypeError: `id` is no text.
+            TypeError: `id` is not a str.
             NoProcess: the client is dead.
 
         """
         if not isinstance(id, str):
             raise TypeError(f"a subscription id is a text, not {shown(id)}")
-        _command(self, partial(requests(self).unsubscribe, id))
+        _command(self, Unsubscribe(id))
 
     def publish(
         self, event: Event | Mapping[str, Any], relays: Sequence[str] | None = None, timeout: float = 10.0
     ) -> Publication:
         """Send an event to relays (None: all that the client has), also to those that connect within `timeout` seconds.
 
-        The result says of each relay what became of it, as an `Outcome`: in a thread by ``publish(event).result()``, in
-        a coroutine by ``await publish(event)``. To a callback of the client that has called it, `Published` is sent.
+        The result has an `Outcome` for each relay: ``publish(event).result()`` in a thread, ``await publish(event)`` in
+        a coroutine. Where a callback of the client has called it, the client is sent `PublicationDone`.
 
         Raises:
-            TypeError, ValueError: it is no event, or its id is not that of its content (`MessageError`).
+            TypeError, ValueError: it is not an event, or its id is not that of its content (`MessageError`).
             NoProcess: the client is dead.
 
         """
@@ -222,24 +216,27 @@ class ClientFunctions:
         computed = event.compute_id()
         if event.id != computed:
             raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
-        process = requests(self).process
+        process = relay_pool(self).process
         publication = Publication(process, event, urls_of(relays), check_seconds("timeout", timeout))
         _send(self, publication)
         return publication
 
-    def count(self, filters: Filters, relays: Sequence[str] | None = None, timeout: float = 10.0) -> Counting:
-        """Ask relays how many events match (NIP-45); the result, a `Count`, is theirs merged.
+    def count(self, filters: Filters, relays: Sequence[str] | None = None, timeout: float = 10.0) -> CountRequest:
+        """Request the number of events that match from relays (NIP-45); the result is a `Count`, theirs merged.
 
-        It comes as that of `publish` does; in a callback of the client as `Counted`.
+        It arrives as that of `publish` does; where a callback of the client has called it, as `CountDone`. A relay that
+        does not answer within its ``eose_timeout`` has the outcome "timeout".
 
         Raises:
-            TypeError, ValueError: an argument is none.
+            TypeError, ValueError: an argument is invalid, or the COUNT is larger than a relay's ``max_queue_size``.
             NoProcess: the client is dead.
 
         """
         id_ = new_id("count")
-        process = requests(self).process
-        counting = Counting(process, id_, checked_filters(filters), urls_of(relays), check_seconds("timeout", timeout))
+        process = relay_pool(self).process
+        wanted, urls = checked_filters(filters), urls_of(relays)
+        counting = CountRequest(process, id_, wanted, urls, check_seconds("timeout", timeout))
+        _check_size(self, counting.payload, urls, "the COUNT")
         _send(self, counting)
         return counting
 
@@ -247,11 +244,11 @@ class ClientFunctions:
 class GenNostrPid(ClientFunctions, Pid):
     """The handle of a client: a pid with the client's functions.
 
-    ``tree`` and ``requests`` are what they work on; these are not for users.
+    ``connections`` and ``relay_pool`` are what they work on; these are not for users.
     """
 
-    tree: Tree
-    requests: Requests
+    connections: ConnectionTable
+    relay_pool: RelayPool
 
 
 def _handle(client: ClientFunctions) -> GenNostrPid:
@@ -261,34 +258,64 @@ def _handle(client: ClientFunctions) -> GenNostrPid:
     return handle
 
 
-def connections(client: ClientFunctions) -> Tree:
+def connections(client: ClientFunctions) -> ConnectionTable:
     """Return the client's connections."""
-    return _handle(client).tree
+    return _handle(client).connections
 
 
-def requests(client: ClientFunctions) -> Requests:
+def relay_pool(client: ClientFunctions) -> RelayPool:
     """Return the client's subscriptions, publications and counts."""
-    return _handle(client).requests
+    return _handle(client).relay_pool
 
 
-def _send(client: ClientFunctions, waiting: Waiting[Any]) -> None:
-    process = requests(client).process
+def _outbox(client: ClientFunctions, url: str) -> Outbox | None:
+    """Return the outbox of the connection to `url`.
+
+    None: it has ended, and the caller is the client, which learns of that by the handle_disconnect that comes next.
+    """
+    found = connections(client).find(url)
+    if found is not None:
+        return found[1]
+    pool = relay_pool(client)
+    if current() is pool.process and pool.is_connected(url):
+        return None
+    raise RelayNotFound(redact(url))
+
+
+def _put(client: ClientFunctions, outbox: Outbox, payload: bytes) -> None:
+    # `greeting` is the client's own: another thread that sends meanwhile waits until handle_connect has run.
+    outbox.put(payload, first=outbox.greeting and current() is relay_pool(client).process)
+
+
+def _check_size(client: ClientFunctions, payload: bytes, urls: frozenset[str] | None, what: str) -> None:
+    """Raise MessageError if the outbox of one of the relays could never hold `payload`."""
+    for relay in connections(client).relays():
+        limit = relay.options.max_queue_size
+        if len(payload) > limit and (urls is None or relay.url in urls):
+            raise MessageError(
+                f"{what} has {len(payload)} bytes, more than the max_queue_size of {redact(relay.url)}: {limit}"
+            )
+
+
+def _send(client: ClientFunctions, pending: PendingAnswers[Any]) -> None:
+    process = relay_pool(client).process
     # Watched before it is sent: from here on the client's death ends it, wherever the command is then.
-    if not process.watch(waiting, waits=True):
+    if not process.watch(pending, waits=True):
         raise NoProcess(process.pid)
-    _command(client, partial(requests(client).send, waiting))
+    _command(client, SendToRelays(pending))
 
 
-def _command(client: ClientFunctions, do: Callable[[], object]) -> None:
+def _command(client: ClientFunctions, command: ClientCommand) -> None:
     """Have the client do it: at once if it is the caller."""
     acting()
-    process = requests(client).process
+    pool = relay_pool(client)
+    process = pool.process
     if current() is process:
-        requests(client).do(do)
+        pool.command(command)
     elif process.dead:
         raise NoProcess(process.pid)
     else:
-        process.put_from(current(), ClientCommand(do))
+        process.put_from(current(), command)
 
 
 def _url(relay: str | Relay) -> str:

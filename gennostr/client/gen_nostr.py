@@ -16,13 +16,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from gennostr.client.authentication import Signer
+from gennostr.client.connection_events import REMOVE_RELAY
 from gennostr.client.dispatch import ClientEngine
 from gennostr.client.error_log import error_log
-from gennostr.client.events import REMOVE_RELAY
 from gennostr.client.functions import ClientFunctions, GenNostrPid
 from gennostr.client.options import Relay
-from gennostr.client.requests import Counted, Published
+from gennostr.client.publications import CountDone, PublicationDone
+from gennostr.client.signing import Signer
 from gennostr.nostr.messages import (
     AuthMessage,
     ClosedMessage,
@@ -51,14 +51,14 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     signer: Signer | Sequence[Signer] | None = None
     """Who answers challenges (NIP-42); on the class, where a function is a method as ever, or set in init.
 
-    None: nobody, unless handle_auth does. See `gennostr.client.authentication.Signer`.
+    None: nobody, unless handle_auth does. See `gennostr.client.signing.Signer`.
     """
     deduplicate: bool = False
     """Whether an event that several relays send is told once for each subscription; on the class, or set in init."""
 
     def handle_info(self, message: Any, state: S, /) -> CallbackOutcome[S]:
-        """Handle a sent message; the default logs it, unless it is `Published` or `Counted`."""
-        if isinstance(message, Published | Counted):
+        """Handle a sent message; the default logs it, unless it is `PublicationDone` or `CountDone`."""
+        if isinstance(message, PublicationDone | CountDone):
             return None
         return super().handle_info(message, state)
 
@@ -97,8 +97,8 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     def handle_eose_all(self, subscription_id: str, state: S, /) -> RelayOutcome[S]:
         """Handle the end of stored events for all of a subscription's relays: none has any left to send.
 
-        Told once for what was subscribed to by `subscribe`. A relay that is not connected is not waited for, once an
-        attempt has failed; one that has closed the subscription (CLOSED) has none left.
+        Called once for each `subscribe`. It does not wait for a relay that is down, once an attempt has failed, for one
+        that has refused the subscription, nor for one that is silent for its ``eose_timeout``.
         """
 
     def handle_ok(self, message: OkMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:

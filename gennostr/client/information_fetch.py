@@ -1,9 +1,9 @@
 """The fetch of a relay's information by a client: a short-lived actor, for it blocks."""
 
 import logging
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
+from gennostr.client.commands import Informed
 from gennostr.client.options import Relay
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
@@ -18,18 +18,16 @@ logger = logging.getLogger(__name__)
 TIMEOUT: Final = 3.0
 """Seconds for all of it: REQs wait for it meanwhile."""
 
-_Argument: TypeAlias = tuple[Process, Relay, Callable[[RelayInformation | None], None]]
-
 
 class InformationFetch(GenServer[None]):
-    """Gives a function the information of a relay, or None; and ends then, or with the client."""
+    """Sends the client the information of a relay, or None; and ends then, or with the client."""
 
-    def init(self, init_arg: _Argument, /) -> InitOutcome[None]:
+    def init(self, init_arg: tuple[Process, Relay], /) -> InitOutcome[None]:
         """Go on after start has returned."""
-        client, relay, self._tell = init_arg
+        client, relay = init_arg
         self._url = relay.url
         # Imported by the first: HTTP takes as long to import as all the rest.
-        from gennostr.client.relay_information import InformationRequest  # noqa: PLC0415
+        from gennostr.client.information_client import InformationRequest  # noqa: PLC0415
 
         self._request = InformationRequest(relay, timeout=TIMEOUT)
         # Not linked: a client that traps exits would be told of an actor that is none of its own.
@@ -47,7 +45,7 @@ class InformationFetch(GenServer[None]):
         except Exception as error:  # most relays have none, or say it in another way: all is well without
             logger.debug("no information of %s: %s", redact(self._url), printable(shown(error, str)))
         self._client.unwatch(self)
-        self._tell(information)
+        self._client.put_from(self.pid.process, Informed(self._url, information))
         return Stop()
 
     def down(self, process: Process, reason: object) -> None:

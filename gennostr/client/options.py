@@ -31,6 +31,7 @@ class RelayOptions(TypedDict, total=False):
     max_queue_size: int
     max_queue_messages: int
     verify: bool
+    eose_timeout: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ class Options(Shared):
     """The number of messages that wait to be sent."""
     verify: bool = False
     """Whether ids and signatures of events are checked before anything else sees them."""
+    eose_timeout: float | None = 10.0
+    """Seconds without an event after which a relay that has sent no EOSE is not waited for any more, by
+    handle_eose_all; nor one that has not answered a COUNT. None: for ever."""
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ping_interval", "ping_timeout", "close_timeout"):
@@ -80,6 +84,8 @@ class Options(Shared):
             "max_queue_messages",
         ):
             check_number(name, getattr(self, name), least=1, kinds=(int,))
+        if self.eose_timeout is not None:
+            check_number("eose_timeout", self.eose_timeout, least=0.0, strict=True)
         if not isinstance(self.verify, bool):
             raise TypeError(f"verify must be True or False, not {shown(self.verify)}")
         given: object = self.reconnect  # whatever a caller without a type checker gave
@@ -193,6 +199,8 @@ class Relay(Shared):
     options: Options = field(default_factory=Options)
     connected_at: float | None = None
     reconnect_counter: int = 0
+    clock_offset: float | None = field(default=None, compare=False)
+    """Seconds by which the relay's clock is ahead of this machine's, by the date in its answer to the upgrade."""
     up_since: float | None = field(default=None, compare=False)
     """`connected_at` on the clock's monotonic scale, which nobody sets."""
 

@@ -36,6 +36,10 @@ class Outbox:
         """The relay as it stands; the connection alone writes it."""
         self.over = False
         """Whether the end of the attempt was told: whatever becomes of the connection, it is not restarted."""
+        self.removed = False
+        """Whether that end was a removal by the client itself, which knows of it then."""
+        self.greeting = False
+        """Whether handle_connect runs now: what the client sends meanwhile goes first. The client alone writes it."""
         self._max_size = relay.options.max_queue_size
         self._max_messages = relay.options.max_queue_messages
         # What was put, in order, and whether it goes before what waits for `ready`.

@@ -1,8 +1,8 @@
 """What each relay has brought and cost: counters, states, and how long a ping takes.
 
-A `Ledger` is a client's. It has a record for each relay that was added and not removed, and a record has the `Tally` of
-each attempt that is under way: two, while one closes and the next has begun. When a connection is dead, what its tally
-has counted is added to the record, and the tally is gone with it.
+A client has one `RelayCounters`. It has a record for each relay that was added and not removed, and a record has the
+`AttemptCounters` of each attempt under way: two, while one closes and the next has begun. When a connection is dead,
+what its attempt has counted is added to the record.
 
 Nothing of this is a message to anybody: who asks reads the numbers where they are.
 """
@@ -16,7 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final, Literal, TypeAlias
 
-from gennostr.client.events import Credit
+from gennostr.client.connection_events import Credit
 from gennostr.client.outbox import Outbox
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.process import Process
@@ -66,7 +66,7 @@ class RelayStatistics:
         return f"RelayStatistics({', '.join([f'url={redact(self.url)!r}', *texts])})"
 
 
-class Tally:
+class AttemptCounters:
     """What one attempt counts.
 
     Its connection's thread alone writes the numbers: so an addition needs no lock, for no other can come between its
@@ -101,7 +101,7 @@ class Tally:
         """Return how many bytes the client has not handled yet."""
         return 0 if self.credit is None else self.credit.undelivered()
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "AttemptCounters") -> None:
         """Add what `other`, a later one, has counted."""
         self.connects += other.connects
         self.messages_received += other.messages_received
@@ -113,7 +113,7 @@ class Tally:
 
 
 class _Record:
-    """One relay's: what the attempts that are over have counted together, and the tallies of the others.
+    """One relay's: what the attempts that are over have counted together, and the counts of the others.
 
     The three are replaced together and never changed, so that a reader finds what belongs together.
     """
@@ -121,33 +121,33 @@ class _Record:
     __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self._parts: tuple[int, Tally, tuple[Tally, ...]] = (0, Tally(), ())
+        self._parts: tuple[int, AttemptCounters, tuple[AttemptCounters, ...]] = (0, AttemptCounters(), ())
 
     @property
-    def running(self) -> tuple[Tally, ...]:
-        """The tallies of the attempts that are not over."""
+    def running(self) -> tuple[AttemptCounters, ...]:
+        """The counts of the attempts that are not over."""
         return self._parts[2]
 
-    def begin(self, tally: Tally) -> None:
+    def begin(self, counted: AttemptCounters) -> None:
         """Count an attempt."""
         attempts, past, running = self._parts
-        self._parts = (attempts + 1, past, (*running, tally))
+        self._parts = (attempts + 1, past, (*running, counted))
 
-    def end(self, tally: Tally) -> None:
+    def end(self, counted: AttemptCounters) -> None:
         """Add up an attempt, be it one that never began."""
         attempts, past, running = self._parts
-        total = Tally()
+        total = AttemptCounters()
         total.add(past)
-        total.add(tally)
-        self._parts = (attempts, total, tuple(each for each in running if each is not tally))
+        total.add(counted)
+        self._parts = (attempts, total, tuple(each for each in running if each is not counted))
 
     def statistics(self, url: str, state: State | None, connected_at: float | None) -> RelayStatistics:
         """Return what there is; a state of None: there is neither a connection nor an attempt to come."""
         attempts, past, running = self._parts
-        total, undelivered = Tally(), 0
-        for tally in (past, *running):
-            total.add(tally)
-            undelivered += tally.undelivered()
+        total, undelivered = AttemptCounters(), 0
+        for counted in (past, *running):
+            total.add(counted)
+            undelivered += counted.undelivered()
         return RelayStatistics(
             url=url,
             state=state or ("closing" if running else "backoff"),
@@ -203,10 +203,10 @@ class _Changes:
             self._making = False
 
 
-class Ledger:
+class RelayCounters:
     """The statistics of one client's relays.
 
-    All is written in `_changes`, except for the numbers of the tallies. Readers need no lock: a copy of the dict is one
+    All is written in `_changes`, except for the numbers of the counts. Readers need no lock: a copy of the dict is one
     step, and a record shows what belongs together.
     """
 
@@ -214,39 +214,39 @@ class Ledger:
         self._changes = _Changes()
         self._records: dict[str, _Record] = {}
 
-    def begin(self, url: str, process: Process, outbox: Outbox, credit: Credit) -> Tally:
+    def begin(self, url: str, process: Process, outbox: Outbox, credit: Credit) -> AttemptCounters:
         """Count an attempt, and return what it counts in; it is added up when `process` dies."""
-        tally = Tally(process, credit)
-        self._changes.make(partial(self._begin, url, tally, outbox))
-        end = _End(self, url, tally)
+        counted = AttemptCounters(process, credit)
+        self._changes.make(partial(self._begin, url, counted, outbox))
+        end = _End(self, url, counted)
         if not process.watch(end):
             end.down(process, process.reason)
-        return tally
+        return counted
 
-    def _begin(self, url: str, tally: Tally, outbox: Outbox) -> None:
+    def _begin(self, url: str, counted: AttemptCounters, outbox: Outbox) -> None:
         # One that was removed before it began has nothing to add to; `over` was set before `forget`.
         if not outbox.over:
-            self._records.setdefault(url, _Record()).begin(tally)
+            self._records.setdefault(url, _Record()).begin(counted)
 
-    def end(self, url: str, tally: Tally) -> None:
+    def end(self, url: str, counted: AttemptCounters) -> None:
         """Add up an attempt whose connection is dead."""
-        self._changes.make(partial(self._end, url, tally))
+        self._changes.make(partial(self._end, url, counted))
 
-    def _end(self, url: str, tally: Tally) -> None:
+    def _end(self, url: str, counted: AttemptCounters) -> None:
         record = self._records.get(url)
-        if record is not None and tally in record.running:  # otherwise it was forgotten
-            record.end(tally)
+        if record is not None and counted in record.running:  # otherwise it was forgotten
+            record.end(counted)
 
     def not_made(self, url: str, error: object) -> None:
         """Count an attempt that failed before it had a connection."""
-        tally = Tally()
-        tally.end(error)
-        self._changes.make(partial(self._not_made, url, tally))
+        counted = AttemptCounters()
+        counted.end(error)
+        self._changes.make(partial(self._not_made, url, counted))
 
-    def _not_made(self, url: str, tally: Tally) -> None:
+    def _not_made(self, url: str, counted: AttemptCounters) -> None:
         record = self._records.setdefault(url, _Record())
-        record.begin(tally)
-        record.end(tally)
+        record.begin(counted)
+        record.end(counted)
 
     def urls(self) -> set[str]:
         """Return the relays that there were attempts at, and that are not forgotten."""
@@ -260,9 +260,9 @@ class Ledger:
         record = self._records.get(url)
         if record is None:
             return
-        for tally in record.running:
-            tally.over = tally.over or tally.process is process
-        if all(tally.over for tally in record.running):
+        for counted in record.running:
+            counted.over = counted.over or counted.process is process
+        if all(counted.over for counted in record.running):
             del self._records[url]
 
     def statistics(self, standing: Mapping[str, tuple[State, float | None]]) -> dict[str, RelayStatistics]:
@@ -273,21 +273,21 @@ class Ledger:
 
 
 class _End:
-    """Has a tally added to its record when its connection is dead."""
+    """Adds what an attempt has counted to its record when its connection is dead."""
 
-    __slots__ = ("_ledger", "_tally", "_url")
+    __slots__ = ("_counted", "_counters", "_url")
 
-    def __init__(self, ledger: Ledger, url: str, tally: Tally) -> None:
-        self._ledger = ledger
+    def __init__(self, counters: RelayCounters, url: str, counted: AttemptCounters) -> None:
+        self._counters = counters
         self._url = url
-        self._tally = tally
+        self._counted = counted
 
     def down(self, process: Process, reason: object) -> None:
         """See `gennostr.otp.process.Watcher`."""
         del process
-        if not self._tally.over and not is_clean(reason):
-            self._tally.end(reason)
-        self._ledger.end(self._url, self._tally)
+        if not self._counted.over and not is_clean(reason):
+            self._counted.end(reason)
+        self._counters.end(self._url, self._counted)
 
 
 class Pings:

@@ -1,69 +1,83 @@
-"""Subscriptions that outlive their connections (NIP-01): what is asked for, how far each relay has got, what was seen.
+"""Subscriptions that outlive their connections (NIP-01): filters, resume points, pages of what was missed.
 
-A relay sends what it has stored, newest first, then EOSE, then what is new. So what has come before an EOSE says
-nothing about what is missing, and only after it may the next REQ begin where the last one ended. It begins OVERLAP
-seconds before the newest event that this relay has sent for this subscription, for relays do not get events in the
-order of their age. An event from the future would move it past all that is still to come: it does not count.
+A relay sends what it has stored, newest first, then EOSE, then what is new. So what came before an EOSE says nothing
+about what is missing, and only after it can the next REQ begin where the last one ended: OVERLAP seconds before the
+newest event that this relay has sent for this subscription, for relays do not get events in the order of their age. An
+event from the future would move that past all that is still to come: it does not count. Where no event counts, the REQ
+begins OVERLAP seconds before the first REQ was sent: a reconnect never requests more than the subscription did.
 """
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from gennostr.exceptions import MessageError
 from gennostr.nostr.event import Event
 from gennostr.nostr.filters import matches
 
 OVERLAP: Final = 60
-"""Seconds before the newest event at which a subscription is taken up again."""
+"""Seconds before the newest event at which a subscription resumes."""
 LENIENCE: Final = 60
-"""Seconds that an event may be ahead of this machine's clock and still count as the newest."""
-SEEN: Final = 32_768
-"""Events that a client remembers at least, for all its subscriptions together; at most twice as many."""
+"""Seconds that an event can be ahead of the clock and still count as the newest."""
 
-_encode = msgspec.json.Encoder().encode
 _numbers = count()
 
 
+class Instant(NamedTuple):
+    """A moment on both clocks, in seconds."""
+
+    monotonic: float
+    """On the monotonic clock, which nobody sets: for waits."""
+    time: float
+    """Since 1970: for what the relay is asked for."""
+
+
 class Subscription:
-    """What was subscribed to. A value: the client's thread keeps what changes in the `Interest` of each relay."""
+    """What was subscribed to. A value, but for `complete`: what each relay changes is in its `RelaySubscription`."""
 
     def __init__(self, id_: str, filters: Sequence[dict[str, Any]], relays: frozenset[str] | None) -> None:
         self.id = id_
         self.filters = filters
         self.relays = relays
         """Urls; None: every relay of the client."""
-        # What was seen is seen for one subscription: another one with its id begins anew.
+        # Seen events are seen for one subscription: another one with its id starts afresh.
         self.token = _token()
         self.complete = False
-        """Whether handle_eose_all was told. Written by the client alone."""
+        """Whether handle_eose_all was called. Written by the pool alone."""
         self._matchers: list[Mapping[str, Any]] = [
             {name: frozenset(value) if isinstance(value, list) else value for name, value in each.items()}
             for each in filters
         ]
 
     def wants(self, event: Event) -> bool:
-        """Whether one of the filters asks for `event`."""
-        return any(matches(each, event) for each in self._matchers)
+        """Whether `event` matches one of the filters."""
+        for each in self._matchers:  # noqa: SIM110 - for each event: a generator costs as much as the comparison
+            if matches(each, event):
+                return True
+        return False
 
     def is_for(self, url: str) -> bool:
-        """Whether the relay `url` is to be asked."""
+        """Whether the relay `url` gets a REQ for it."""
         return self.relays is None or url in self.relays
 
 
-class Interest:
-    """One subscription at one relay, over all connections to it. The client's thread alone has it."""
+class RelaySubscription:
+    """One REQ of a subscription at one relay, over all its connections.
+
+    Mostly there is one for each; several where the filters are too large for one message (`divided`).
+    """
 
     def __init__(self, subscription: Subscription, before: Subscription | None = None) -> None:
         self.subscription = subscription
         self.before = before
-        """What this replaced: its events may still be on the way, until the first EOSE or CLOSED."""
+        """What this replaced: its events can still be on the way, until the first EOSE or CLOSED."""
         self.id = subscription.id
+        self.filters: Sequence[dict[str, Any]] = subscription.filters
         self.token = _token()
+        self.drops = 0
+        """How many connections in a row were lost while its REQ had no answer."""
+        self.set_aside = False
+        """Whether it is too large for the relay and cannot be divided."""
         # Over all connections: whether there was an EOSE, the newest event that counts, and the time of the first REQ.
         self._settled = False
         self._newest: int | None = None
@@ -71,147 +85,161 @@ class Interest:
         self.forget_connection()
 
     def forget_connection(self) -> None:
-        """Begin anew with the next connection: nothing was asked there yet."""
+        """Start afresh with the next connection, where no REQ was sent yet."""
+        self.backfill: Backfill | None = None
+        """What completes it now."""
         self.live = False
-        """Whether EOSE has come on this connection."""
+        """Whether EOSE has arrived on this connection."""
         self.closed = False
         """Whether the relay has ended it on this connection."""
+        self.overdue = False
+        """Whether the relay has been silent about it for too long to be waited for."""
         self.retried = False
         """Whether it was sent again after an authentication."""
+        self.in_doubt = False
+        """Whether it is in line and may be open all the same: a NOTICE that names no REQ has put it back."""
+        self.replaces = False
+        """Whether its REQ has taken the place of one that was open, without a CLOSE."""
+        self.lowered = False
+        """Whether it was sent again with a lower ``limit``."""
+        self.size = 0
+        """Bytes of its REQ; 0: none was sent."""
+        self.heard = 0.0
+        """When something last happened to it, on the monotonic clock."""
+        self.begun_at = 0.0
+        """Since when it waits, to be sent or for its EOSE, on the monotonic clock."""
         self.resumed: list[dict[str, Any]] | None = None
-        """The filters that were asked for, where they go on from the last connection."""
+        """The filters of the REQ, where they resume from the last connection."""
         self.stored = 0
-        """How many events have come before EOSE on this connection, and the oldest of them."""
+        """How many events came before EOSE on this connection, and the oldest of them."""
         self.oldest: int | None = None
-        self._told: int | None = None
+        self._latest: int | None = None
 
     @property
     def settled(self) -> bool:
-        """Whether nothing stored is still to come on this connection."""
+        """Whether no stored event is to come any more on this connection."""
         return self.live or self.closed
 
-    def ask(self, now: float) -> list[dict[str, Any]]:
-        """Return the filters of the REQ to be sent now."""
-        filters = [self._resumed(each) for each in self.subscription.filters]
+    @property
+    def answered(self) -> bool:
+        """Whether anything has come of the REQ on this connection."""
+        return self.live or self.closed or self.stored > 0
+
+    def filters_at(self, time: float) -> Sequence[dict[str, Any]]:
+        """Return the filters of a REQ that is sent at `time`."""
+        del time
         if self._begun is None:
-            self._begun = int(now)
-        elif filters != self.subscription.filters:
-            self.resumed = filters
-        return filters
+            return self.filters
+        return [self._resumed(each) for each in self.filters]
 
     def _resumed(self, filter_: dict[str, Any]) -> dict[str, Any]:
         live_only = filter_.get("limit") == 0
-        if "ids" in filter_ or self._begun is None or not (self._settled or live_only):
-            return filter_  # a list of ids is finite, and may name events of any age
-        since = [] if "since" not in filter_ else [filter_["since"]]
-        if self._newest is not None:
-            since.append(self._newest - OVERLAP)
+        if "ids" in filter_ or not (self._settled or live_only):
+            return filter_  # a list of ids is finite, and can name events of any age
+        assert self._begun is not None  # noqa: S101
+        since = self._begun if self._newest is None else self._newest - OVERLAP
         if live_only:
-            since.append(self._begun)
+            since = max(since, self._begun)
+        elif self._newest is None:
+            since -= OVERLAP
         resumed = {name: value for name, value in filter_.items() if name != "limit"}
-        return {**resumed, "since": max(since)} if since else resumed
+        return {**resumed, "since": max(since, filter_.get("since", 0))}
 
-    def note(self, event: Event, now: float) -> None:
-        """Note an event of this subscription, a new one or one seen before."""
+    def sent(self, filters: Sequence[dict[str, Any]], size: int, time: float) -> None:
+        """Note that the REQ was sent, with these filters."""
+        self.size = size
+        if self._begun is None:
+            self._begun = int(time)
+        elif filters != self.filters:
+            self.resumed = list(filters)
+
+    def note(self, created_at: int, monotonic: float, time: float) -> None:
+        """Note an event of this subscription, a new one or one seen before; `time` is the relay's."""
         if not self.live:
+            self.heard = monotonic
             self.stored += 1
-            self.oldest = event.created_at if self.oldest is None else min(self.oldest, event.created_at)
-        if event.created_at <= now + LENIENCE and (self._told is None or event.created_at > self._told):
-            self._told = event.created_at
+            self.oldest = created_at if self.oldest is None or created_at < self.oldest else self.oldest
+        if created_at <= time + LENIENCE and (self._latest is None or created_at > self._latest):
+            self._latest = created_at
             if self.live:
-                self._newest = self._told
+                self._newest = created_at
 
     def eose(self) -> None:
         """Note the EOSE: all that is older than the newest was sent."""
         self.live = True
+        self.drops = 0
         self._settled = True
         self.before = None
-        if self._told is not None:
-            # What this connection has sent reaches back to where the last one ended: nothing is skipped by going on
-            # from the newer of the two.
-            self._newest = self._told if self._newest is None else max(self._newest, self._told)
-        self._told = self._newest
+        if self._latest is not None:
+            # What this connection has sent reaches back to where the last one ended: resuming from the newer of the
+            # two skips nothing.
+            self._newest = self._latest if self._newest is None else max(self._newest, self._latest)
+        self._latest = self._newest
+
+    def divided(self, parts: Sequence[Sequence[dict[str, Any]]]) -> "list[RelaySubscription]":
+        """Return one REQ for each of `parts`, which together match what this does; each resumes where this does."""
+        divided: list[RelaySubscription] = []
+        for filters in parts:
+            part = RelaySubscription(self.subscription, self.before)
+            part.id = new_id("part") if divided else self.id
+            part.filters = filters
+            part.token = self.token
+            part._settled, part._newest, part._begun = self._settled, self._newest, self._begun
+            part.heard, part.begun_at = self.heard, self.begun_at
+            divided.append(part)
+        return divided
 
 
-class Remainder(Interest):
-    """What a resumed REQ has not told because the relay gives only so many events at once: asked for page by page.
+class Backfill(RelaySubscription):
+    """What a resumed REQ has left out because the relay sends only so many events at once: requested page by page.
 
-    Until the last page, the interest that it is the rest of has had no EOSE: a drop in between begins where that began.
+    Until the last page, the REQ that it completes has had no EOSE: a drop in between resumes where that began.
     """
 
-    def __init__(self, of: Interest) -> None:
+    def __init__(self, of: RelaySubscription) -> None:
         super().__init__(of.subscription)
         self.of = of
         self.id = new_id("rest")
-        # What was seen is seen.
+        self.heard = self.begun_at = of.heard
+        # Seen events are seen.
         self.token = of.token
-        self._filters = of.resumed or []
+        self.filters = of.resumed or of.filters
         self._until = of.oldest
 
-    def ask(self, now: float) -> list[dict[str, Any]]:
+    def filters_at(self, time: float) -> Sequence[dict[str, Any]]:
         """Return the filters of the next page."""
-        del now
+        del time
         until = self._until
         assert until is not None  # noqa: S101
-        return [{**each, "until": min(until, each.get("until", until))} for each in self._filters]
+        return [{**each, "until": min(until, each.get("until", until))} for each in self.filters]
 
-    def note(self, event: Event, now: float) -> None:
+    def sent(self, filters: Sequence[dict[str, Any]], size: int, time: float) -> None:
+        """Note that the REQ of a page was sent."""
+        del filters, time
+        self.size = size
+
+    def note(self, created_at: int, monotonic: float, time: float) -> None:
         """Note an event of this page."""
-        super().note(event, now)
-        self.of.note(event, now)
+        super().note(created_at, monotonic, time)
+        self.of.note(created_at, monotonic, time)
 
-    def turn(self, full: int) -> bool:
-        """Go on to the next page; False: there is none. `full` is how many events the relay may give at once.
+    def turn(self, full: int, *, more: bool | None) -> bool:
+        """Go on to the next page; False: there is none.
 
-        Each page begins before the last, or it is the last. That its events are new is not asked for: another relay may
-        have told them all, and not what comes after them.
+        `full` is how many events the relay may send at once, `more` whether it says that it has more (NIP-67), if it
+        says. Each page begins before the last and is full, or it is the last: so a relay cannot have pages requested
+        for ever. That the events are new does not matter: another relay may have sent them all, and not what follows.
         """
         if self.oldest is None or self._until is None or self.oldest > self._until:
             return False
-        if self.oldest < self._until:
-            self._until = self.oldest
-        elif self.stored >= full:
-            self._until -= 1  # this second takes up a whole page, and there may be something before it
-        else:
+        if not (self.stored >= full if more is None else more):
             return False
+        # Where one second takes up a whole page, there may be something before it.
+        self._until = self.oldest if self.oldest < self._until else self._until - 1
+        heard, begun_at = self.heard, self.begun_at
         self.forget_connection()
-        return True
-
-
-class Seen:
-    """Which events were delivered: the last SEEN of them at least. Two generations, so that forgetting costs nothing.
-
-    What goes in was verified, and is known by its id; or it was not, and is known by all of it. A forgery has the id of
-    another event, but never all of it: so it hides nothing.
-    """
-
-    def __init__(self) -> None:
-        self._young: set[bytes] = set()
-        self._old: set[bytes] = set()
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._young or key in self._old
-
-    def add(self, key: bytes) -> None:
-        """Remember `key`."""
-        self._young.add(key)
-        if len(self._young) >= SEEN:
-            self._old, self._young = self._young, set()
-
-
-def identity(event: Event, *, verified: bool) -> bytes:
-    """Return what is different for every two events."""
-    return bytes.fromhex(event.id) if verified else hashlib.blake2b(_encode(event), digest_size=32).digest()
-
-
-def foreign_key(subscription_id: str, event: bytes) -> bytes:
-    """Return the key in `Seen` of an event for a subscription that the client does not keep; a relay chose its id."""
-    return hashlib.blake2b(subscription_id.encode() + event, digest_size=32).digest()
-
-
-def unasked(message_id: str, event: Event) -> MessageError:
-    """Return the error that an event is which nobody asked for."""
-    return MessageError(f"event {event.id!r:.80} matches no filter of its subscription {message_id!r:.80}")
+        self.heard, self.begun_at = heard, begun_at
+        return self._until >= 0
 
 
 def new_id(kind: str) -> str:

@@ -4,8 +4,8 @@
       ├── ConnectionRegistry      url → connection (with its outbox)
       └── ConnectionSupervisor    one Connection per relay
 
-`Tree` is what the client, its handle and the actors below share: where the registry and the supervisor are now (they
-may be restarted), and which relays wait for their next attempt. Its methods run in the caller.
+`ConnectionTable` is what the client, its handle and the actors below share: where the registry and the supervisor are
+now (they may be restarted), and which relays wait for their next attempt. Its methods run in the caller.
 """
 
 import logging
@@ -15,10 +15,10 @@ from functools import partial
 from typing import Final
 
 from gennostr.client.connection import Command, Connection
-from gennostr.client.events import NotMade, ReconnectDue, Removed
+from gennostr.client.connection_events import NotMade, ReconnectDue, Removed
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
-from gennostr.client.relay_statistics import Ledger, RelayStatistics, State
+from gennostr.client.relay_statistics import RelayCounters, RelayStatistics, State
 from gennostr.exceptions import (
     AlreadyRegistered,
     AlreadyStarted,
@@ -80,7 +80,7 @@ class ConnectionSupervisor(DynamicSupervisor, engine=_ConnectionSupervisorEngine
 class PrimarySupervisor(Supervisor):
     """Holds the registry and the connection supervisor."""
 
-    def init(self, init_arg: "Tree", /) -> SupervisorFlags:
+    def init(self, init_arg: "ConnectionTable", /) -> SupervisorFlags:
         """Supervise the two."""
         return self.children(
             [
@@ -109,27 +109,23 @@ class _Attempt:
         self.timer: ScheduledCall | None = None
 
     def cancel(self) -> None:
-        """Have no ReconnectDue sent; one that has no timer yet was taken, and `Tree.schedule` sees that."""
+        """Have no ReconnectDue sent; one that has no timer yet was taken, and `ConnectionTable.schedule` sees that."""
         if self.timer is not None:
             self.timer.cancel()
 
 
-class Tree:
+class ConnectionTable:
     """One client's tree."""
 
     def __init__(self, client: Process) -> None:
         self.client = client
         self.primary: SupervisorPid | None = None
-        self.ledger = Ledger()
+        self.counters = RelayCounters()
         self._registry: RegistryPid | None = None
         self._supervisor: DynamicSupervisorPid | None = None
         # The relays in backoff. No lock, so that a finalizer or a signal handler may add and remove relays anywhere:
         # each use is one operation of the dict, which is atomic, or works on a copy.
         self._pending: dict[str, _Attempt] = {}
-        # The connection whose handle_connect runs now: what that sends goes first. Written by the client alone.
-        self.connecting: Process | None = None
-        # The relay whose message, or connect, is in a callback now. Written by the client alone.
-        self.serving: str | None = None
 
     # Start and stop.
 
@@ -167,12 +163,12 @@ class Tree:
         for url, _, outbox in self.connections():
             connected_at = outbox.relay.connected_at
             standing[url] = ("connecting" if connected_at is None else "open", connected_at)
-        return self.ledger.statistics(standing)
+        return self.counters.statistics(standing)
 
-    def parted(self, url: str) -> None:
+    def relay_removed(self, url: str) -> None:
         """Forget the statistics of a relay that nobody connects to any more; handle_disconnect has run."""
         if url not in self.urls():
-            self.ledger.forget(url)
+            self.counters.forget(url)
 
     # Connections.
 
@@ -182,6 +178,18 @@ class Tree:
         if registry is None or registry.process.dead:
             return []
         return [(str(key), process, outbox) for key, process, outbox in registry.table.entries()]  # type: ignore[misc]
+
+    def known(self) -> set[str]:
+        """Return all relays that the client has, also those of which the end of an attempt is on its way to it.
+
+        The counters have those that there was an attempt at, until handle_disconnect has run and there is none to come.
+        """
+        return {*self.counters.urls(), *self._pending.copy()}
+
+    def relays(self) -> list[Relay]:
+        """Return all relays, connected to or in backoff, with their options."""
+        waiting = [attempt.relay for attempt in self._pending.copy().values()]
+        return [outbox.relay for _, _, outbox in self.connections()] + waiting
 
     def urls(self) -> set[str]:
         """Return the relays that are connected to, or will be again: all that the client has."""
@@ -234,7 +242,7 @@ class Tree:
         assert registry is not None  # noqa: S101
         outbox = Outbox(relay)
         return Connection.start_link(
-            (self.client, registry, relay, outbox, self.ledger), name=via(registry, _Key(relay.url), outbox)
+            (self.client, registry, relay, outbox, self.counters), name=via(registry, _Key(relay.url), outbox)
         )
 
     def take(self, url: str) -> _Attempt | None:
@@ -255,7 +263,8 @@ class Tree:
         if delay is None:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
             delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
-        following = replace(relay, connected_at=None, up_since=None, reconnect_counter=relay.reconnect_counter + 1)
+        counter = relay.reconnect_counter + 1
+        following = replace(relay, connected_at=None, clock_offset=None, up_since=None, reconnect_counter=counter)
         attempt = _Attempt(following)
         before = self._pending.setdefault(relay.url, attempt)
         if before is not attempt:
@@ -288,7 +297,7 @@ class Tree:
         except Exception as error:
             if isinstance(error, StartError) and isinstance(error.reason, RuntimeError):
                 # The system refused a thread: no connection counts the attempt, and none tells of its end.
-                self.ledger.not_made(url, error)
+                self.counters.not_made(url, error)
                 return NotMade(pending.relay, error)
             logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
             self.schedule(pending.relay)
@@ -313,16 +322,13 @@ class Tree:
                 removed = not process.dead and self._registry.table.release(url, process)
                 if removed:
                     outbox.over = True
-                    self.ledger.forget(url, process)
-                    self.client.deliver(Removed(process, outbox.relay))
+                    outbox.removed = current() is self.client
+                    self.counters.forget(url, process)
+                    self.client.deliver(Removed(process, outbox.relay, outbox.removed))
             if removed:
                 process.deliver(Cast(Command.REMOVE))
                 return
         if pending is None:
             raise RelayNotFound(redact(url))
-        self.ledger.forget(url)
+        self.counters.forget(url)
         self.client.deliver(Removed(None, pending.relay))
-
-    def connecting_here(self) -> Process | None:
-        """Return the connection whose handle_connect is the caller."""
-        return self.connecting if current() is self.client else None

@@ -1,47 +1,54 @@
 """The deadlines of one client, on one timer."""
 
 import heapq
-from collections.abc import Callable
 from itertools import count
+from typing import Generic, TypeVar
 
-from gennostr.client.commands import ClientCommand
 from gennostr.otp.clock import ScheduledCall, clock
 from gennostr.otp.process import Process
 from gennostr.otp.timers import send_after
 
+K = TypeVar("K")
 _numbers = count(1)
 
 
-class Deadline:
-    """A function that is called at a time, unless `cancel` comes first."""
+class Deadline(Generic[K]):
+    """What is due at a time, unless `cancel` comes first."""
 
-    def __init__(self, function: Callable[[], object]) -> None:
-        self.function: Callable[[], object] | None = function
+    __slots__ = ("key",)
+
+    def __init__(self, key: K) -> None:
+        self.key: K | None = key
 
     def cancel(self) -> None:
-        """Do not call it."""
-        self.function = None
+        """Let it pass unnoticed."""
+        self.key = None
 
 
-class TimerQueue:
+class TimerQueue(Generic[K]):
     """Belongs to the client's thread; only `down` runs in another one, when the client is dead."""
 
-    def __init__(self, client: Process) -> None:
+    def __init__(self, client: Process, message: object) -> None:
         self._client = client
+        # What the client is sent when the first is due; it then calls `due`.
+        self._message = message
         # The earliest first, and the one timer, which is for that.
-        self._deadlines: list[tuple[float, int, Deadline]] = []
+        self._deadlines: list[tuple[float, int, Deadline[K]]] = []
         self._crowded = 1_024
         self._timer: ScheduledCall | None = None
+        self._timer_at = 0.0
 
-    def after(self, seconds: float, function: Callable[[], object]) -> Deadline:
-        """Call `function` in the client after so many seconds."""
-        deadline = Deadline(function)
+    def after(self, seconds: float, key: K) -> Deadline[K]:
+        """Have `key` due after so many seconds."""
+        deadline = Deadline(key)
         if len(self._deadlines) >= self._crowded:  # most were cancelled: an answer comes long before its timeout
-            self._deadlines = [each for each in self._deadlines if each[2].function is not None]
+            self._deadlines = [each for each in self._deadlines if each[2].key is not None]
             heapq.heapify(self._deadlines)
             self._crowded = max(1_024, 2 * len(self._deadlines))
-        heapq.heappush(self._deadlines, (clock().monotonic() + seconds, next(_numbers), deadline))
-        if self._deadlines[0][2] is deadline:
+        at = clock().monotonic() + seconds
+        heapq.heappush(self._deadlines, (at, next(_numbers), deadline))
+        # A timer that is too early finds nothing due, and is wound for the next: cheaper than to cancel and set one.
+        if self._timer is None or at < self._timer_at:
             self._wind()
         return deadline
 
@@ -50,22 +57,26 @@ class TimerQueue:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        while self._deadlines and self._deadlines[0][2].function is None:
+        while self._deadlines and self._deadlines[0][2].key is None:
             heapq.heappop(self._deadlines)
         if self._deadlines:
-            delay = max(0.0, self._deadlines[0][0] - clock().monotonic())
-            self._timer = timer = send_after(delay, self._client.pid, ClientCommand(self._ring))
+            self._timer_at = self._deadlines[0][0]
+            delay = max(0.0, self._timer_at - clock().monotonic())
+            self._timer = timer = send_after(delay, self._client.pid, self._message)
             if self._client.is_dead():  # killed meanwhile: `down` may have missed this one
                 timer.cancel()
 
-    def _ring(self) -> None:
-        self._timer = None
+    def due(self) -> list[Deadline[K]]:
+        """Return what is due, in order; called when the message has arrived.
+
+        What one of them leads to can cancel the next: its key is None then.
+        """
         now = clock().monotonic()
+        due: list[Deadline[K]] = []
         while self._deadlines and self._deadlines[0][0] <= now:
-            deadline = heapq.heappop(self._deadlines)[2]
-            if deadline.function is not None:
-                deadline.function()
+            due.append(heapq.heappop(self._deadlines)[2])
         self._wind()
+        return due
 
     def down(self, process: Process, reason: object) -> None:
         """Cancel the timer: the client is dead (see `gennostr.otp.process.Watcher`)."""

@@ -96,6 +96,7 @@ class _Work:
                 try:
                     verify(message.event)
                 except MessageError as error:
+                    error.subscription_id = message.subscription_id
                     messages[place] = error
 
 

@@ -49,6 +49,11 @@ def encode(message: str | Sequence[object]) -> bytes:
         raise MessageError(f"{brief(label)} cannot be written as JSON: {error}") from None
 
 
+def write(message: Sequence[object]) -> bytes:
+    """Return the payload of a message whose parts were checked before: `encode` without its checks."""
+    return _encode(message)
+
+
 def _check_shape(message: Sequence[Any]) -> str:
     if not message or not isinstance(message[0], str):
         raise MessageError(f"a message begins with its label, a text: {brief(message)}")

@@ -24,11 +24,6 @@ from gennostr.nostr.event import Event
 _PREFIX = re.compile(r"([a-z][a-z-]*): ")
 
 
-def _prefix(message: str) -> str | None:
-    match = _PREFIX.match(message)
-    return match[1] if match else None
-
-
 class EventMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="EVENT"):
     """An event for a subscription."""
 
@@ -56,7 +51,8 @@ class OkMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="OK"
     @property
     def prefix(self) -> str | None:
         """The machine-readable word before ": ", such as "duplicate" or "auth-required"."""
-        return _prefix(self.message)
+        match = _PREFIX.match(self.message)
+        return match[1] if match else None
 
 
 class ClosedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="CLOSED"):
@@ -68,7 +64,8 @@ class ClosedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     @property
     def prefix(self) -> str | None:
         """The machine-readable word before ": ", such as "error" or "restricted"."""
-        return _prefix(self.message)
+        match = _PREFIX.match(self.message)
+        return match[1] if match else None
 
 
 class NoticeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="NOTICE"):

@@ -261,8 +261,9 @@ class Completion:
         """Whether it has come."""
         return not self._ended.empty()
 
-    def end(self) -> None:
-        """Let it come; called once, in any thread."""
+    def end(self, cause: object = None) -> None:
+        """Let it come; called once, in any thread. As a callback of a future it gets that, and needs nothing of it."""
+        del cause
         self._ended.put(None)
         for listener in list(self._listeners):
             if self.unlisten(listener):

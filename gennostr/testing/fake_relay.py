@@ -261,10 +261,10 @@ class FakeConnection:
             raise self._miss(wish)
         return self._wire.request
 
-    def upgrade(self, rest: bytes = b"") -> None:
-        """Answer the request with 101; `rest` follows in the same segment."""
+    def upgrade(self, rest: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        """Answer the request with 101, and with `headers` besides; `rest` follows in the same segment."""
         try:
-            self._wire.upgrade()
+            self._wire.upgrade(headers)
         except ValueError as error:
             raise AssertionError(str(error)) from None
         self.raw(rest)

@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
-from gennostr.client.deliveries import Publication, Waiting
-from gennostr.client.functions import ClientFunctions, requests
+from gennostr.client.commands import ClientCommand, SendToRelays, Subscribe, Unsubscribe
+from gennostr.client.functions import ClientFunctions, relay_pool
 from gennostr.client.gen_nostr import GenNostr
 from gennostr.client.options import Options, Relay, RelayOptions
+from gennostr.client.publications import CountRequest, Publication
 from gennostr.client.relay_statistics import RelayStatistics
-from gennostr.client.subscriptions import Subscription
+from gennostr.client.supervision import ConnectionTable
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
 from gennostr.nostr.relay_url import normalize_url
@@ -153,7 +154,7 @@ def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
     me, before = actor.pid.process, current()
     if isinstance(actor, _Recorded):
         pid: Any = actor.pid
-        pid.requests = _RecordedRequests(me, actions)
+        pid.connections, pid.relay_pool = ConnectionTable(me), _RecordedPool(me, actions)
     clock = _Recording(clocks.clock(), actions)
     clocks.install(clock)
     act_as(me)
@@ -210,35 +211,30 @@ class _Recorded(ClientFunctions):
         return {}
 
 
-class _RecordedRequests:
-    """Notes what the client's functions want of `gennostr.client.requests`."""
+class _RecordedPool:
+    """Notes what the client's functions want of `gennostr.client.relay_pool`."""
 
     def __init__(self, process: Process, actions: list[Action]) -> None:
         self.process = process
         self.actions = actions
 
-    def do(self, function: Callable[..., object], *arguments: object) -> None:
-        function(*arguments)
-
-    def subscribe(self, subscription: Subscription) -> None:
-        filters = [dict(each) for each in subscription.filters]
-        self.actions.append(Subscribed(filters, subscription.id, _in_order(subscription.relays)))
-
-    def unsubscribe(self, id_: str) -> None:
-        self.actions.append(Unsubscribed(id_))
-
-    def send(self, waiting: Waiting[Any]) -> None:
-        """Note it; its result never comes, but for the end of the recording."""
-        relays = _in_order(waiting.relays)
-        if isinstance(waiting, Publication):
-            self.actions.append(PublishedEvent(waiting.event, relays))
-        else:
-            self.actions.append(AskedCount(waiting.message[2:], relays))
+    def command(self, command: ClientCommand) -> None:
+        """Note it; the result of what is sent never comes, but for the end of the recording."""
+        match command:
+            case Subscribe(subscription):
+                filters = [dict(each) for each in subscription.filters]
+                self.actions.append(Subscribed(filters, subscription.id, _in_order(subscription.relays)))
+            case Unsubscribe(id_):
+                self.actions.append(Unsubscribed(id_))
+            case SendToRelays(Publication() as publication):
+                self.actions.append(PublishedEvent(publication.event, _in_order(publication.relays)))
+            case SendToRelays(CountRequest() as counting):
+                self.actions.append(AskedCount(counting.filters, _in_order(counting.relays)))
 
 
 def _actions(client: ClientFunctions) -> list[Action]:
-    recorded: Any = requests(client)
-    assert isinstance(recorded, _RecordedRequests)  # noqa: S101
+    recorded: Any = relay_pool(client)
+    assert isinstance(recorded, _RecordedPool)  # noqa: S101
     return recorded.actions
 
 

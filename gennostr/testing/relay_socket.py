@@ -109,7 +109,7 @@ class RelaySocket:
         except OSError as error:  # the client has ended before; the socket is closed
             self.end = f"the connection failed: {error}"
 
-    def upgrade(self) -> None:
+    def upgrade(self, headers: Mapping[str, str] | None = None) -> None:
         """Answer the request with 101; from here on frames are read. ValueError: it asks for no WebSocket."""
         key = _KEY.search(self.request)
         if key is None:
@@ -117,8 +117,11 @@ class RelaySocket:
         digest = hashlib.sha1(f"{key[1]}{_GUID}".encode()).digest()  # noqa: S324 - RFC 6455's choice
         self.out += (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n"
         )
+        for name, value in (headers or {}).items():
+            self.out += f"{name}: {value}\r\n".encode()
+        self.out += b"\r\n"
         self.upgraded = True
         self._cut_all()
 

@@ -188,7 +188,7 @@ def test_a_challenge_that_never_comes_is_not_waited_for_for_ever(relay: FakeRela
 
 
 def test_a_late_challenge_is_not_taken_for_none(relay: FakeRelay) -> None:
-    with ManualClock() as clock, subscribed(relay, signer=KEY) as client:
+    with ManualClock() as clock, subscribed(relay, signer=KEY, options={"eose_timeout": None}) as client:
         client.feed.subscribe({}, "feed")
         relay.accept()
         relay.expect_req()

@@ -47,8 +47,8 @@ from gennostr import (
 )
 from gennostr.client import connection as connection_module
 from gennostr.client.connection import Connection, Tick
+from gennostr.client.connection_events import Removed
 from gennostr.client.dispatch import ClientEngine
-from gennostr.client.events import Removed
 from gennostr.client.functions import GenNostrPid
 from gennostr.exceptions import CallError
 from gennostr.otp.child import StartChild
@@ -213,7 +213,7 @@ class Story:
 
     @property
     def has_tree(self) -> bool:
-        primary = self.pid.tree.primary
+        primary = self.pid.connections.primary
         return not self.client.dead and primary is not None and not primary.process.dead
 
     def ended(self) -> bool:
@@ -235,7 +235,7 @@ class Story:
             if isinstance(reason, StartError):  # a connection was killed as it began, in the client's init
                 reason = reason.reason
             # Its tree was killed under its add_relay; or it ended, itself or by a link, as was asked for.
-            bereft = isinstance(reason, NoProcess | CallExit) and reason.target is self.pid.tree.primary
+            bereft = isinstance(reason, NoProcess | CallExit) and reason.target is self.pid.connections.primary
             asked = reason in (KILLED, SHUTDOWN, NORMAL) or str(reason) == "chaos"
             assert bereft or asked, f"{self.client} died of {reason!r}"
         for attempt, told in self.attempts.items():
@@ -444,7 +444,7 @@ class Killer:
             ["Connection", "ConnectionRegistry", "ConnectionSupervisor", "PrimarySupervisor", "client"],
             [20, 3, 3, 0.4, 0.4],
         )[0]
-        tree = story.pid.tree
+        tree = story.pid.connections
         victim: Pid | None
         match kind:
             case "Connection":
@@ -606,7 +606,7 @@ class Storm:
                 lines.append(f"{story.client} traps={isinstance(story.client.actor, Trapping)}")
                 lines += [f"  {each}: {told}" for each, told in story.attempts.items() if "disconnect" not in told]
                 lines.append(str(tree(story.pid)))
-                lines.append(str(story.pid.tree._pending))
+                lines.append(str(story.pid.connections._pending))
         return "\n".join(lines)
 
 

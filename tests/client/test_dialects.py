@@ -58,6 +58,11 @@ def test_a_word_decides_where_the_rest_says_no_more(word: str, expected: Meaning
     assert meaning(f"{word}s: xyzzy") is None
 
 
+@pytest.mark.parametrize("word", ["auth-required", "duplicate", "pow", "pow-adaptive", "mute"])
+def test_nothing_after_some_words_says_more_than_they_do(word: str) -> None:
+    assert meaning(f"{word}: rate limit, too many subscriptions, error: message too large") is PREFIXES[word]
+
+
 @pytest.mark.parametrize("text", [row[2] for row in ROWS])
 def test_case_and_white_space_do_not_matter(text: str) -> None:
     assert meaning("\n " + text.upper().replace(" ", " \t ") + "\r\n") is meaning(text)

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from gennostr import NORMAL, Overflow, Relay, send_after
-from gennostr.client import events, outbox, relay_statistics, socket_mailbox, supervision, verification
-from gennostr.client.events import RESUME, Credit
+from gennostr.client import connection_events, outbox, relay_statistics, socket_mailbox, supervision, verification
+from gennostr.client.connection_events import RESUME, Credit
 from gennostr.client.outbox import Outbox
-from gennostr.client.relay_statistics import Ledger
+from gennostr.client.relay_statistics import RelayCounters
 from gennostr.client.socket_mailbox import READABLE, SocketMailbox
 from gennostr.nostr import Event, EventMessage
 from gennostr.testing import FakeRelay, Probe, make_event
@@ -300,7 +300,7 @@ def test_a_client_that_catches_up_at_any_step_of_a_pause_ends_it(batches: int, s
         for _ in range(batches):
             credit.take(size)
 
-    for place in interruptions(events):
+    for place in interruptions(connection_events):
         process = Woken()
         credit = credit_of(process, batches, size)
         assert place.during(credit.spent, catch_up) == credit.paused
@@ -316,7 +316,7 @@ def test_a_connection_that_pauses_at_any_step_of_its_client_is_resumed() -> None
         for _ in range(Credit.MAX_BATCHES):
             credit.take(10)
 
-    for place in interruptions(events):
+    for place in interruptions(connection_events):
         process = Woken()
         credit = credit_of(process, Credit.MAX_BATCHES)
         place.during(catch_up, credit.spent)
@@ -352,7 +352,7 @@ def test_what_is_undelivered_is_never_negative_while_it_is_counted() -> None:
         seen.append(credit.undelivered())
 
     seen: list[int] = []
-    for place in interruptions(events):
+    for place in interruptions(connection_events):
         credit = credit_of(Woken(), 0)
         place.during(operation, interrupt)
         assert credit.undelivered() == 5
@@ -366,41 +366,41 @@ def test_the_statistics_may_be_changed_and_read_at_any_step_of_a_change() -> Non
     url, other = RELAY.url, "ws://other.example"
 
     def interrupt() -> None:
-        seen = ledger.statistics({}).get(url)
+        seen = counters.statistics({}).get(url)
         assert seen is None or (seen.attempts, seen.messages_received) in [(1, 7), (2, 7)]
-        ledger.not_made(other, OSError("meanwhile"))
+        counters.not_made(other, OSError("meanwhile"))
 
     for place in interruptions(relay_statistics, every=3):
-        ledger = Ledger()
+        counters = RelayCounters()
         with Probe() as first, Probe() as second:
             processes = [each.pid.process for each in (first, second)]
-            ledger.begin(url, processes[0], Outbox(RELAY), Credit(processes[0])).messages_received = 7
+            counters.begin(url, processes[0], Outbox(RELAY), Credit(processes[0])).messages_received = 7
 
-            def operation(ledger: Ledger = ledger, processes: list[Any] = processes) -> None:
+            def operation(counters: RelayCounters = counters, processes: list[Any] = processes) -> None:
                 processes[0].die(NORMAL)
-                ledger.begin(url, processes[1], Outbox(RELAY), Credit(processes[1]))
-                ledger.statistics({})
-                ledger.forget(url, processes[1])
+                counters.begin(url, processes[1], Outbox(RELAY), Credit(processes[1]))
+                counters.statistics({})
+                counters.forget(url, processes[1])
 
             place.during(operation, interrupt)
-        assert url not in ledger.statistics({})
-        seen = ledger.statistics({}).get(other)
+        assert url not in counters.statistics({})
+        seen = counters.statistics({}).get(other)
         assert (0 if seen is None else seen.attempts) == place.happened
 
 
 def test_attempts_that_are_counted_by_many_threads_are_all_counted() -> None:
-    ledger = Ledger()
+    counters = RelayCounters()
 
     def work() -> None:
         for _ in range(200):
-            ledger.not_made(RELAY.url, OSError())
+            counters.not_made(RELAY.url, OSError())
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(DEADLINE)
-    assert ledger.statistics({})[RELAY.url].attempts == 800
+    assert counters.statistics({})[RELAY.url].attempts == 800
 
 
 # Verification.

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gennostr import RelayNotFound
-from gennostr.client import authentication, session
-from gennostr.client.deliveries import Waiting
+from gennostr.client import authentication, relay_session
+from gennostr.client.publications import PendingAnswers
 from gennostr.testing import FakeRelay, make_event
 from tests.client.recorder import Recording
 from tests.client.test_subscriptions import Subscriber
@@ -46,7 +46,7 @@ class Dialogue:
         self.random = random.Random(seed)
         self.asked = ["nonesuch"]
         self.published = [""]
-        self.waits: list[Waiting[Any]] = []
+        self.waits: list[PendingAnswers[Any]] = []
         relay.accept()
 
     def id(self) -> str:
@@ -122,9 +122,9 @@ class Dialogue:
 def test_whatever_a_relay_says_the_client_lives_and_every_wait_ends(
     monkeypatch: pytest.MonkeyPatch, seed: int, signer: Any
 ) -> None:
-    monkeypatch.setattr(session, "COOL_DOWN", (0.02, 0.05))
-    monkeypatch.setattr(session, "HOLD", 0.01)
-    monkeypatch.setattr(session, "STUCK", 0.01)
+    monkeypatch.setattr(relay_session, "COOL_DOWN", (0.02, 0.05))
+    monkeypatch.setattr(relay_session, "HOLD", 0.01)
+    monkeypatch.setattr(relay_session, "FULL_OUTBOX", 0.01)
     monkeypatch.setattr(authentication, "TIMEOUT", 0.05)
     options = {"reconnect": [0.001], "max_queue_messages": 50, "close_timeout": 0.05}
     with (

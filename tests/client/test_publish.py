@@ -13,11 +13,13 @@ import msgspec
 import pytest
 
 from gennostr import KILL, CallExit, CallingSelf, GenNostr, NoProcess, NoReply, Ok, Reply, abandoned
-from gennostr.client.deliveries import Waiting
+from gennostr.client import relay_pool, relay_session
+from gennostr.client.publications import PendingAnswers
 from gennostr.nostr import Event, HyperLogLog, sign
-from gennostr.testing import FakeRelay, ManualClock, MemoryRelay
-from tests.client.recorder import Recorder
+from gennostr.testing import FakeRelay, ManualClock, MemoryRelay, make_event
+from tests.client.recorder import Recorder, Recording
 from tests.client.test_subscriptions import subscribed
+from tests.interruptions import Interruption, interruptions
 from tests.otp.actors import Driven, outcome_of, until
 
 KEY = "01" * 32
@@ -241,8 +243,8 @@ def test_a_bad_event_is_told_to_the_caller(event: Any, words: str) -> None:
 def test_a_cancelled_publication_is_done_for_who_waits_for_futures() -> None:
     """Of concurrent.futures.wait: done are "futures that completed (finished or cancelled futures)"."""
     with subscribed() as client:
-        before: Waiting[Any] = Waiting(client.feed.process, None, 60)
-        later: Waiting[Any] = Waiting(client.feed.process, None, 60)
+        before: PendingAnswers[Any] = PendingAnswers(client.feed.process, None, 60)
+        later: PendingAnswers[Any] = PendingAnswers(client.feed.process, None, 60)
         before.cancel()
         waiting = threading.Thread(target=lambda: found.put(concurrent.futures.wait([later], 5).done))
         found: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -257,7 +259,7 @@ def test_a_cancelled_publication_is_done_for_who_waits_for_futures() -> None:
 
 def test_polling_a_result_leaves_nothing_behind() -> None:
     with subscribed() as client:
-        waiting: Waiting[Any] = Waiting(client.feed.process, None, 60)
+        waiting: PendingAnswers[Any] = PendingAnswers(client.feed.process, None, 60)
         callbacks: list[Any] = waiting._done_callbacks  # type: ignore[attr-defined]
         before = len(callbacks)
         for poll in (waiting.result, waiting.exception):
@@ -279,7 +281,7 @@ def test_polling_a_result_leaves_nothing_behind() -> None:
 
 def test_a_publication_cannot_be_waited_for_in_a_callback_of_its_client_in_any_way() -> None:
     def attempts(self: Any) -> list[Any]:
-        waiting: Waiting[Any] = Waiting(self.pid.process, None, 60)
+        waiting: PendingAnswers[Any] = PendingAnswers(self.pid.process, None, 60)
 
         async def wait() -> None:
             await waiting
@@ -306,7 +308,7 @@ def test_a_killed_actor_that_waits_for_a_publication_is_woken(how: str) -> None:
         await waiting
 
     with subscribed() as client:
-        waiting: Waiting[Any] = Waiting(client.feed.process, None, 60)
+        waiting: PendingAnswers[Any] = PendingAnswers(client.feed.process, None, 60)
         actor = Driven.start()
         actor.cast(wait)
         until(lambda: actor.process.waiting)
@@ -331,6 +333,127 @@ def test_who_is_told_may_publish_the_next(relay: FakeRelay) -> None:
             relay.ok(event.id)
         assert other.result(5)[relay.url]
         assert more[0].result(5)[relay.url]
+
+
+def test_a_callback_of_a_future_may_use_the_client_and_its_wishes_come_true_in_order(relay: FakeRelay) -> None:
+    threads: list[int] = []
+
+    def next_ones(feed: Any) -> None:
+        threads.append(threading.get_ident())
+        feed.subscribe({"kinds": [1]}, "one")
+        more.append(feed.publish(note("next")))
+        feed.subscribe({"kinds": [2]}, "one")
+        feed.unsubscribe("one")
+        more.append(feed.count({"kinds": [3]}))
+        feed.subscribe({"kinds": [4]}, "two")
+        feed.send_message(["CLOSE", "the last message"], relay.url)
+
+    def note_thread(client: Any, relay: Any) -> None:
+        threads.append(threading.get_ident())
+
+    more: list[PendingAnswers[Any]] = []
+    with subscribed(relay, notice=note_thread) as client:
+        relay.accept()
+        client.expect("connect")
+        publication = client.feed.publish(note("first"))
+        publication.add_done_callback(lambda _: next_ones(client.feed))
+        relay.ok(relay.expect_event().id)
+        # What is sent as it is goes at once; the rest when the callback is over.
+        assert relay.expect_close() == "the last message"
+        assert relay.expect_req() == ("one", [{"kinds": [1]}])
+        assert relay.expect_event().content == "next"
+        assert relay.expect_req() == ("one", [{"kinds": [2]}])
+        assert relay.expect_close() == "one"
+        id_, filters = relay.expect_count()
+        assert filters == [{"kinds": [3]}]
+        assert relay.expect_req() == ("two", [{"kinds": [4]}])
+        relay.ok(more[0].key)
+        relay.count(id_, 3)
+        assert more[0].result(5)[relay.url]
+        assert more[1].result(5).count == 3
+        relay.notice("which thread is that?")
+        client.expect("ok", "ok", "notice")
+        assert threads[0] == threads[1]
+
+
+@pytest.mark.parametrize("how", ["answered", "timed out", "disconnected", "no relay", "cancelled"])
+def test_however_a_publication_ends_its_callback_may_publish_the_next(relay: FakeRelay, how: str) -> None:
+    with ManualClock() as clock, subscribed(relay, reconnect=False) as client:
+        relay.accept()
+        client.expect("connect")
+        results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def again(publication: Any) -> None:
+            results.put(client.feed.publish(note("next"), relays=[relay.url]))
+
+        relays = ["ws://nowhere.example/"] if how == "no relay" else [relay.url]
+        publication = client.feed.publish(note("first"), relays=relays, timeout=5)
+        if how != "no relay":
+            relay.expect_event()
+        if how == "disconnected":
+            relay.drop()
+            client.expect("error")
+        publication.add_done_callback(again)
+        if how == "answered":
+            relay.ok(publication.event.id)
+        elif how == "timed out":
+            clock.advance(5.1)
+        elif how == "cancelled":
+            publication.cancel()
+        following = results.get(timeout=5)
+        if how != "disconnected":
+            relay.ok(relay.expect_event().id)
+        assert bool(following.result(5)[relay.url]) == (how != "disconnected")
+        relay.drop()
+
+
+class Running(Recorder):
+    """Runs what it is called with."""
+
+    def handle_call(self, request: Any, from_: Any, state: Any) -> Any:
+        return Reply(request(self))
+
+
+def test_what_a_finalizer_wants_of_the_client_comes_true_wherever_it_interrupts_it() -> None:
+    with MemoryRelay() as relay, Recording(Running, urls=[relay.url]) as client:
+        client.expect("connect")
+        for place in interruptions(relay_pool, relay_session, every=13):
+
+            def work(client: Any, place: Interruption = place) -> list[PendingAnswers[Any]]:
+                wanted: list[PendingAnswers[Any]] = []
+
+                def finalize() -> None:
+                    client.unsubscribe("feed")
+                    wanted.append(client.publish(make_event()))
+                    client.subscribe({"kinds": [2]}, "finalizer")
+
+                with place.tracing(finalize):
+                    client.subscribe({"kinds": [1]}, "feed")
+                    wanted.append(client.publish(make_event()))
+                    client.unsubscribe("feed")
+                    client.unsubscribe("unknown")
+                return wanted
+
+            for publication in client.feed.call(work):
+                assert publication.result(5)[relay.url]
+            [session] = client.feed.relay_pool.sessions.values()
+            assert list(session.subscriptions) in ([], ["finalizer"])
+            assert list(session._open) == list(session.subscriptions)
+            client.feed.unsubscribe("finalizer")
+
+
+def test_publications_whose_callbacks_publish_the_next_take_no_stack() -> None:
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def chain(feed: Any, number: int) -> None:
+        if number == 3_000:
+            done.put(number)
+        else:
+            feed.publish(note(), relays=[]).add_done_callback(lambda _: chain(feed, number + 1))
+
+    with subscribed() as client:
+        chain(client.feed, 0)
+        assert done.get(timeout=10) == 3_000
 
 
 def test_counts_of_several_relays_are_merged() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from gennostr import KILL, GenServer, NoReply, Ok
+from gennostr.client.information_client import InformationRequest, relay_information
 from gennostr.client.options import Relay
-from gennostr.client.relay_information import InformationRequest, relay_information
 from gennostr.exceptions import (
     ConnectionLost,
     ConnectTimeout,

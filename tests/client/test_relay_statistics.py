@@ -23,9 +23,9 @@ from gennostr import (
     tree,
 )
 from gennostr.client.connection import MESSAGE_SIZE, Connection
-from gennostr.client.events import Credit
+from gennostr.client.connection_events import Credit
 from gennostr.client.outbox import Outbox
-from gennostr.client.relay_statistics import Ledger, RelayStatistics
+from gennostr.client.relay_statistics import RelayCounters, RelayStatistics
 from gennostr.testing.fake_relay import FakeConnection, FakeRelay
 from gennostr.testing.manual_clock import ManualClock
 from gennostr.testing.memory_relay import MemoryRelay
@@ -261,7 +261,7 @@ def test_a_crash_is_counted_before_it_is_told(relay: FakeRelay) -> None:
         client.expect("connect")
         connection = client.feed.add_relay(relay.url)
         killer = threading.Thread(target=connection.exit, args=(KILL,))
-        with client.feed.tree.ledger._changes._turn:  # so that it cannot be counted
+        with client.feed.connections.counters._changes._turn:  # so that it cannot be counted
             killer.start()
             client.expect_nothing(0.1)
         killer.join()
@@ -396,39 +396,39 @@ def test_a_relay_that_is_removed_while_it_connects_or_in_backoff_is_gone(relay: 
 RELAY = Relay.new("ws://relay.example")
 
 
-def begun(ledger: Ledger, probe: Probe, outbox: Outbox | None = None) -> None:
+def begun(counters: RelayCounters, probe: Probe, outbox: Outbox | None = None) -> None:
     """Have an attempt begin, with a probe in the place of its connection."""
     process = probe.pid.process
-    ledger.begin(RELAY.url, process, outbox or Outbox(RELAY), Credit(process))
+    counters.begin(RELAY.url, process, outbox or Outbox(RELAY), Credit(process))
 
 
 def test_a_relay_that_is_added_while_it_is_being_removed_stays_until_it_is_removed_itself() -> None:
-    ledger = Ledger()
+    counters = RelayCounters()
     with Probe() as old, Probe() as new:
         for probe in (old, new):
-            begun(ledger, probe)
-        ledger.forget(RELAY.url, old.pid.process)
-        assert list(ledger.statistics({})) == [RELAY.url]
-        ledger.forget(RELAY.url, new.pid.process)
-        assert ledger.statistics({}) == {}
+            begun(counters, probe)
+        counters.forget(RELAY.url, old.pid.process)
+        assert list(counters.statistics({})) == [RELAY.url]
+        counters.forget(RELAY.url, new.pid.process)
+        assert counters.statistics({}) == {}
 
 
 def test_an_attempt_that_is_killed_before_it_begins_does_not_stay() -> None:
-    ledger = Ledger()
+    counters = RelayCounters()
     with Probe() as probe:
         probe.pid.exit(KILL)
-        begun(ledger, probe)
-        seen = ledger.statistics({})[RELAY.url]
+        begun(counters, probe)
+        seen = counters.statistics({})[RELAY.url]
         assert (seen.state, seen.attempts, seen.last_error) == ("backoff", 1, KILLED)
 
 
 def test_an_attempt_that_begins_when_its_relay_was_removed_does_not_bring_it_back() -> None:
-    ledger, outbox = Ledger(), Outbox(RELAY)
+    counters, outbox = RelayCounters(), Outbox(RELAY)
     with Probe() as probe:
         outbox.over = True  # as remove_relay does, which has found its name
-        ledger.forget(RELAY.url, probe.pid.process)
-        begun(ledger, probe, outbox)
-        assert ledger.statistics({}) == {}
+        counters.forget(RELAY.url, probe.pid.process)
+        begun(counters, probe, outbox)
+        assert counters.statistics({}) == {}
 
 
 def test_a_relay_whose_connection_gets_no_thread_is_not_there(relay: FakeRelay, clock: ManualClock) -> None:

@@ -337,7 +337,7 @@ def test_the_end_that_comes_in_the_same_read_as_a_message_is_told_behind_it(
 ) -> None:
     relay, client = connected
     sock = relay.connections[-1]._wire.sock
-    (pid,) = [process.pid for _, process, _ in client.feed.tree.connections()]
+    (pid,) = [process.pid for _, process, _ in client.feed.connections.connections()]
     suspend(pid)
     relay.notice("before")
     if close_notify:

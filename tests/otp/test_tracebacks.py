@@ -14,10 +14,6 @@ EVIL = "calm\n2026-01-01 ERROR all is lost\r\x1b[2J\x9b31m\u2028\u202e\u2066evil
 ROOT = Path(gennostr.__file__).parent
 
 
-# Their logging moves with the session core, and is checked from then on.
-NOT_YET = {"gennostr.client.authentication", "gennostr.client.requests"}
-
-
 def logs_tracebacks(path: Path) -> bool:
     """Whether a module calls ``logger.exception``, or logs with ``exc_info``."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
@@ -34,7 +30,7 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(MODULES - NOT_YET))
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_that_logs_tracebacks_escapes_them(name: str) -> None:
     assert tracebacks.escape in importlib.import_module(name).logger.filters
 

@@ -1,52 +1,28 @@
-"""What is sent once and answered once: events to be published (NIP-01), and counts (NIP-45).
+"""The futures of what is sent once and answered once: events to be published (NIP-01), and counts (NIP-45).
 
-A `Publication` or `Counting` is one for all its relays, and a future: `result` waits for it in a thread, ``await`` in a
-coroutine. A `Delivery` is its part for one relay, and the client's thread alone has it.
+A `Publication` or `CountRequest` is one for all its relays: `result` waits for it in a thread, ``await`` in a
+coroutine. Its part at one relay is an `Attempt`.
 """
 
 from _thread import allocate_lock
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
+from gennostr.client.attempt import Attempt, Outcome
 from gennostr.client.timer_queue import Deadline
 from gennostr.exceptions import CallExit, CallingSelf
+from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
 from gennostr.nostr.hyperloglog import HyperLogLog
-from gennostr.nostr.messages import CountResult, OkMessage
+from gennostr.nostr.messages import CountResult
 from gennostr.otp.calls import Completion
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import Process, check_fence, current
 from gennostr.values import Handle
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "not_sent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one event at one relay; true if the relay has it.
-
-    ``kind``: "accepted", the relay's OK, or it had it already; "rejected", and `prefix` and `message` say why;
-    "timeout", it was sent and not answered; "disconnected", the connection was lost after it was sent (and lost again
-    after a reconnect, or there was no reconnect in time); "not_sent", there was no connection to send it on.
-    """
-
-    kind: Kind
-    prefix: str | None = None
-    """The machine-readable word of the relay's answer, such as "blocked"."""
-    message: str = ""
-
-    def __bool__(self) -> bool:
-        return self.kind == "accepted"
-
-    @classmethod
-    def of(cls, ok: OkMessage) -> "Outcome":
-        """Return what a relay's OK says: that it has the event already is as good as accepted."""
-        accepted = ok.accepted or ok.prefix == "duplicate"
-        return cls("accepted" if accepted else "rejected", ok.prefix, ok.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +39,14 @@ class Count:
     """Each relay's own answer, or what stands in its place."""
 
 
-class Waiting(Handle, Future, Generic[T]):  # type: ignore[type-arg]
-    """A result of several relays, to come. Made by the functions of a client."""
+class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
+    """A future for the combined answers of several relays. Made by the functions of a client."""
 
     key: str
     """What a relay's answer names."""
-    message: list[Any]
-    """What is sent."""
+    payload: bytes
+    """What is sent, encoded."""
+    is_event: bool
 
     def __init__(self, client: Process, relays: frozenset[str] | None, timeout: float) -> None:
         super().__init__()
@@ -78,15 +55,15 @@ class Waiting(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         """Urls; None: those that the client has when it comes to this."""
         self.timeout = timeout
         self._client = client
-        # Whether the client itself waits for it, and so gets a message.
-        self.told = current() is client
+        # Whether a callback of the client asked for it: then its end is a message to the client as well.
+        self.notifies = current() is client
         # By url, for those that it goes to; the client's thread alone has it.
         self.answers: dict[str, Any] = {}
-        self.open: dict[str, Delivery] = {}
-        self.due: Deadline | None = None
+        self.open: dict[str, Attempt] = {}
+        self.deadline: Deadline[Any] | None = None
         # What threads and coroutines wait for: a callback of the future itself could not be taken back.
         completion = self._completion = Completion()
-        self.add_done_callback(lambda _: completion.end())
+        self.add_done_callback(completion.end)
         # Taken by the one cancellation that notifies.
         self._cancellation = allocate_lock()
 
@@ -150,32 +127,34 @@ class Waiting(Handle, Future, Generic[T]):  # type: ignore[type-arg]
 
     def down(self, process: Process, reason: object) -> None:
         """End it with the client's exit; see `gennostr.otp.process.Watcher`."""
-        self._end(partial(self.set_exception, CallExit(reason, process.pid)))
+        try:
+            self.set_exception(CallExit(reason, process.pid))
+        except InvalidStateError:  # it has ended
+            pass
 
     def finish(self) -> None:
         """End it with the answers; runs in the client."""
-        self._end(partial(self.set_result, self.merge()))
-        self._client.unwatch(self)
-
-    def _end(self, set_: partial[None]) -> None:
         try:
-            set_()
+            self.set_result(self.merge())
         except InvalidStateError:  # cancelled by who waited, or ended by a kill of the client
             pass
+        self._client.unwatch(self)
 
     def merge(self) -> T:
         """Return the result that the answers make."""
         raise NotImplementedError
 
 
-class Publication(Waiting[dict[str, Outcome]]):
+class Publication(PendingAnswers[dict[str, Outcome]]):
     """An event on its way: the future of ``{url: Outcome}``."""
+
+    is_event = True
 
     def __init__(self, client: Process, event: Event, relays: frozenset[str] | None, timeout: float) -> None:
         super().__init__(client, relays, timeout)
         self.event = event
         self.key = event.id
-        self.message = ["EVENT", event]
+        self.payload = encode(["EVENT", event])
 
     def __repr__(self) -> str:
         return f"<Publication of {self.event.id[:8]}: {'done' if self.done() else 'pending'}>"
@@ -185,8 +164,10 @@ class Publication(Waiting[dict[str, Outcome]]):
         return dict(self.answers)
 
 
-class Counting(Waiting[Count]):
+class CountRequest(PendingAnswers[Count]):
     """A count on its way: the future of a `Count`."""
+
+    is_event = False
 
     def __init__(
         self,
@@ -198,10 +179,11 @@ class Counting(Waiting[Count]):
     ) -> None:
         super().__init__(client, relays, timeout)
         self.key = id_
-        self.message = ["COUNT", id_, *filters]
+        self.filters = filters
+        self.payload = encode(["COUNT", id_, *filters])
 
     def __repr__(self) -> str:
-        return f"<Counting of {self.message[2:]!r:.80}: {'done' if self.done() else 'pending'}>"
+        return f"<CountRequest of {self.filters!r:.80}: {'done' if self.done() else 'pending'}>"
 
     def merge(self) -> Count:
         """Merge the registers, and take the greatest of the numbers."""
@@ -227,20 +209,25 @@ def _registers(result: CountResult) -> HyperLogLog | None:
         return None
 
 
-class Delivery:
-    """One relay's part of a `Waiting`."""
+Counting = CountRequest
+"""The name of `CountRequest` before."""
 
-    __slots__ = ("drops", "of", "retried", "sent", "url")
 
-    def __init__(self, of: Waiting[Any], url: str) -> None:
-        self.of = of
-        self.url = url
-        self.sent = False
-        self.drops = 0
-        """How many connections were lost with it unanswered."""
-        self.forget_connection()
+@dataclass(frozen=True, slots=True)
+class PublicationDone:
+    """The info message to a client of which a callback has published: ``publication.result()`` does not wait."""
 
-    def forget_connection(self) -> None:
-        """Begin anew with the next connection."""
-        self.retried = False
-        """Whether it was sent again after an authentication, on this connection."""
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class CountDone:
+    """The info message to a client of which a callback has counted: ``counting.result()`` does not wait."""
+
+    counting: CountRequest
+
+
+Published = PublicationDone
+"""The name of `PublicationDone` before."""
+Counted = CountDone
+"""The name of `CountDone` before."""

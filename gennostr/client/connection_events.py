@@ -33,6 +33,7 @@ class Connected:
 
     process: Process
     relay: Relay
+    outbox: Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The relay was removed by the user."""
+    """The relay was removed by the user; `by_client`: in the client's own thread."""
 
     process: Process | None
     relay: Relay
+    by_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,14 @@ class Credit:
         # that, and so the client finds the token.
         self._waits: list[None] = []
 
-    def give(self, size: int) -> None:
-        """Count a batch of `size` bytes; the connection does."""
+    def give(self, size: int) -> bool:
+        """Count a batch of `size` bytes, and return what `spent` does; the connection calls it."""
         self._batches += 1
         self._given += size
+        if self._batches >= self.MAX_BATCHES or self._given - self._taken >= self.MAX_BYTES:
+            return self.spent()
+        self.paused = False
+        return False
 
     def spent(self) -> bool:
         """Whether no more may be delivered now: then RESUME comes when the client has handled more.

@@ -1,0 +1,480 @@
+"""All relays of one client: sessions, the effects that they want, and what spans relays.
+
+Whatever concerns subscriptions, publications, counts and authentication arrives here in the client's thread: messages
+before the user's callback gets them, commands of the client's functions, deadlines, the ends of connections. It goes to
+the relay's `RelaySession`, which answers with effects, and these are performed here. So nothing in here has a lock.
+
+Seen events and handle_eose_all span relays and belong to the pool. Events do not pass the sessions' state machine: they
+are judged by its tables alone.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+from gennostr.client.attempt import Attempt, Outcome
+from gennostr.client.commands import (
+    ClientCommand,
+    DeadlinesDue,
+    Informed,
+    SendToRelays,
+    Signed,
+    SilenceDue,
+    Subscribe,
+    Unsubscribe,
+)
+from gennostr.client.effects import (
+    CancelDeadline,
+    CheckComplete,
+    Deliver,
+    Effect,
+    Log,
+    RequestInformation,
+    Send,
+    SetDeadline,
+    Settle,
+    Sign,
+)
+from gennostr.client.information_fetch import InformationFetch
+from gennostr.client.options import Relay
+from gennostr.client.outbox import Outbox
+from gennostr.client.publications import CountDone, PendingAnswers, Publication, PublicationDone
+from gennostr.client.relay_session import RelaySession
+from gennostr.client.seen_events import SeenEvents, foreign_key, identity
+from gennostr.client.signing import SecretKey, Signer, SignerTask, checked, signers, unsigned
+from gennostr.client.subscriptions import Instant, Subscription
+from gennostr.client.supervision import ConnectionTable
+from gennostr.client.timer_queue import Deadline, TimerQueue
+from gennostr.exceptions import MessageError, Overflow, StartError
+from gennostr.nostr.messages import AuthMessage, EventMessage, RelayMessage
+from gennostr.nostr.relay_information import RelayInformation
+from gennostr.nostr.relay_url import redact
+from gennostr.otp import tracebacks
+from gennostr.otp.clock import clock
+from gennostr.otp.process import Process
+
+logger = logging.getLogger(__name__)
+logger.addFilter(tracebacks.escape)
+
+REMOVED: Final = 256
+"""Relays that the client does not have any more and whose resume points are remembered."""
+
+_Due: TypeAlias = tuple[RelaySession, str] | PendingAnswers[Any]
+"""What a deadline is for: one of a session's, or the timeout of a publication or count."""
+
+
+class Client(Protocol):
+    """What the pool needs of the client."""
+
+    @property
+    def deduplicate(self) -> bool:
+        """Whether an event that several relays send is delivered once for each subscription."""
+
+    @property
+    def signer(self) -> Signer | Sequence[Signer] | None:
+        """Who answers challenges."""
+
+    def run_callback(self, name: str, *arguments: object) -> None:
+        """Run a callback with `arguments` and the state, right after the one under way."""
+
+    def run_command(self, command: ClientCommand) -> None:
+        """Hand `command` to the pool right after the callback under way."""
+
+    def run_behind(self, command: ClientCommand) -> None:
+        """Hand `command` to the pool when what relays have sent so far was handled."""
+
+
+class RelayPool:
+    """One client's; only `down` runs in another thread, when the client is dead."""
+
+    def __init__(self, client: Client, process: Process, table: ConnectionTable) -> None:
+        self.process = process
+        self.sessions: dict[str, RelaySession] = {}
+        """By url. None is there before the client wants something of it that this pool does."""
+        self._client = client
+        self._table = table
+        self._timers: TimerQueue[_Due] = TimerQueue(process, DeadlinesDue())
+        # Whether something here is under way: see `command`.
+        self._busy = False
+        # As far as the client knows, whether or not there is a session: the connections, and of those the relays whose
+        # handle_connect has run.
+        self._connections: dict[str, Outbox] = {}
+        self._up: dict[str, Relay] = {}
+        # Those of relays that were removed, or not reconnected to; the oldest first.
+        self._removed: dict[str, None] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._deadlines: dict[tuple[str, str], Deadline[_Due]] = {}
+        self._seen = SeenEvents()
+
+    # What the client's functions want.
+
+    def command(self, command: ClientCommand) -> None:
+        """Do what `command` says; right after what is under way, if it is that which has led to this call.
+
+        A finalizer can run between any two lines, and futures run callbacks of the user's: what these want of the
+        client must not find the pool halfway.
+        """
+        if self._busy:
+            self._client.run_command(command)
+            return
+        self._busy = True
+        try:
+            match command:
+                case Subscribe(subscription):
+                    self._subscribe(subscription)
+                case Unsubscribe(id_):
+                    self._unsubscribe(id_)
+                case SendToRelays(pending):
+                    self._send(pending)
+                case DeadlinesDue():
+                    self._expire()
+                case SilenceDue(url):
+                    self._silence(url)
+                case Signed():
+                    self._signed(command)
+                case Informed(url, information):
+                    self._informed(url, information)
+        finally:
+            self._busy = False
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        """Keep `subscription`, in the place of one with the same id, and send its REQs."""
+        now = _now()
+        for session in list(self.sessions.values()):  # what it replaces may have been for others
+            if not subscription.is_for(session.url):
+                self._perform(session, session.unsubscribe(subscription.id, now))
+        self._subscriptions[subscription.id] = subscription
+        for url in self._table.known():
+            if not subscription.is_for(url):
+                continue
+            if url in self.sessions:
+                session = self.sessions[url]
+                self._perform(session, session.subscribe(subscription, now))
+            else:
+                self._session(url)  # a new one has all there is
+
+    def _unsubscribe(self, id_: str) -> None:
+        if self._subscriptions.pop(id_, None) is not None:
+            now = _now()
+            for session in list(self.sessions.values()):
+                self._perform(session, session.unsubscribe(id_, now))
+
+    def _send(self, pending: PendingAnswers[Any]) -> None:
+        """Send what is waited for to its relays."""
+        there = self._table.known()
+        urls = sorted(there if pending.relays is None else pending.relays)
+        pending.open = {
+            url: Attempt(pending.key, pending.payload, url, pending, is_event=pending.is_event) for url in urls
+        }
+        if not urls:
+            self._finish(pending)
+            return
+        pending.deadline = self._timers.after(pending.timeout, pending)
+        for attempt in list(pending.open.values()):
+            if attempt.url in there:
+                session = self._session(attempt.url)
+                self._perform(session, session.send(attempt, _now()))
+            else:
+                self._settle(attempt, Outcome("not_sent", None, f"the client has no relay {redact(attempt.url)}"))
+
+    def _settle(self, attempt: Attempt, answer: object) -> None:
+        """Note a relay's answer, or what stands in its place; the last one ends the wait."""
+        pending: PendingAnswers[Any] = attempt.pending
+        if pending.open.pop(attempt.url, None) is not None:
+            pending.answers[attempt.url] = answer
+            if not pending.open:
+                self._finish(pending)
+
+    def _finish(self, pending: PendingAnswers[Any]) -> None:
+        if pending.deadline is not None:
+            pending.deadline.cancel()
+        pending.finish()
+        if pending.notifies and not pending.cancelled():
+            # In its turn, like a message from another process: a callback is never run inside of another.
+            done = PublicationDone(pending) if isinstance(pending, Publication) else CountDone(pending)  # type: ignore[arg-type]
+            self.process.deliver(done)
+
+    def _expire(self) -> None:
+        deadlines = self._timers.due()
+        for deadline in deadlines:
+            if isinstance(deadline.key, PendingAnswers):
+                for attempt in deadline.key.open.values():
+                    attempt.expired = True  # so that none is sent because another has made room
+        for deadline in deadlines:
+            due = deadline.key
+            if isinstance(due, tuple):
+                session, key = due
+                if key == "silence":
+                    # A client that is slow is no silent relay: what it has not handled yet goes first.
+                    self._client.run_behind(SilenceDue(session.url))
+                    continue
+                self._perform(session, session.deadline_expired(key, _now()))  # type: ignore[arg-type]
+            elif due is not None:
+                for attempt in list(due.open.values()):
+                    session = self._session(attempt.url)
+                    self._perform(session, session.timed_out(attempt, due.timeout, _now()))
+
+    def _silence(self, url: str) -> None:
+        session = self.sessions.get(url)
+        if session is not None:
+            self._perform(session, session.deadline_expired("silence", _now()))
+
+    def _informed(self, url: str, information: RelayInformation | None) -> None:
+        session = self.sessions.get(url)
+        if session is not None:
+            self._perform(session, session.informed(information, _now()))
+
+    def _session(self, url: str) -> RelaySession:
+        session = self.sessions.get(url)
+        if session is None:
+            session = self.sessions[url] = RelaySession(url)
+            now = _now()
+            for subscription in self._subscriptions.values():
+                if subscription.is_for(url):
+                    self._perform(session, session.subscribe(subscription, now))
+            relay = self._up.get(url)
+            if relay is not None:
+                self._perform(session, session.connected(relay, now, signers=len(self.signers())))
+        return session
+
+    # What happens to connections.
+
+    def connecting(self, relay: Relay, outbox: Outbox) -> None:
+        """Take note of a connection, before its handle_connect runs."""
+        self._connections[relay.url] = outbox
+
+    def connected(self, relay: Relay) -> None:
+        """Send what there is for this relay; its handle_connect has run."""
+        self._busy = True
+        try:
+            self._up[relay.url] = relay
+            self._removed.pop(relay.url, None)
+            session = self.sessions.get(relay.url)
+            if session is not None:
+                self._perform(session, session.connected(relay, _now(), signers=len(self.signers())))
+            elif self._subscriptions or self._client.deduplicate or self._client.signer is not None:
+                self._session(relay.url)
+        finally:
+            self._busy = False
+
+    def disconnected(self, url: str, code: int | None) -> None:
+        """Take note of the end of an attempt, before the user's callback; `code` is that of a close frame."""
+        self._busy = True
+        try:
+            self._connections.pop(url, None)
+            self._up.pop(url, None)
+            session = self.sessions.get(url)
+            if session is None and self._subscriptions:
+                session = self._session(url)
+            if session is not None:
+                self._perform(session, session.disconnected(code))
+        finally:
+            self._busy = False
+
+    def relay_removed(self, url: str) -> None:
+        """Give up a relay that nobody connects to any more, after handle_disconnect; does nothing for others."""
+        self._busy = True
+        try:
+            session = self.sessions.get(url)
+            if session is not None and url not in self._table.urls():
+                self._perform(session, session.relay_removed())
+                # Its resume points are kept: it may be added again, by the user's own backoff say.
+                self._removed[url] = None
+                if len(self._removed) > REMOVED:
+                    oldest = next(iter(self._removed))
+                    del self._removed[oldest], self.sessions[oldest]
+                    for key in [each for each in self._deadlines if each[0] == oldest]:
+                        self._deadlines.pop(key).cancel()
+            for subscription in list(self._subscriptions.values()):
+                self._check_complete(subscription)
+        finally:
+            self._busy = False
+
+    def lagging(self, url: str) -> None:
+        """Take note that the relay is not read now, because the client has not handled what was read."""
+        session = self.sessions.get(url)
+        if session is not None:
+            session.lagging(_now())
+
+    def is_connected(self, url: str) -> bool:
+        """Whether there is a connection as far as the client knows: its end may be on the way."""
+        outbox = self._connections.get(url)
+        return outbox is not None and not outbox.removed
+
+    # What relays send.
+
+    def received(self, session: RelaySession, message: RelayMessage | MessageError, relay: Relay) -> Any:
+        """Take note of a message; return what is to be delivered, a `RelayMessage` or a `MessageError`, or None."""
+        self._busy = True
+        try:
+            kind = type(message)
+            if kind is EventMessage:
+                return self._event(session, message, relay)  # type: ignore[arg-type]
+            if isinstance(message, MessageError):
+                return message
+            machine = clock()
+            now = Instant(machine.monotonic(), machine.time())
+            # Signers can be changed: what a challenge leads to goes by those of now.
+            effects = session.received(message, now, signers=len(self.signers()) if kind is AuthMessage else None)
+            if not effects:
+                return None
+            first = effects[0]
+            if type(first) is Deliver and type(first.argument) is kind:
+                del effects[0]
+                self._perform(session, effects)
+                return first.argument
+            self._perform(session, effects)
+            return None
+        finally:
+            self._busy = False
+
+    def _event(self, session: RelaySession, message: EventMessage, relay: Relay) -> Any:
+        """Judge an event, verified already: it must be new, and requested."""
+        event, id_ = message.event, message.subscription_id
+        request = session.subscriptions.get(id_)
+        if request is None:
+            if session.forgets(id_):
+                return None
+            if not self._client.deduplicate:
+                return message
+            key = foreign_key(id_, identity(event, verified=relay.options.verify))
+            new = key not in self._seen
+            self._seen.add(key)
+            return message if new else None
+        subscription = request.subscription
+        owner = subscription.token if self._client.deduplicate else request.token
+        key = owner + identity(event, verified=relay.options.verify)
+        machine = clock()
+        if key in self._seen:
+            request.note(event.created_at, machine.monotonic(), machine.time() + session.clock_offset)
+            return None
+        if not subscription.wants(event):
+            if request.before is not None and request.before.wants(event):
+                return None  # sent before the relay has read of the change
+            text = f"event {event.id!r:.80} matches no filter of its subscription {id_!r:.80}"
+            error = MessageError(text, "unrequested")
+            error.subscription_id = subscription.id
+            return error
+        self._seen.add(key)
+        request.note(event.created_at, machine.monotonic(), machine.time() + session.clock_offset)
+        return message if id_ == subscription.id else EventMessage(subscription.id, event)
+
+    # Effects.
+
+    def _perform(self, session: RelaySession, effects: list[Effect]) -> None:
+        """Perform `effects` in order."""
+        for place, effect in enumerate(effects):
+            match effect:
+                case Send(payload):
+                    try:
+                        self._put(session.url, payload)
+                    except Overflow:
+                        rest = effects[place:]
+                        subjects = [each.subject for each in rest if isinstance(each, Send)]
+                        others: list[Effect] = [each for each in rest if not isinstance(each, Send)]
+                        # Together: what did not fit goes back in its order, and nothing overtakes it.
+                        self._perform(session, others + session.not_sent(subjects, _now()))
+                        return
+                case Settle(attempt, answer):
+                    self._settle(attempt, answer)
+                case Deliver(callback, argument):
+                    self._client.run_callback(callback, argument, session.relay)
+                case CheckComplete(subscription):
+                    self._check_complete(subscription)
+                case SetDeadline(key, seconds):
+                    self._set_deadline(session, key, seconds)
+                case CancelDeadline(key):
+                    deadline = self._deadlines.pop((session.url, key), None)
+                    if deadline is not None:
+                        deadline.cancel()
+                case Sign():
+                    self._sign(session, effect)
+                case RequestInformation():
+                    self._request_information(session)
+                case Log(level, text):
+                    logger.log(_LEVELS[level], text)
+
+    def _put(self, url: str, payload: bytes) -> None:
+        outbox = self._connections.get(url)
+        if outbox is not None:
+            # With `first`: handle_connect has run, and what others sent before it must not wait for this.
+            outbox.put(payload, first=True)
+
+    def _set_deadline(self, session: RelaySession, key: str, seconds: float) -> None:
+        before = self._deadlines.get((session.url, key))
+        if before is not None:
+            before.cancel()
+        self._deadlines[session.url, key] = self._timers.after(seconds, (session, key))
+
+    def _check_complete(self, subscription: Subscription) -> None:
+        """Call handle_eose_all, once, when no relay has a stored event left to send."""
+        if subscription.complete or self._subscriptions.get(subscription.id) is not subscription:
+            return
+        sessions = self.sessions
+        for url, session in sessions.items():
+            if url not in self._removed and not session.is_complete(subscription) and subscription.is_for(url):
+                return
+        some = False
+        for url in self._table.known():
+            if subscription.relays is None or url in subscription.relays:
+                some = True
+                if url not in sessions:
+                    return
+        if some:
+            subscription.complete = True
+            self._client.run_callback("handle_eose_all", subscription.id)
+
+    def _request_information(self, session: RelaySession) -> None:
+        try:
+            InformationFetch.start((self.process, session.relay))
+        except StartError:  # the system refused a thread: it goes without
+            logger.exception("the information of %s was not requested", redact(session.url))
+            self._client.run_command(Informed(session.url, None))
+
+    # Signers.
+
+    def signers(self) -> list[Callable[..., Any]]:
+        """Return the client's signers."""
+        return signers(self._client.signer)
+
+    def _sign(self, session: RelaySession, wanted: Sign) -> None:
+        """Have the answer to a challenge signed: at once by a key, in a thread of its own by a callable."""
+        url, turn = session.url, wanted.turn
+        fields = unsigned(url, wanted.challenge, clock().time())
+        event: object = None
+        several = self.signers()
+        if wanted.signer < len(several):  # otherwise they were changed meanwhile
+            signer = several[wanted.signer]
+            if not isinstance(signer, SecretKey):
+                try:
+                    SignerTask.start((self.process, url, turn, signer, fields))
+                except StartError as error:  # the system refused a thread
+                    event = error
+                else:
+                    return
+            else:
+                event = signer(**fields)
+        self._signed(Signed(url, turn, checked(event, fields)))
+
+    def _signed(self, signed: Signed) -> None:
+        session = self.sessions.get(signed.url)
+        if session is None:
+            return
+        event = signed.event
+        if isinstance(event, BaseException):
+            logger.error("a signer failed for %s", redact(signed.url), exc_info=event)
+            self._client.run_callback("handle_error", event, session.relay)
+            event = None
+        self._perform(session, session.signed(signed.turn, event, _now()))
+
+    def down(self, process: Process, reason: object) -> None:
+        """Cancel the timer: the client is dead (see `gennostr.otp.process.Watcher`)."""
+        self._timers.down(process, reason)
+
+
+_LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING}
+
+
+def _now() -> Instant:
+    machine = clock()
+    return Instant(machine.monotonic(), machine.time())
