@@ -1,21 +1,16 @@
-"""All stored events that match, however few a relay gives at once: page after page, newest first, each once.
+"""`fetch`: all stored events that match, of several relays, newest first, each once.
 
-A relay answers a REQ with its newest events, and stops at a number of its own that it may not tell. So a page does not
-say what comes after it. The next one asks for what is as old as the oldest event of the last one, or older: of that
-second the relay may have more. What has been there before is known by its id, and a page with nothing new is the end.
-As the rest of a second comes with the next page, the second is held back until then: so the order is the one that
-NIP-01 has, by age and then by id.
+How one filter is read at one relay, however few events that gives at once, is in `gennostr.client.pages`. Here each
+pair of them is a stream: the `Reader`, a client like others, requests its pages by `subscribe`, which takes care of
+lost connections, authentication, rate limits and verification. `Fetch`, the iterator, merges the streams.
 
-Only where one second has as many events as the relay gives at once there is no way to ask for the others: the second is
-left behind, and told as incomplete at the end.
-
-The reader is a client like others, and asks by `subscribe`: there, lost connections, authentication, rate limits and
-verification are seen to.
+A filter that is too large for many relays is cut into several streams. Its limit holds for all of them together.
 """
 
 import heapq
+import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Self, Unpack
@@ -23,10 +18,12 @@ from typing import Any, Final, Self, Unpack
 from gennostr.client.functions import Filters, GenNostrPid, urls_of
 from gennostr.client.gen_nostr import GenNostr, RelayOutcome
 from gennostr.client.options import Options, Relay, RelayOptions
+from gennostr.client.pages import Page, Paging, Rejected, order
 from gennostr.client.signing import Signer, signers
-from gennostr.exceptions import FetchIncomplete, MessageError, RelayRefused
+from gennostr.exceptions import FetchIncomplete, MessageError, RelayRefused, RequestTooLarge
+from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
-from gennostr.nostr.filters import CheckedFilters, checked_filters
+from gennostr.nostr.filters import CheckedFilters, checked_filters, split_filters
 from gennostr.nostr.messages import ClosedMessage, EoseMessage, EventMessage
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.calls import Request
@@ -36,14 +33,15 @@ from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.timers import send_after
 from gennostr.values import Handle
 
-PAGE: Final = 500
-"""Events asked for at once: as many as most relays give."""
-FULL: Final = 100
-"""Events of one second that nothing new came with, from which on the relay is taken to have more of them."""
 AHEAD: Final = 2
-"""Pages that are asked for before they are wanted."""
+"""Pages that are requested before they are wanted."""
 LOOK: Final = 0.5
 """Seconds from one look at who has been silent for too long to the next."""
+LARGE: Final = 32 * 1024
+"""Bytes of a filter that is requested as it is; one that is larger is cut: many relays take no more than 64 KiB."""
+
+# How a MessageError shows an EVENT that could not be decoded, and its subscription.
+_UNDECODABLE = re.compile(r"""not a relay's message: .*?: b'\s*\[\s*"EVENT"\s*,\s*"([^"\\]*)\"""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,7 @@ class FetchProgress:
     events: int = 0
     """Taken so far; other relays may have had some of them too."""
     pages: int = 0
+    """The requests that were answered."""
     oldest: int | None = None
     """Seconds since 1970: all that is newer was read."""
     done: bool = False
@@ -61,117 +60,45 @@ class FetchProgress:
 
 
 @dataclass(slots=True)
-class _Page:
-    events: list[Event]
-    done: bool
-    error: BaseException | None
-
-
-@dataclass(slots=True)
 class _Stream:
-    """One filter at one relay. `until`, `known` and `held` are where the next page begins."""
+    """One filter, or a part of one, at one relay."""
 
     url: str
-    filter: dict[str, Any]
-    left: int | None
-    """How many events are still wanted; None: all."""
-    until: int | None
-    known: set[str] = field(default_factory=set)
-    """The ids of the second `until` that were read."""
-    held: list[Event] = field(default_factory=list)
-    """Events of that second: others may come between them."""
+    group: int
+    """The place of the filter that this is, or is a part of, among those of all relays."""
+    paging: Paging
     page: list[Event] = field(default_factory=list)
     """What has come for the page under way."""
+    rejected: Rejected = field(default_factory=Rejected)
+    """What has come beside it."""
     id: str | None = None
     """The subscription of the page under way."""
-    size: int = 0
-    """Of the last page."""
-    full: int = FULL
-    """How many events the relay gives at once, at least: two pages of one size are no chance."""
-    unasked: int = 0
-    """How many events have come for this page that it did not ask for."""
-    ready: deque[_Page] = field(default_factory=deque)
-    over: bool = False
-    gap: BaseException | None = None
-    heard: float = 0.0
-    """When something came, on the monotonic clock."""
+    ready: deque[Page] = field(default_factory=deque)
     waiting: Request | None = None
-
-    def next_filter(self) -> dict[str, Any]:
-        """Return the filter of the next page."""
-        size = PAGE if self.left is None else min(PAGE, self.left + len(self.held))
-        page: dict[str, Any] = {**self.filter, "limit": size + len(self.known)}
-        if self.until is not None:
-            page["until"] = self.until
-        return page
-
-    def turn(self) -> _Page:
-        """Take what has come as a whole page, and return what can be given away."""
-        page, self.page = self.page, []
-        new = [event for event in page if event.id not in self.known]
-        if not new:
-            # There is nothing older, unless the second that is known takes up all that the relay gives at once.
-            if len(page) < self.full:
-                return self._end()
-            assert self.until is not None  # noqa: S101
-            self.gap = RelayRefused(f"at least {len(page)} events of the second {self.until} are all that it gives")
-            given, self.held = self.held, []
-            self.until -= 1
-            self.known = set()
-            return self._page(given)
-        if len(page) == self.size:
-            self.full = min(self.full, len(page))
-        self.size = len(page)
-        oldest = min(event.created_at for event in page)
-        # Where the page lies within one second, that is still the second that was known.
-        known = self.known if oldest == self.until else set()
-        self.known = known | {event.id for event in page if event.created_at == oldest}
-        self.until = oldest
-        ordered = sorted(self.held + new, key=_order)
-        self.held = [event for event in ordered if event.created_at == oldest]
-        given = ordered[: len(ordered) - len(self.held)]
-        if self.left is not None and len(given) >= self.left:
-            return self._end(given)
-        return self._page(given)
-
-    def _page(self, events: list[Event]) -> _Page:
-        if self.left is not None:
-            self.left -= len(events)
-        return _Page(events, done=False, error=None)
-
-    def _end(self, events: Sequence[Event] = ()) -> _Page:
-        self.over = True
-        rest = [*events, *self.held]
-        self.held = []
-        return _Page(rest if self.left is None else rest[: self.left], done=True, error=self.gap)
-
-    def fail(self, error: BaseException) -> _Page:
-        """Return the end of a stream that cannot be read on: what was held back is no less true."""
-        self.gap = error
-        return self._end()
-
-
-def _order(event: Event) -> tuple[int, str]:
-    return -event.created_at, event.id
 
 
 class _Look:
-    """Told by the reader's timer: it is time to see who has been silent for too long."""
+    """Sent by the reader's timer: it is time to see who has been silent for too long."""
 
 
 class Reader(GenNostr[list[_Stream]]):
     """Reads streams ahead; a call with a stream's number is answered with its next page."""
 
     def init(self, init_arg: tuple[list[_Stream], Options, Any, float], /) -> InitOutcome[list[_Stream]]:
-        """Ask for the first pages."""
+        """Request the first pages."""
         streams, options, self.signer, self._timeout = init_arg
         self._by_id: dict[str, _Stream] = {}
         self._numbers = count(1)
         self._errors: dict[str, BaseException] = {}
+        # When something came of a relay, or was requested, on the monotonic clock.
+        self._heard: dict[str, float] = {}
         for url in dict.fromkeys(stream.url for stream in streams):
             self.add_relay(Relay.new(url, options))
         for stream in streams:
-            self._ask(stream)
+            if stream.paging.over:
+                stream.ready.append(Page(done=True))
+            else:
+                self._ask(stream)
         self._look_later()
         return Ok(streams)
 
@@ -180,33 +107,30 @@ class Reader(GenNostr[list[_Stream]]):
 
     def _ask(self, stream: _Stream) -> None:
         # Not checked again: `until` is the time of an event, which may claim one that no user would write.
-        page = CheckedFilters([stream.next_filter()])
+        page = CheckedFilters([stream.paging.next_filter()])
         stream.id = self.subscribe(page, f"page-{next(self._numbers)}", [stream.url])
-        stream.heard = clock().monotonic()
-        stream.unasked = 0
+        self._heard[stream.url] = clock().monotonic()
+        stream.page, stream.rejected = [], Rejected()
         self._by_id[stream.id] = stream
 
-    def _ready(self, stream: _Stream, page: _Page) -> None:
+    def _ready(self, stream: _Stream, page: Page) -> None:
         """Give away a page, and read ahead."""
         if stream.id is not None:
             self.unsubscribe(stream.id)
             del self._by_id[stream.id]
             stream.id = None
         stream.ready.append(page)
-        self._give(stream)
-        self._read_ahead(stream)
-
-    def _give(self, stream: _Stream) -> None:
-        if stream.waiting is not None and stream.ready:
+        if stream.waiting is not None:
             waiting, stream.waiting = stream.waiting, None
             waiting.reply(stream.ready.popleft())
+        self._read_ahead(stream)
 
     def _read_ahead(self, stream: _Stream) -> None:
-        if not stream.over and stream.id is None and len(stream.ready) < AHEAD:
-            if stream.until is not None and stream.until < 0:
-                self._ready(stream, stream.turn())  # nothing is older
-            else:
-                self._ask(stream)
+        if not stream.paging.over and stream.id is None and len(stream.ready) < AHEAD:
+            self._ask(stream)
+
+    def _fail(self, stream: _Stream, error: BaseException) -> None:
+        self._ready(stream, stream.paging.fail(error, stream.page))
 
     def handle_call(self, request: int, from_: Request, state: list[_Stream], /) -> CallOutcome[list[_Stream]]:
         """Answer with the next page of a stream, now or when it is there."""
@@ -223,34 +147,33 @@ class Reader(GenNostr[list[_Stream]]):
         if not isinstance(message, _Look):
             return super().handle_info(message, state)
         now = clock().monotonic()
-        for stream in list(self._by_id.values()):
-            if now - stream.heard >= self._timeout:
-                error = self._errors.get(stream.url)
-                if error is None:
-                    error = TimeoutError(f"nothing came for {self._timeout:g} s")
-                self._ready(stream, stream.fail(error))
+        silent = [each for each in self._by_id.values() if now - self._heard[each.url] >= self._timeout]
+        for stream in silent:
+            error = self._errors.get(stream.url)
+            if len(stream.rejected):
+                error = stream.rejected.error()
+            self._fail(stream, error or TimeoutError(f"nothing came for {self._timeout:g} s"))
         self._look_later()
         return None
 
     def handle_event(self, message: EventMessage, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
         """Put it on its page."""
-        del relay, state
+        del state
         stream = self._by_id.get(message.subscription_id)
         if stream is not None:
             stream.page.append(message.event)
-            stream.heard = clock().monotonic()
+            # Newer than the first, it may be a live one. Of these there is no end, and they do not replace an EOSE.
+            if message.event.created_at <= stream.page[0].created_at:
+                self._heard[relay.url] = clock().monotonic()
         return None
 
     def handle_eose(self, message: EoseMessage, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
         """Turn the page."""
-        del relay, state
+        del state
         stream = self._by_id.get(message.subscription_id)
         if stream is not None:
-            if stream.unasked and not stream.page:
-                error = RelayRefused(f"it sent {stream.unasked} events that were not asked for, and none that was")
-                self._ready(stream, stream.fail(error))
-            else:
-                self._ready(stream, stream.turn())
+            self._heard[relay.url] = clock().monotonic()
+            self._ready(stream, stream.paging.turn(stream.page, message.hints, stream.rejected))
         return None
 
     def handle_closed(
@@ -260,16 +183,26 @@ class Reader(GenNostr[list[_Stream]]):
         del relay, state
         stream = self._by_id.get(message.subscription_id)
         if stream is not None:
-            self._ready(stream, stream.fail(RelayRefused(message.message or "closed without a reason")))
+            self._fail(stream, RelayRefused(message.message or "closed without a reason"))
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
-        """Remember it: it may become the reason for giving up."""
-        self._errors[relay.url] = reason
-        if isinstance(reason, MessageError):
-            for stream in state:
-                if stream.url == relay.url:
-                    stream.unasked += 1
+        """Note an event that was rejected, or an error that may become the reason for giving up.
+
+        Another message that cannot be decoded, a NOTICE say, has nothing to do with any page.
+        """
+        del state
+        if not isinstance(reason, MessageError):
+            self._errors[relay.url] = reason
+            return None
+        id_ = _subscription_of(reason)
+        for stream in list(self._by_id.values()):
+            # An unrequested event may not say for which subscription it came.
+            if stream.url == relay.url and (stream.id == id_ or (id_ is None and reason.problem != "malformed")):
+                if isinstance(reason, RequestTooLarge):
+                    self._fail(stream, reason)
+                else:
+                    stream.rejected.add(reason)
         return None
 
     def handle_connect(self, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
@@ -279,15 +212,38 @@ class Reader(GenNostr[list[_Stream]]):
         return None
 
 
+def _subscription_of(error: MessageError) -> str | None:
+    """Return the id of the subscription that an event, or a REQ, was for; None where it is unknown."""
+    if error.problem != "malformed" or isinstance(error, RequestTooLarge):
+        return error.subscription_id
+    undecodable = _UNDECODABLE.match(str(error))
+    return None if undecodable is None else undecodable[1]
+
+
+@dataclass(slots=True)
+class _Group:
+    """The streams of one filter at one relay."""
+
+    left: int | None
+    """How many events are still wanted of them together; None: all."""
+    streams: list[int] = field(default_factory=list)
+    last: tuple[int, str] | None = None
+    """The last event that one of them has given: two may have the same."""
+
+
 class Fetch(Handle, Iterator[Event]):
     """The events, as an iterator; made by `fetch`. It ends its client when it is through, closed or forgotten."""
 
-    def __init__(self, reader: GenNostrPid, urls: Sequence[str]) -> None:
+    def __init__(self, reader: GenNostrPid, streams: Sequence[_Stream], limits: Sequence[int | None]) -> None:
         self._reader: GenNostrPid | None = reader
-        self._urls = urls
+        self._urls = [stream.url for stream in streams]
+        self._groups = [_Group(limit) for limit in limits]
         # One for each stream, in the reader's order.
-        self._pages: list[deque[Event]] = [deque() for _ in urls]
-        self._progress = [FetchProgress() for _ in urls]
+        self._group_of = [self._groups[stream.group] for stream in streams]
+        for number, group in enumerate(self._group_of):
+            group.streams.append(number)
+        self._pages: list[deque[Event]] = [deque() for _ in streams]
+        self._progress = [FetchProgress() for _ in streams]
         # (order of the next event, stream): one for each stream that has one.
         self._heads: list[tuple[tuple[int, str], int]] = []
         self._begun = False
@@ -336,11 +292,12 @@ class Fetch(Handle, Iterator[Event]):
             for stream in range(len(self._urls)):
                 self._advance(stream)
         while self._heads:
-            order, stream = heapq.heappop(self._heads)
+            place, stream = heapq.heappop(self._heads)
             event = self._pages[stream].popleft()
+            self._count(self._group_of[stream], place)
             self._advance(stream)
-            if order != self._last:  # another stream has given it already
-                self._last = order
+            if place != self._last:  # otherwise another stream has given it already
+                self._last = place
                 return event
         if self._reader is not None:
             self.close()
@@ -349,25 +306,38 @@ class Fetch(Handle, Iterator[Event]):
                 raise FetchIncomplete(failed)
         raise StopIteration
 
+    def _count(self, group: _Group, place: tuple[int, str]) -> None:
+        """Count an event of a filter at a relay; the last that is wanted ends all streams of these."""
+        if group.left is None or place == group.last:
+            return
+        group.last = place
+        group.left -= 1
+        if not group.left and len(group.streams) > 1:  # one alone ends by itself
+            for stream in group.streams:
+                self._pages[stream].clear()
+                self._progress[stream] = replace(self._progress[stream], done=True)
+            self._heads = [head for head in self._heads if head[1] not in group.streams]
+            heapq.heapify(self._heads)
+
     def _advance(self, stream: int) -> None:
         """Have the next event of a stream among the heads."""
         events = self._pages[stream]
         while not events and not self._progress[stream].done:
             if self._reader is None:
                 return
-            page: _Page = self._reader.call(stream, timeout=None)
+            page: Page = self._reader.call(stream, timeout=None)
             events.extend(page.events)
             progress = self._progress[stream]
             self._progress[stream] = replace(
                 progress,
                 events=progress.events + len(page.events),
                 pages=progress.pages + 1,
-                oldest=page.events[-1].created_at if page.events else progress.oldest,
+                oldest=progress.oldest if page.oldest is None else page.oldest,
                 done=page.done,
                 error=page.error,
             )
         if events:
-            heapq.heappush(self._heads, (_order(events[0]), stream))
+            heapq.heappush(self._heads, (order(events[0]), stream))
 
 
 def fetch(
@@ -380,16 +350,19 @@ def fetch(
 ) -> Fetch:
     """Return an iterator over all stored events that match, of all the relays: newest first, each once.
 
-    Relays give a few hundred events at once; this asks again until there are no more. Of the same second, the lowest id
-    comes first. A filter's `limit` is for each relay. Pages are read as they are wanted, and two ahead.
+    Relays give a few hundred events at once; this requests more until there are none. Of the same second, the lowest id
+    comes first. A filter's `limit` is for each relay. Pages are read as they are wanted, and two ahead. A filter of
+    more than 32 KiB is requested in parts.
 
-    A relay that cannot be read to its end, because it is silent or cannot be reached for `timeout` seconds, or refuses,
-    does not end the others: when all that there is was given, FetchIncomplete is raised, and says which.
+    A relay that cannot be read to its end, because it is silent or cannot be reached for `timeout` seconds, refuses, or
+    sends events that are forged, undecodable or do not match, does not end the others: when all events were given,
+    FetchIncomplete is raised, and says which relay, and why.
 
     `options` are those of the relays, with `verify` on unless given. `signer` is for relays that want authentication.
 
     Raises:
-        TypeError, ValueError: an argument is none; the message names it.
+        TypeError, ValueError: an argument is invalid, or a filter is larger than the option `max_queue_size`; the
+            message names it.
         FetchIncomplete: from the iterator, after the last event.
 
     """
@@ -400,10 +373,24 @@ def fetch(
     signers(signer)
     options.setdefault("verify", True)
     settings = Options.of(**options)
-    streams = []
+    for each in wanted:
+        size = len(encode(["REQ", "page-1", each]))
+        if size > settings.max_queue_size:
+            raise MessageError(
+                f"the REQ of a filter has {size} bytes, more than the max_queue_size: {settings.max_queue_size}"
+            )
+    parts = [_parts(each) for each in wanted]
+    streams: list[_Stream] = []
+    limits: list[int | None] = []
     for url in sorted(urls):
-        for each in wanted:
-            unlimited = {name: value for name, value in each.items() if name != "limit"}
-            streams.append(_Stream(url, unlimited, each.get("limit"), each.get("until")))
+        for each, several in zip(wanted, parts, strict=True):
+            streams += [_Stream(url, len(limits), Paging(part)) for part in several]
+            limits.append(each.get("limit"))
     reader = Reader.start((streams, settings, signer, check_seconds("timeout", timeout)))
-    return Fetch(reader, [stream.url for stream in streams])
+    return Fetch(reader, streams, limits)
+
+
+def _parts(filter_: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return a filter in parts of at most LARGE bytes, as far as it can be cut."""
+    groups = split_filters([filter_], LARGE)
+    return [filter_] if groups is None else [part for group in groups for part in group]
