@@ -456,8 +456,11 @@ class RelaySession:
         subscription = request.subscription
         if self.is_complete(subscription):  # also where another REQ of it was given up, and there is no EOSE to deliver
             self._effects.append(CheckComplete(subscription))
-        group = self._groups[subscription.id]
-        if subscription in self._ended or (len(group) > 1 and not all(each.settled for each in group)):
+        # Where the relay has refused one of several REQs, handle_closed was called: there is no end of stored events.
+        for each in self._groups[subscription.id]:
+            if not (each.live or each.set_aside):
+                return None
+        if subscription in self._ended:
             return None
         self._ended.add(subscription)
         return message if request.id == subscription.id else EoseMessage(subscription.id, message.hints)

@@ -1876,3 +1876,18 @@ def test_a_session_and_its_messages_show_no_password() -> None:
     driver.sleep(T)
     assert driver.log
     assert "secret" not in repr(driver.log)
+
+
+@pytest.mark.parametrize("refused_first", [True, False])
+def test_parts_of_which_one_was_refused_have_no_eose_in_either_order(refused_first: bool) -> None:  # noqa: FBT001
+    driver, (big, second, third) = divided()
+    driver.eose(big)
+    if refused_first:
+        driver.closed(second, "blocked: no")
+        driver.eose(third)
+    else:
+        driver.eose(third)
+        driver.closed(second, "blocked: no")
+    assert driver.called("handle_eose") == []
+    assert len(driver.called("handle_closed")) == 1
+    assert driver.through[-1:] == ["big"]
