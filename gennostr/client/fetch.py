@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Self, Unpack
 
-from gennostr.client.functions import Filters, GenNostrPid, urls_of
+from gennostr.client.functions import Filters, GenNostrPid, subscribe_whole, urls_of
 from gennostr.client.gen_nostr import GenNostr, RelayOutcome
 from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.client.pages import Page, Paging, Rejected, order
@@ -108,7 +108,8 @@ class Reader(GenNostr[list[_Stream]]):
     def _ask(self, stream: _Stream) -> None:
         # Not checked again: `until` is the time of an event, which may claim one that no user would write.
         page = CheckedFilters([stream.paging.next_filter()])
-        stream.id = self.subscribe(page, f"page-{next(self._numbers)}", [stream.url])
+        stream.id = f"page-{next(self._numbers)}"
+        subscribe_whole(self, page, stream.id, stream.url)  # events of two REQs would not be one page
         self._heard[stream.url] = clock().monotonic()
         stream.page, stream.rejected = [], Rejected()
         self._by_id[stream.id] = stream

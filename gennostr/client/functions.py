@@ -268,6 +268,11 @@ def relay_pool(client: ClientFunctions) -> RelayPool:
     return _handle(client).relay_pool
 
 
+def subscribe_whole(client: ClientFunctions, filters: Filters, id_: str, url: str) -> None:
+    """Subscribe at one relay by one REQ: one that is too large for the relay is reported, and not divided."""
+    _command(client, Subscribe(Subscription(id_, checked_filters(filters), frozenset([url]), whole=True)))
+
+
 def _outbox(client: ClientFunctions, url: str) -> Outbox | None:
     """Return the outbox of the connection to `url`.
 

@@ -231,7 +231,7 @@ class RelaySession:
         # Of the id, and of a since that a resumed one has besides.
         around = 32 + max(len(write(["REQ", request.id, {}])), 64) + 32 * len(request.filters)
         parts = None
-        if limit > around and not isinstance(request, Backfill):
+        if limit > around and not (isinstance(request, Backfill) or request.subscription.whole):
             parts = split_filters(request.filters, limit - around, most=MAX_PARTS)
         if parts is None or len(parts) < 2:
             del self._line[request.id]
@@ -518,7 +518,7 @@ class RelaySession:
 
     def _make_smaller(self, request: RelaySubscription) -> bool:
         """Send a REQ again in smaller parts; False if it cannot be made smaller."""
-        if len(request.filters) > 1 and not isinstance(request, Backfill):
+        if len(request.filters) > 1 and not (isinstance(request, Backfill) or request.subscription.whole):
             self._send_again([request])
             middle = len(request.filters) // 2
             self._put_parts(request, [request.filters[:middle], request.filters[middle:]])

@@ -35,8 +35,12 @@ class Instant(NamedTuple):
 class Subscription:
     """What was subscribed to. A value, but for `complete`: what each relay changes is in its `RelaySubscription`."""
 
-    def __init__(self, id_: str, filters: Sequence[dict[str, Any]], relays: frozenset[str] | None) -> None:
+    def __init__(
+        self, id_: str, filters: Sequence[dict[str, Any]], relays: frozenset[str] | None, *, whole: bool = False
+    ) -> None:
         self.id = id_
+        self.whole = whole
+        """Whether it is one REQ at each relay, however large: its answer is a page of a fetch."""
         self.filters = filters
         self.relays = relays
         """Urls; None: every relay of the client."""

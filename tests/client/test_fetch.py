@@ -366,3 +366,12 @@ def test_it_ends_its_client_when_it_is_closed_or_forgotten() -> None:
 def test_bad_arguments_are_told_at_once(filters: Any, relays: Any, options: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         fetch(filters, relays, **options)
+
+
+def test_a_page_is_never_divided_for_a_relay_that_takes_no_large_req() -> None:
+    """Events of two REQs are not one page: the relay is named as one that was not read."""
+    authors = [f"{number:064x}" for number in range(300)]
+    information = {"limitation": {"max_message_length": 4_096}}
+    with MemoryRelay(information=information) as relay, pytest.raises(FetchIncomplete) as caught:
+        list(fetch({"authors": authors}, [relay.url]))
+    assert isinstance(caught.value.failed[relay.url], RequestTooLarge)
