@@ -103,7 +103,12 @@ class Reader(GenNostr[list[_Stream]]):
         return Ok(streams)
 
     def _look_later(self) -> None:
-        send_after(LOOK, self.pid, _Look())
+        self._look = send_after(LOOK, self.pid, _Look())
+
+    def terminate(self, reason: Any, state: Any, /) -> None:
+        """Leave no timer behind."""
+        del reason, state
+        self._look.cancel()
 
     def _ask(self, stream: _Stream) -> None:
         # Not checked again: `until` is the time of an event, which may claim one that no user would write.

@@ -13,6 +13,7 @@ import pytest
 
 from gennostr import FetchIncomplete, MessageError, RelayRefused, RequestTooLarge, fetch
 from gennostr.client import fetch as fetching
+from gennostr.client import information_fetch
 from gennostr.client.options import Relay
 from gennostr.nostr import Event, matches, sign
 from gennostr.testing import FakeRelay, MemoryRelay, make_event
@@ -33,6 +34,12 @@ def stored(relay: MemoryRelay, number: int, seconds: int) -> list[Event]:
         )
         for each in range(number)
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_wait_for_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The relays that are played here do not answer the request for their information."""
+    monkeypatch.setattr(information_fetch, "TIMEOUT", 0.1)
 
 
 @contextmanager
