@@ -61,7 +61,7 @@ def test_publications_that_are_settled_leave_nothing_behind() -> None:
         assert_empty(pool.sessions[relay.url])
         assert pool._deadlines == {}
         assert len(client.feed.process.watchers) == watchers
-        assert living(Attempt, PendingAnswers) == before
+        assert living(Attempt, PendingAnswers) <= before
         assert living(Deadline) <= DEADLINES
 
 
@@ -69,7 +69,7 @@ def test_publications_that_time_out_leave_nothing_behind(relay: FakeRelay) -> No
     with ManualClock() as clock, subscribed(relay) as client, dropping(relay):
         relay.accept()
         client.expect("connect")
-        before = living(Attempt, PendingAnswers)
+        before = living(Attempt, PendingAnswers, Deadline)
         for _ in range(10):
             publications = [client.feed.publish(make_event(), timeout=5) for _ in range(500)]
             clock.advance(5.1)
@@ -80,12 +80,12 @@ def test_publications_that_time_out_leave_nothing_behind(relay: FakeRelay) -> No
             assert pool._timers._deadlines == []
             relay.connections[-1]._wire.frames.clear()
         del publications
-        assert living(Attempt, PendingAnswers, Deadline) == before
+        assert living(Attempt, PendingAnswers, Deadline) <= before
 
 
 def test_publications_that_are_cancelled_leave_nothing_behind(relay: FakeRelay) -> None:
     with ManualClock() as clock, subscribed(relay) as client, dropping(relay):
-        before = living(Attempt, PendingAnswers)
+        before = living(Attempt, PendingAnswers, Deadline)
         for _ in range(10):
             for publication in [client.feed.publish(make_event(), timeout=5) for _ in range(100)]:
                 publication.cancel()
@@ -93,18 +93,18 @@ def test_publications_that_are_cancelled_leave_nothing_behind(relay: FakeRelay) 
         pool = pool_of(client)
         assert_empty(pool.sessions[relay.url])
         del publication
-        assert living(Attempt, PendingAnswers, Deadline) == before
+        assert living(Attempt, PendingAnswers, Deadline) <= before
 
 
 def test_publications_without_a_relay_leave_nothing_behind() -> None:
     with subscribed() as client:
-        before = living(Attempt, PendingAnswers)
+        before = living(Attempt, PendingAnswers, Deadline)
         for _ in range(10_000):
             assert client.feed.publish(make_event(), relays=[]).result(5) == {}
         pool = pool_of(client)
         assert pool.sessions == {}
         assert pool._timers._deadlines == []
-        assert living(Attempt, PendingAnswers, Deadline) == before
+        assert living(Attempt, PendingAnswers, Deadline) <= before
 
 
 def test_subscriptions_that_are_ended_leave_nothing_behind(relay: FakeRelay) -> None:
