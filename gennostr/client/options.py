@@ -199,10 +199,10 @@ class Relay(Shared):
     options: Options = field(default_factory=Options)
     connected_at: float | None = None
     reconnect_counter: int = 0
-    clock_offset: float | None = field(default=None, compare=False)
-    """Seconds by which the relay's clock is ahead of this machine's, by the date in its answer to the upgrade."""
     up_since: float | None = field(default=None, compare=False)
     """`connected_at` on the clock's monotonic scale, which nobody sets."""
+    clock_offset: float | None = field(default=None, compare=False)
+    """Seconds by which the relay's clock is ahead of this machine's, by the date in its answer to the upgrade."""
 
     @classmethod
     def new(cls, url: str, options: Options | None = None, **more: Unpack[RelayOptions]) -> Self:
