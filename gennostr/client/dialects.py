@@ -46,7 +46,7 @@ class Meaning(Enum):
     """A filter's ``limit`` is higher than the relay allows: send it again with a lower one (see `limit`)."""
     UNSUPPORTED_COUNT = "unsupported-count"
     """The relay does not know a message that the client sent. Of those it sends that is COUNT (NIP-45): end all COUNTs
-    of this relay. Where none is waiting, treat it as REFUSED."""
+    of this relay. Where none is waiting, the message was the user's own."""
     DUPLICATE = "duplicate"
     """The relay has it already. An event is accepted; a subscription stays as it was: CLOSE it before changing it."""
     REFUSED = "refused"

@@ -636,7 +636,8 @@ class RelaySession:
                 self._refuse_counts(text)
             case Meaning.AUTH_REQUIRED | Meaning.RESTRICTED if self._authentication.signers:
                 self._refused_by_notice([each for each in meant if not each.retried], meaning, text, now)
-            case Meaning.TOO_LARGE | Meaning.FAILED:
+            # What the relay does not know can be a message of the user's own: no REQ is, they are in NIP-01.
+            case Meaning.TOO_LARGE | Meaning.FAILED | Meaning.UNSUPPORTED_COUNT:
                 pass
             case _ if one is not None:
                 del self._open[one.id]
