@@ -1,1 +1,1 @@
-"""Erlang-style actors for threaded programs; knows nothing of Nostr or sockets."""
+"""Erlang-style actors for threaded programs, independent of Nostr and sockets."""

@@ -1,4 +1,4 @@
-"""What a class of servers may not be; checked when the class is made, where the mistake is."""
+"""Checks of server classes, made at the class definition, where the mistake is."""
 
 import inspect
 from typing import Any, Final
@@ -6,9 +6,9 @@ from typing import Any, Final
 import pykka
 
 CALLBACKS: Final = frozenset({"init", "terminate", "format_status", "on_cancel"})
-"""The callbacks, beside those whose names begin with ``handle_``."""
+"""The callbacks whose names do not begin with ``handle_``."""
 
-# All but those that ABCMeta keeps on each class.
+# Without the names that ABCMeta sets on each class.
 PYKKAS: Final = frozenset(
     name
     for cls in (pykka.ThreadingActor, pykka.Actor)
@@ -18,12 +18,11 @@ PYKKAS: Final = frozenset(
 
 
 def check_class(cls: type, root: type, never_called: frozenset[str]) -> None:
-    """Check a class below `root`, the library's class of servers.
+    """Check a subclass of `root`, the library's server class.
 
     Raises:
-        TypeError: a callback is a coroutine or generator function, or cannot be called with its arguments, or is one of
-            those that are `never_called` for such a class; or a private name of pykka's is overridden. The message
-            names it.
+        TypeError: a callback is a coroutine or generator function, cannot be called with its arguments, or is in
+            `never_called`; or one of pykka's private names is overridden. The message names it.
 
     """
     for name in PYKKAS:
@@ -42,7 +41,7 @@ def check_class(cls: type, root: type, never_called: frozenset[str]) -> None:
 
 
 def _default(cls: type, name: str) -> object:
-    """Return what the library's classes define as `name`; None: it is no callback of theirs."""
+    """Return the library's definition of `name`, or None if it is not a callback of the library."""
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] == __name__.partition(".")[0] and name in vars(base):
             return vars(base)[name]
@@ -59,7 +58,7 @@ def _check_callback(cls: type, name: str, given: object, default: Any) -> None:
     if inspect.isgeneratorfunction(function):
         raise TypeError(f"{where} must be a plain function: nothing iterates over what one with yield returns")
     if not inspect.isfunction(function):
-        return  # a callable of some other kind, or a descriptor that makes one: what it takes is its own business
+        return  # another kind of callable, or a descriptor that returns one: its arguments cannot be checked
     arguments = list(inspect.signature(default).parameters)
     if isinstance(given, staticmethod):
         del arguments[0]

@@ -1,12 +1,12 @@
 """Calls: a request, and the one reply or exit that ends it.
 
-A call is: watch the server, send the request, wait for the reply, for the server's death or for the timeout,
-whichever comes first. The `Request` itself is the watcher, and ends once: whoever `claim`s it decides the outcome,
-and what comes later (a second reply, the reply to a call that timed out) reaches nobody. So no call can wait
-on a dead process, whatever happened to its mailbox.
+A call watches the server, sends the request, and waits for the reply, the server's death or the timeout, whichever
+comes first. The `Request` itself is the watcher, and ends once: the first to `claim` it decides the outcome, and
+anything later (a second reply, a reply after the timeout) is discarded. So no call can wait on a dead process, whatever
+happened to its mailbox.
 
-Three ways to wait for the same thing: `call` blocks, `call_async` awaits, `send_request` gives a `PendingReply` to
-wait for when it suits.
+There are three ways to wait: `call` blocks, `call_async` awaits, and `send_request` returns a `PendingReply` to wait
+for later.
 """
 
 from _thread import allocate_lock
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Request(Handle):
-    """A request under way: what ``handle_call`` gets as `from_`."""
+    """A pending request; ``handle_call`` receives it as `from_`."""
 
     __slots__ = ("_claim", "_on_done", "abandoned", "caller", "exit", "message", "process", "value")
 
@@ -54,30 +54,33 @@ class Request(Handle):
         return f"<Request {shown(self.message)} from {self.caller!r} to {self.process!r}>"
 
     def claim(self) -> bool:
-        """Take the right to end this request; True for the first only."""
+        """Claim the right to end this request; return True for the first caller only."""
         return self._claim.acquire(False)  # noqa: FBT003
 
     def reply(self, value: object) -> None:
-        """End it with `value`."""
+        """End the request with `value`."""
         if self.claim():
             self.fulfil(value)
 
     def fulfil(self, value: object) -> None:
-        """End it with `value`, having claimed it."""
+        """End the claimed request with `value`."""
         self.value = value
         self._on_done()
-        # Not before: who waits is woken first, and wakes up meanwhile. A death in between finds the claim taken.
+        # Last, so that the waiting thread wakes up during it. A death in between finds the request already claimed.
         self.process.unwatch(self)
 
     def down(self, process: Process, reason: object) -> None:
-        """End it with the server's exit."""
+        """End the request with the server's exit."""
         del process
         if self.claim():
             self.exit = (reason,)
             self._on_done()
 
     def abandon(self, reason: object) -> bool:
-        """End it with an exit that is not the server's: nobody waits any more, and a reply reaches nobody."""
+        """End the request because nobody waits for it any more; a later reply is discarded.
+
+        Return False if it has already ended.
+        """
         if not self.claim():
             return False
         self.process.unwatch(self)
@@ -87,7 +90,7 @@ class Request(Handle):
         return True
 
     def result(self, target: object) -> object:
-        """Return the reply, or raise what it ended with."""
+        """Return the reply, or raise the exit or exception that ended the request."""
         if self.exit is not None:
             self.process.end_known = True
             raise CallExit(self.exit[0], target)
@@ -103,29 +106,28 @@ class Failure:
 
     def __init__(self, exception: BaseException) -> None:
         self.exception = exception
-        # Restored each time it is raised, or it would grow with each wait for the same reply.
+        # Restored at each raise; otherwise it would grow with each wait for the same reply.
         self.trace = exception.__traceback__
 
 
 def reply(from_: Request, value: object) -> None:
-    """Answer a call, from any actor or thread. The first reply wins; later ones go nowhere."""
+    """Reply to a call, from any actor or thread. The first reply wins; later ones are discarded."""
     if not isinstance(from_, Request):
         raise TypeError(f"reply needs the from_ of handle_call, not {shown(from_)}")
     me = current()
     if me is None:
         won = from_.claim()
     else:
-        with me.lock:  # one step with the look at `dead`, as in Process.put_from
+        with me.lock:  # atomic with the check of `dead`, as in Process.put_from
             won = not me.dead and from_.claim()
     if won:
         from_.fulfil(value)
 
 
 def reply_error(from_: Request, exception: BaseException) -> None:
-    """Answer a call by an exception, which is raised in the caller; otherwise as `reply`.
+    """Reply to a call with an exception, which is raised in the caller; otherwise like `reply`.
 
-    The server is unharmed. Of an exception that a callback raises, on the other hand, the server dies, and the caller
-    gets CallExit. ::
+    The server keeps running. If a callback raises instead, the server dies and the caller gets CallExit. ::
 
         def handle_call(self, request, from_, state):
             if request not in state:
@@ -147,10 +149,10 @@ def request(
     *,
     to_self: bool = False,
 ) -> Request:
-    """Send a request; `on_done` is called, in whatever thread, when it has ended.
+    """Send a request; `on_done` is called, in any thread, once the request has ended.
 
     Raises:
-        NoProcess, CallingSelf: see `call`; a process may send itself a request that it does not wait for (`to_self`).
+        NoProcess, CallingSelf: see `call`. With `to_self`, a process may send itself a request, without waiting for it.
 
     """
     me = check_fence()
@@ -162,7 +164,7 @@ def request(
     if process is me and not to_self:
         raise CallingSelf(target)
     pending = Request(message, process, me, on_done)
-    # Watched before it is sent: from here on the server's death ends it, wherever the message is then.
+    # Watched before it is sent: from here on the server's death ends the request, wherever the message is.
     if not process.watch(pending, waits=True):
         raise NoProcess(target)
     if not process.put_from(me, pending if envelope is None else envelope):
@@ -172,19 +174,21 @@ def request(
 
 
 def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -> bool:
-    """Wait until `pending` has ended, which fills `done`; False if it was given up after `timeout` seconds.
+    """Wait until `pending` has ended, which fills `done`.
+
+    Return False if it was abandoned after `timeout` seconds.
 
     Raises:
-        CallExit: the process that waits was killed, or an exit signal came that it does not trap.
+        CallExit: the waiting process was killed or received an exit signal that it does not trap.
 
     """
-    me = pending.caller or current()  # one lookup less for a call
+    me = pending.caller or current()  # saves a call one lookup
     try:
         if me is not None:
             me.begin_wait(pending)
         ended = _filled(done, timeout)
         if not ended and not pending.abandon(NORMAL):
-            done.get()  # something won the race against the timeout, and is being delivered
+            done.get()  # a reply or exit won the race against the timeout and is being delivered
             ended = True
     except BaseException:  # Ctrl-C
         pending.abandon(NORMAL)
@@ -192,14 +196,14 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
     finally:
         if me is not None:
             me.waits.pop(pending, None)
-    # A reply that came first is not lost: an exit signal then takes effect at the next wait, or the next message.
+    # A reply that arrived first is not lost: the exit signal then takes effect at the next wait or message.
     if me is not None and (me.dead or pending.abandoned):
         me.check_wait()
     return ended
 
 
 def _filled(done: "SimpleQueue[object]", timeout: float | None) -> bool:
-    """Wait until something is in `done`; False if nothing is within `timeout` seconds."""
+    """Wait for an item in `done`; return False if none arrives within `timeout` seconds."""
     if timeout is None:
         take(done)
         return True
@@ -212,9 +216,10 @@ def _filled(done: "SimpleQueue[object]", timeout: float | None) -> bool:
 
 
 class _Pause:
-    """A wait, in a ``with`` statement, that a kill or an exit signal ends by `wake`; then CallExit is raised.
+    """A context manager for a wait that a kill or an exit signal can end.
 
-    `process` is whom it waits for. `wait` does the same for a request that nobody else waits for.
+    The signal calls `wake`, and leaving the context raises CallExit. `process` is the process waited for. The function
+    `wait` does the same for a request with only one waiter.
     """
 
     __slots__ = ("_me", "_wake", "process")
@@ -242,27 +247,30 @@ class _Pause:
 
 
 class Completion:
-    """An end that comes once: whoever listens is called, and any number of threads may wait for it.
+    """A one-time event with listeners, for which any number of threads can wait.
 
-    Without a lock, for a finalizer may wait, between any two lines, for what another thread would need the lock for.
-    Each line is one step of a dict or of a queue, and these have an order: a listener is written before `_ended` is
-    looked at, and `_ended` is filled before the listeners are looked at, so one of the two sees the other. Whoever
-    takes a listener out of the dict calls it.
+    It uses no lock: between any two lines a finalizer may run and wait for something that another thread needs the lock
+    to provide. Each line is one atomic operation on a dict or a queue, and their order matters: a listener is added
+    before `_ended` is checked, and `_ended` is filled before the listeners are read, so one side sees the other. Only
+    the thread that removes a listener from the dict calls it.
     """
 
     __slots__ = ("_ended", "_listeners")
 
     def __init__(self) -> None:
-        # Filled when it has come, and never emptied.
+        # Filled on completion, and never emptied.
         self._ended: SimpleQueue[None] = SimpleQueue()
         self._listeners: dict[Callable[[], object], None] = {}
 
     def done(self) -> bool:
-        """Whether it has come."""
+        """Return whether it has completed."""
         return not self._ended.empty()
 
     def end(self, cause: object = None) -> None:
-        """Let it come; called once, in any thread. As a callback of a future it gets that, and needs nothing of it."""
+        """Complete it; called once, in any thread.
+
+        As a future's callback, it receives the future as `cause` and ignores it.
+        """
         del cause
         self._ended.put(None)
         for listener in list(self._listeners):
@@ -270,20 +278,22 @@ class Completion:
                 listener()
 
     def listen(self, function: Callable[[], object]) -> None:
-        """Call `function` once, when it comes: in this thread if it has come already."""
+        """Call `function` once, on completion; if already complete, call it now, in this thread."""
         self._listeners[function] = None
         if self.done() and self.unlisten(function):
             function()
 
     def unlisten(self, function: Callable[[], object]) -> bool:
-        """Take `listen` back; False if `function` was called, or is about to be."""
+        """Undo `listen`; return False if `function` was called or is about to be."""
         return self._listeners.pop(function, 0) is None
 
     def wait(self, process: Process | None, timeout: float | None) -> bool:
-        """Wait for it; False if it has not come within `timeout` seconds. `process` is whom it depends on.
+        """Wait for completion; return False after `timeout` seconds.
+
+        `process` is the process that it depends on.
 
         Raises:
-            CallExit: the process that waits was killed, or an exit signal came that it does not trap.
+            CallExit: the waiting process was killed or received an exit signal that it does not trap.
 
         """
         done: SimpleQueue[object] = SimpleQueue()
@@ -297,7 +307,7 @@ class Completion:
         return ended or not missed
 
     async def wait_async(self, process: Process | None) -> None:
-        """Like `wait`, for a coroutine, and without a timeout."""
+        """Like `wait`, but for a coroutine and without a timeout."""
         done, wake = _async_event()
         self.listen(wake)
         try:
@@ -308,13 +318,15 @@ class Completion:
 
 
 def call(target: object, message: object, timeout: float | None = 5.0, *, envelope: object = None) -> object:
-    """Send `message` to ``handle_call`` and return the reply; wait `timeout` seconds (None: for ever).
+    """Send `message` to ``handle_call`` and return the reply.
+
+    Waits at most `timeout` seconds; None waits forever.
 
     Raises:
-        NoProcess: nobody there (at once).
-        CallingSelf: the target is the caller (at once).
+        NoProcess: the target is dead or unknown (raised at once).
+        CallingSelf: the target is the calling process (raised at once).
         CallExit: the server ended before it replied.
-        CallTimeout: no reply in time; the server is unharmed and its reply goes nowhere.
+        CallTimeout: no reply within `timeout`; the server is not affected, and a late reply is discarded.
 
     """
     if timeout is not None and not (type(timeout) is float and timeout >= 0):
@@ -340,19 +352,19 @@ def _measure(pending: Request, target: object, began: float, *, ended: bool) -> 
     )
 
 
-async def call_async(  # the timeout is a call's own, and decides who may still reply
+async def call_async(  # the timeout is the call's own: it decides whether a reply still counts
     target: object,
     message: object,
     timeout: float | None = 5.0,  # noqa: ASYNC109
 ) -> object:
-    """Like `call`, for a coroutine: the event loop goes on while it waits."""
+    """Like `call`, but for a coroutine: the event loop keeps running while it waits."""
     if timeout is not None:
         check_seconds("timeout", timeout)
     done, wake = _async_event()
     began = clock().monotonic() if telemetry.handlers else None
     pending = request(target, message, wake)
     me = current()
-    # By the library's clock, for the loop's own stands still where ``time.monotonic`` is patched.
+    # Uses the library's clock, because the loop's own clock stands still if ``time.monotonic`` is patched.
     timer = None
     if timeout is not None:
         timer = clock().call_at(clock().monotonic() + timeout, partial(pending.abandon, NORMAL))
@@ -370,7 +382,7 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
             me.waits.pop(pending, None)
     if me is not None and (me.dead or pending.abandoned):
         me.check_wait()
-    ended = not pending.abandoned  # otherwise by the timer: a kill or an exit signal has raised
+    ended = not pending.abandoned  # abandoned here means by the timer: a kill or an exit signal would have raised
     if began is not None:
         _measure(pending, target, began, ended=ended)
     if not ended:
@@ -381,7 +393,7 @@ async def call_async(  # the timeout is a call's own, and decides who may still 
 
 def _async_event() -> "tuple[asyncio.Event, Callable[[], None]]":
     """Return an event of the running loop, and a function that sets it from any thread."""
-    import asyncio  # noqa: PLC0415 - a third of the time that importing gennostr would take; a caller in a loop has it
+    import asyncio  # noqa: PLC0415 - a third of the import time of gennostr; a caller in a loop has imported it
 
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
@@ -389,17 +401,17 @@ def _async_event() -> "tuple[asyncio.Event, Callable[[], None]]":
     def wake() -> None:
         try:
             loop.call_soon_threadsafe(event.set)
-        except RuntimeError:  # the loop was closed meanwhile: nobody waits any more
+        except RuntimeError:  # the loop was closed in the meantime: nobody is waiting
             pass
 
     return event, wake
 
 
 class PendingReply(Handle):
-    """The reply to come of a request that `send_request` has sent.
+    """The pending reply to a request sent by `send_request`.
 
-    It may be waited for in any thread, several times, and by several threads. It compares by identity, so that a dict
-    can say what each of many is for. `completion` and `request` are the library's own.
+    Any number of threads can wait for it, any number of times. It compares by identity and can be a dict key, to record
+    what each pending reply is for. `completion` and `request` are internal.
     """
 
     def __init__(self, target: object, message: object, *, to_self: bool = False) -> None:
@@ -417,17 +429,17 @@ class PendingReply(Handle):
         return f"<PendingReply of {shown(self.target)} to {shown(self.message)}: {status}>"
 
     def done(self) -> bool:
-        """Whether it has ended: `wait` returns, or raises the exit, at once."""
+        """Return whether the request has ended, so that `wait` returns or raises at once."""
         return self.completion.done()
 
     def wait(self, timeout: float | None = 5.0) -> Any:
-        """Return the reply; wait at most `timeout` seconds (None: for ever).
+        """Return the reply; wait at most `timeout` seconds (None: forever).
 
         Raises:
-            NoProcess: there was nobody to send it to.
+            NoProcess: the target was dead or unknown.
             CallExit: the server ended before it replied.
-            CallTimeout: no reply yet; it is still pending, and may be waited for again.
-            CallingSelf: it was sent to the process that would wait here, which could not answer meanwhile.
+            CallTimeout: no reply yet; the request is still pending, and `wait` can be called again.
+            CallingSelf: the target is the waiting process itself, which could not reply while it waits.
 
         """
         if timeout is not None:
@@ -445,24 +457,25 @@ class PendingReply(Handle):
 
 
 def send_request(target: object, message: object) -> PendingReply:
-    """Send `message` to ``handle_call`` of `target` (a pid, name or via) and return at once.
+    """Send `message` to ``handle_call`` of `target`; return a `PendingReply` at once.
 
-    As with OTP's send_request, a dead or unknown target makes `PendingReply.wait` raise NoProcess.
+    `target` is a pid, a name or a via. As with OTP's send_request, if it is dead or unknown, `PendingReply.wait` raises
+    NoProcess.
 
     Raises:
-        CallingSelf: the target is the caller.
+        CallingSelf: the target is the calling process.
 
     """
     return PendingReply(target, message)
 
 
 def as_completed(pendings: Iterable[PendingReply], timeout: float | None = None) -> Iterator[PendingReply]:
-    """Return an iterator over pending replies as they end, the first to end first, each once.
+    """Return an iterator over pending replies in the order in which they end, each once.
 
-    `timeout` is for all together, in seconds (None: for ever).
+    `timeout` is the total in seconds (None: forever).
 
     Raises:
-        TimeoutError: from the iterator: some have not ended in time, and are still pending.
+        TimeoutError: raised by the iterator if some have not ended in time; they are still pending.
 
     """
     if timeout is not None:
@@ -476,7 +489,7 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
     listeners = {pending: partial(arrived.put, pending) for pending in pendings}
     for pending, listener in listeners.items():
         pending.completion.listen(listener)
-    # The first that has not ended, as far as is known: done is for good, so this only ever moves on.
+    # The first reply not known to have ended. An ended reply stays ended, so this only increases.
     first = 0
     try:
         for left in range(len(pendings), 0, -1):
@@ -495,7 +508,7 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
 
 
 def wait_down(process: Process, timeout: float | None) -> tuple[object] | None:
-    """Wait until `process` is dead: (reason,), or None if it is not within `timeout` seconds."""
+    """Wait until `process` is dead; return (reason,), or None if it is alive after `timeout` seconds."""
     done: SimpleQueue[object] = SimpleQueue()
     watch = Request(None, process, None, partial(done.put, None))
     if not process.watch(watch, waits=True):

@@ -1,6 +1,7 @@
-"""A child of a supervisor: what both kinds of supervisors share.
+"""A child of a supervisor: code shared by both kinds of supervisors.
 
-Its present process, its start and restart, the shutdown of many, the restart intensity, and what is logged of it.
+The current process of a child, its start and restart, the shutdown of many children, the restart intensity, and log
+records about children.
 """
 
 import logging
@@ -27,19 +28,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChildInfo:
-    """One child, as which_children returns it; its `pid` is None while it does not run."""
+    """One child, as returned by which_children; its `pid` is None if it is not running."""
 
     id: object
     pid: Pid | Literal["restarting"] | None
     type: str
-    start: Callable[..., Any] = field(hash=False)  # a partial's arguments may have no hash
+    start: Callable[..., Any] = field(hash=False)  # a partial's arguments may not be hashable
 
     __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)
 class ChildCounts:
-    """How many children there are; `active` are those that run."""
+    """The numbers of children; `active` counts those that are running."""
 
     specs: int
     active: int
@@ -48,7 +49,7 @@ class ChildCounts:
 
 
 def check_intensity(max_restarts: object, max_seconds: object) -> None:
-    """Raise TypeError or ValueError naming the field and its value if it is no restart intensity."""
+    """Raise TypeError or ValueError, naming the field and its value, if the restart intensity is invalid."""
     check_count("max_restarts", max_restarts)
     check_number("max_seconds", max_seconds)
     if max_seconds == 0:
@@ -56,7 +57,7 @@ def check_intensity(max_restarts: object, max_seconds: object) -> None:
 
 
 class RestartIntensity:
-    """Counts restarts: `add` is False when more than `most` fell within `seconds`."""
+    """Counts restarts: at most `most` are allowed within `seconds`."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -67,7 +68,7 @@ class RestartIntensity:
         return f"more than {self._most} restarts in {self._seconds:g} s"
 
     def add(self) -> bool:
-        """Count one now."""
+        """Count a restart; return False if there are too many."""
         now = clock().monotonic()
         times = self._times
         times.append(now)
@@ -77,35 +78,39 @@ class RestartIntensity:
 
 
 class Child:
-    """A child and its present process."""
+    """A child and its current process."""
 
     __slots__ = ("last", "pid", "reason", "restarting", "restarts", "spec")
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
         self.pid: Pid | None = None
-        # The last process that ended, and why it did, or the next did not start.
+        # The last process that ended.
         self.last: Pid | None = None
+        # Why the last process ended, or why the next one did not start.
         self.reason: object = None
         self.restarting = False
         self.restarts = 0
 
     def info(self) -> ChildInfo:
-        """Return it as which_children tells it."""
+        """Return the child as a `ChildInfo`."""
         pid = "restarting" if self.restarting else self.pid
         return ChildInfo(self.spec.id, pid, self.spec.type, self.spec.start)  # type: ignore[arg-type]
 
     def exited(self, reason: object) -> bool:
-        """Note its end, and return whether a restart is to follow."""
+        """Record the child's end; return whether to restart it."""
         restart = self.spec.restart
-        # In this order for who looks from outside: a child to be restarted never looks like one that is not.
+        # In this order for readers in other threads: a child to be restarted never looks like one that is not.
         self.restarting = restart == "permanent" or (restart == "transient" and not is_clean(reason))
         self.last, self.pid = self.pid, None
         self.reason = reason
         return self.restarting
 
     def start(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> None:
-        """Start it in the supervisor's process; its pid is None if it ignores. Raises what start raises."""
+        """Start the child in the supervisor's process, or raise what its start raises.
+
+        The child's pid is None if start returned IGNORE.
+        """
         pid = self.spec.call_start(extra_arguments)
         if pid is IGNORE:
             self.pid = None
@@ -113,7 +118,7 @@ class Child:
         if not isinstance(pid, Pid):
             raise StartError(BadReturnValue(pid))
         process = pid.process
-        # A start that did not link is linked here: a death that nobody hears of would be a child lost.
+        # If start did not link, link here: otherwise the supervisor would never learn of the child's death.
         if process.parent is None:
             process.parent = supervisor
         with supervisor.lock:
@@ -123,7 +128,7 @@ class Child:
         self.pid = pid
 
     def restart(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> bool:
-        """Restart it; False, with the failure in `reason`, if it does not start."""
+        """Restart the child; return False, with the failure in `reason`, if it does not start."""
         self.restarting = True
         try:
             self.start(supervisor, extra_arguments)
@@ -142,7 +147,7 @@ class Child:
         return True
 
     def release(self, from_: Request) -> None:
-        """Answer a caller that is the child itself: it can only end when it waits no more."""
+        """Reply now if the caller is the child itself, so that it stops waiting and can end."""
         if self.pid is not None and from_.caller is self.pid.process:
             from_.reply(None)
 
@@ -151,7 +156,7 @@ class Child:
 
 
 def count_children(children: Iterable[Child]) -> ChildCounts:
-    """Count for count_children."""
+    """Return the counts of `children`."""
     infos = [child.info() for child in children]
     supervisors = sum(info.type == "supervisor" for info in infos)
     active = sum(isinstance(info.pid, Pid) for info in infos)
@@ -159,14 +164,14 @@ def count_children(children: Iterable[Child]) -> ChildCounts:
 
 
 def end_children(supervisor: Process, children: Iterable[Child]) -> None:
-    """Stop `children` at the same time: SHUTDOWN, each its shutdown time, then kill."""
+    """Stop `children` concurrently: signal SHUTDOWN, and kill each one that exceeds its shutdown time."""
     waiting: list[tuple[Process, float | None]] = []
     for child in children:
         pid, child.pid = child.pid, None
         if pid is None:
             continue
         process = pid.process
-        # Unlinked, for its exit is waited for here. One that is in the supervisor's mailbox already is nobody's there.
+        # Unlink, because its exit is waited for here. An Exit already in the mailbox matches no child and is ignored.
         supervisor.unlink(process)
         if child.spec.shutdown == "brutal_kill":
             process.kill()
@@ -187,28 +192,28 @@ def end_children(supervisor: Process, children: Iterable[Child]) -> None:
 
 
 def log_exit(supervisor: Process, message: Exit) -> None:
-    """Log the exit of a stranger; that of an own child that was stopped, or never started, is no news."""
+    """Log an unexpected exit, except that of an own child that was stopped or never started."""
     if message.pid is None or message.pid.process.parent is not supervisor:
         logger.warning("%r got the exit of a stranger, %r: %s", supervisor.pid, message.pid, shown(message.reason))
 
 
 def log_request(supervisor: Process, kind: str, request: object) -> None:
-    """Log a call or cast that is none of the handle's."""
+    """Log a call or cast that the supervisor does not handle."""
     logger.warning("%r got a %s that it does not handle: %s", supervisor.pid, kind, shown(request))
 
 
 def failure(error: BaseException) -> object:
-    """Return the reason for which a start failed."""
+    """Return the reason of a failed start."""
     return error.reason if isinstance(error, StartError) else error
 
 
 def shown_id(id_: object) -> str:
-    """Return a child's id as text: by default that is a class, and its name says enough."""
+    """Return a child's id as text; for a class, the default id, only its name."""
     return id_.__name__ if isinstance(id_, type) else shown(id_)
 
 
 def started(start: Callable[[Child], object], child: Child) -> object:
-    """Return what ``start(child)`` returns; for the caller, every failure is a StartError or says who is there."""
+    """Return ``start(child)``; convert every failure except AlreadyStarted to a StartError."""
     try:
         return start(child)
     except (StartError, AlreadyStarted):
@@ -218,7 +223,7 @@ def started(start: Callable[[Child], object], child: Child) -> object:
 
 
 def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: RestartIntensity) -> bool:
-    """Log that `child` is restarted, or, where it may not be, that the supervisor gives up; return `may`."""
+    """Log that `child` is restarted or, unless `may`, that the supervisor gives up; return `may`."""
     if may:
         logger.warning("%r restarts %s; %r ended: %s", supervisor.pid, child, child.last, shown(child.reason))
     else:
@@ -227,7 +232,7 @@ def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: Rest
     return may
 
 
-# Requests, from the handle to the supervisor.
+# Requests from the handle to the supervisor.
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,21 +252,21 @@ class ChildAction:
 
 @dataclass(frozen=True, slots=True)
 class WhichChildren:
-    """Ask for the children."""
+    """Request the children."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountChildren:
-    """Ask for their numbers."""
+    """Request the counts of the children."""
 
 
 class ChildrenPid(Pid):
-    """The handle of what has children: what both kinds of supervisors are asked."""
+    """The handle of a process with children: requests common to both kinds of supervisors."""
 
     def which_children(self) -> list[ChildInfo]:
-        """Return the children, newest first; those of a dynamic supervisor have None for an id."""
+        """Return the children, newest first; the id of a dynamic supervisor's child is None."""
         return self.call(WhichChildren(), None)  # type: ignore[no-any-return]
 
     def count_children(self) -> ChildCounts:
-        """Return how many children there are."""
+        """Return the numbers of children."""
         return self.call(CountChildren(), None)  # type: ignore[no-any-return]

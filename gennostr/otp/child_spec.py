@@ -13,7 +13,7 @@ ShutdownTime: TypeAlias = float | Literal["brutal_kill"]
 
 
 class Overrides(TypedDict, total=False):
-    """The fields of a `ChildSpec` that ``child_spec`` of a class takes as keywords."""
+    """The fields of `ChildSpec` that a class's ``child_spec`` takes as keyword arguments."""
 
     id: object
     start: Callable[..., Any]
@@ -25,20 +25,20 @@ class Overrides(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One child of a supervisor.
+    """The specification of one child of a supervisor.
 
-    ``start``: a callable that returns a pid, or IGNORE; it runs in the supervisor's process, and a failure to
-    start is whatever it raises. ``shutdown``: seconds, ``math.inf`` or "brutal_kill"; left out, 5 seconds for
-    a worker and ``math.inf`` for a supervisor. ``significant``: its own end may end the supervisor
+    ``start`` is a callable that returns a pid or IGNORE. It runs in the supervisor's process; if it raises, the start
+    has failed. ``shutdown`` is a number of seconds, ``math.inf`` or "brutal_kill"; the default is 5 seconds for a
+    worker and ``math.inf`` for a supervisor. If ``significant`` is True, the child's end can end the supervisor
     (auto_shutdown).
 
     Raises:
-        TypeError, ValueError: a field has a value that it cannot have; both are named.
+        TypeError, ValueError: a field is invalid; the message names the field and its value.
 
     """
 
     id: object
-    start: Callable[..., Any] = field(hash=False)  # some have no hash, and the id is enough for one
+    start: Callable[..., Any] = field(hash=False)  # it may not be hashable, and the hash of the id is enough
     restart: Restart = "permanent"
     shutdown: ShutdownTime | None = None
     type: Literal["worker", "supervisor"] = "worker"
@@ -65,7 +65,7 @@ class ChildSpec:
             raise ValueError("significant must be False for a permanent child: it never ends for good")
 
     def call_start(self, extra_arguments: Sequence[object] = ()) -> Any:
-        """Call ``start``; extra arguments go before a partial's own."""
+        """Call ``start``; extra arguments go before those of a partial."""
         if not extra_arguments:
             return self.start()
         if isinstance(self.start, partial):
@@ -95,10 +95,10 @@ def check_count(field: str, value: object) -> None:
 
 
 def to_child_spec(child: object) -> ChildSpec:
-    """Return `child` as a spec: a spec, a server class, or ``(class, argument)``.
+    """Convert `child` (a spec, a server class, or ``(class, argument)``) to a `ChildSpec`.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: `child` has another type.
 
     """
     if isinstance(child, ChildSpec):

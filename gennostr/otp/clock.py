@@ -1,18 +1,18 @@
-"""The one clock: every deadline and every time of day in the library comes from here.
+"""The clock: the single source of every deadline and every time of day in the library.
 
-A clock gives the time, waits for a mailbox until a deadline, and calls functions when they are due. `SystemClock` is
-the real one; another can be installed in its place (``install``), so that tests move time themselves.
+A clock gives the time, waits on a mailbox until a deadline, and calls functions when they are due. `SystemClock` is the
+real one; tests can replace it (``install``) to control time themselves.
 
-Durations are real, whatever a test does to the module ``time``: with ``time.monotonic`` patched, or under freezegun, a
-timeout keeps its length and a timer fires when it is due. The time of day (``Relay.connected_at``, the ``created_at``
-of an authentication) is what ``time.time`` returns at that moment, frozen where a test has frozen it; no wait depends
-on it.
+Durations are real, whatever a test does to the module ``time``: even if ``time.monotonic`` is patched or freezegun is
+active, timeouts keep their length and timers fire when they are due. The time of day (``Relay.connected_at``, the
+``created_at`` of an authentication) is what ``time.time`` returns at that moment, so it is frozen if a test has frozen
+it; no wait depends on it.
 
-The system clock calls from one thread, ``gennostr-timers``, which lives as long as a call is pending.
+The system clock runs calls in one thread, ``gennostr-timers``, which exists only while a call is pending.
 
-No lock here is ever waited for. A finalizer or a signal handler can run between any two lines and use the clock, in
-the timer thread as well: so callers hand over through a SimpleQueue, whose ``put`` is documented to be reentrant, and
-everything else belongs to the timer thread.
+Nothing here ever waits for a lock, because a finalizer or a signal handler can run between any two lines and use the
+clock, even in the timer thread. So callers pass calls through a SimpleQueue, whose ``put`` is documented to be
+reentrant, and only the timer thread uses everything else.
 """
 
 import heapq
@@ -38,7 +38,7 @@ logger.addFilter(tracebacks.escape)
 
 
 class TimedMailbox(Protocol):
-    """What a clock needs of a mailbox: see `gennostr.otp.mailbox`."""
+    """What a clock needs of a mailbox; see `gennostr.otp.mailbox`."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> object: ...  # noqa: FBT001, FBT002, D102
 
@@ -46,36 +46,35 @@ class TimedMailbox(Protocol):
 
 
 class ScheduledCall(Protocol):
-    """A call that is due at ``when`` (seconds on its clock's monotonic scale)."""
+    """A call due at ``when`` (in seconds, on its clock's monotonic scale)."""
 
     @property
     def when(self) -> float: ...  # noqa: D102
 
     def cancel(self) -> bool:
-        """Take it back and drop its function; False if it is running, has run, or was cancelled before."""
+        """Cancel the call and drop its function; return False if it is running, has run, or was cancelled."""
 
 
 class Clock(Protocol):
-    """Time, and waiting for it. All times are seconds."""
+    """A source of time, and waits based on it. All times are in seconds."""
 
     def monotonic(self) -> float:
-        """Return the time on a scale that never goes back."""
+        """Return the time on a scale that never goes backwards."""
 
     def time(self) -> float:
-        """Return the time of day, as seconds since 1970 in UTC."""
+        """Return the time of day in seconds since 1970 (UTC)."""
 
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
-        """Take the next item of `mailbox`; raise ``queue.Empty`` at `deadline`. A waiting item goes first."""
+        """Return the next item of `mailbox`, even at or past `deadline` if one waits; else raise ``queue.Empty``."""
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
-        """Call `function` at `when`, in a thread of the clock's; it must not block."""
+        """Call `function` at `when`, in a thread of the clock; it must not block."""
 
 
 def _module_of_our_own() -> ModuleType:
     """Return a second instance of the module ``time``.
 
-    Whatever replaces functions in the one that everybody has, before or after this module is imported, does not find
-    them here.
+    Patching functions of the shared instance, before or after this module is imported, does not affect it.
     """
     spec = importlib.util.find_spec("time")
     assert spec is not None  # noqa: S101
@@ -86,14 +85,14 @@ def _module_of_our_own() -> ModuleType:
 
 
 _time: Final = _module_of_our_own()
-# On Linux the two read the same clock; time-machine before 3.0 changes time.monotonic in C, for all modules.
+# On Linux, both read the same clock. time-machine before 3.0 patches time.monotonic in C, for all modules.
 _monotonic: Final[Callable[[], float]] = (
     partial(_time.clock_gettime, _time.CLOCK_MONOTONIC) if sys.platform == "linux" else _time.monotonic
 )
 
 
 class _ScheduledCall(Handle):
-    """Whoever acquires `_claim`, which is one step, runs the call or cancels it. It is never released."""
+    """A pending call. Whoever acquires `_claim` (atomically) runs or cancels it; `_claim` is never released."""
 
     __slots__ = ("_arrivals", "_claim", "_function", "when")
 
@@ -107,7 +106,7 @@ class _ScheduledCall(Handle):
 
     @property
     def over(self) -> bool:
-        """Whether it has run, is running, or was cancelled."""
+        """Whether the call has run, is running, or was cancelled."""
         return self._claim.locked()
 
     def cancel(self) -> bool:
@@ -118,10 +117,10 @@ class _ScheduledCall(Handle):
         return True
 
     def withdraw(self) -> bool:
-        """Cancel it without waking the timer thread."""
+        """Cancel the call without waking the timer thread."""
         if not self._claim.acquire(False):  # noqa: FBT003
             return False
-        self._function = None  # and with it the message that it would have sent
+        self._function = None  # also releases the message that it would have sent
         return True
 
     def run(self) -> None:
@@ -132,37 +131,38 @@ class _ScheduledCall(Handle):
         assert function is not None  # noqa: S101
         try:
             function()
-        except BaseException:  # whatever it is, the calls to come must not be lost
+        except BaseException:  # no failure may lose the calls that follow
             logger.exception("a timer's function failed: %s", shown(function))
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the machine."""
 
     def __init__(self) -> None:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Forget all calls and the timer thread. A forked child has neither, and perhaps a lock held for ever."""
-        # From any thread, finalizer and signal handler: calls to come, and None for one that was cancelled.
+        """Forget all calls and the timer thread. A forked child has neither, and its locks may be held forever."""
+        # Filled from any thread, finalizer or signal handler: new calls, and None for each cancelled call.
         self._arrivals: SimpleQueue[_ScheduledCall | None] = SimpleQueue()
-        # Held by the one timer thread that serves; others try it and go away. What follows is its holder's alone.
+        # Held by the one timer thread that serves; others that fail to acquire it end. Only its holder uses the
+        # attributes below.
         self._serving = allocate_lock()
         self._heap: list[tuple[float, int, _ScheduledCall]] = []
         self._order = count()
-        # How many calls were cancelled since the heap was last cleared of such.
+        # How many calls were cancelled since cancelled calls were last removed from the heap.
         self._cancelled = 0
 
     monotonic = staticmethod(_monotonic)
 
     @staticmethod
     def time() -> float:
-        """Return the time of day, as ``time.time`` gives it now."""
+        """Return the time of day, as ``time.time`` returns it now."""
         return time.time()
 
     @staticmethod
     def take(mailbox: TimedMailbox, deadline: float) -> object:
-        """Take the next item of `mailbox`; raise ``queue.Empty`` at `deadline`."""
+        """Return the next item of `mailbox`; raise ``queue.Empty`` at `deadline`."""
         remaining = deadline - _monotonic()
         if remaining <= 0:
             return mailbox.get(block=False)
@@ -172,18 +172,18 @@ class SystemClock:
         """Call `function` at `when`, in the timer thread.
 
         Raises:
-            RuntimeError: the timer thread was needed and the system refused it.
+            RuntimeError: the timer thread was not running and the system refused to create it.
 
         """
         call = _ScheduledCall(float(when), function, self._arrivals)
         if self._serving.locked():
             self._arrivals.put(call)
-            # A timer thread looks at the queue once more after it has let go. So if it missed the call, it had let go
-            # before the call was put, and that is seen here: the queue, which both went through, orders the two.
+            # A timer thread checks the queue once more after releasing `_serving`. So if it missed the call, it had
+            # released the lock before the call was put, and this check sees that: the queue orders the two.
             if self._serving.locked():
                 return call
-        # Each caller that finds no thread starts one, and so gets its own RuntimeError; of several threads, one serves.
-        # To rely on another caller's thread would be to wait for a caller that this one may have interrupted.
+        # Every caller that finds no thread starts one, and so gets its own RuntimeError; only one of the threads
+        # serves. Relying on another caller's thread would mean waiting for a caller that this one may have interrupted.
         try:
             threading.Thread(target=self._run, args=(call,), name="gennostr-timers", daemon=True).start()
         except RuntimeError:
@@ -193,7 +193,7 @@ class SystemClock:
 
     def _run(self, call: _ScheduledCall) -> None:
         arrivals, serving = self._arrivals, self._serving
-        arrivals.put(call)  # a second time perhaps: it runs once
+        arrivals.put(call)  # perhaps for the second time; it still runs only once
         while not arrivals.empty() and serving.acquire(False):  # noqa: FBT003
             try:
                 self._serve()
@@ -201,9 +201,9 @@ class SystemClock:
                 serving.release()
 
     def _serve(self) -> None:
-        """Run the calls as they fall due; return when none is pending any more."""
+        """Run calls as they become due; return when no call is pending."""
         while True:
-            for _ in range(self._arrivals.qsize()):  # no more, so that a flood of them delays no call without end
+            for _ in range(self._arrivals.qsize()):  # bounded, so that a flood of arrivals cannot delay a call forever
                 self._arrived(self._arrivals.get())
             heap = self._heap
             while heap and heap[0][2].over:
@@ -223,7 +223,7 @@ class SystemClock:
         if call is not None:
             heapq.heappush(self._heap, (call.when, next(self._order), call))
             return
-        # A cancelled call stays in the heap until it is due, unless such calls outnumber the others.
+        # A cancelled call stays in the heap until it is due, unless cancelled calls outnumber the others.
         self._cancelled += 1
         if 2 * self._cancelled > len(self._heap) + 64:
             self._heap = [entry for entry in self._heap if not entry[2].over]
@@ -232,18 +232,18 @@ class SystemClock:
 
 
 MACHINE: Final = SystemClock()
-"""The machine's clock, whichever is in force: the testing kit measures its own patience by it."""
+"""The machine's clock, even while another is installed; the testing kit uses it for its own timeouts."""
 _installed: Clock = MACHINE
 os.register_at_fork(after_in_child=MACHINE.start_anew)
 
 
 def clock() -> Clock:
-    """Return the clock in force."""
+    """Return the installed clock."""
     return _installed
 
 
 def install(new: Clock) -> Clock:
-    """Make `new` the clock of everything that starts to wait from now on; return the one before."""
+    """Install `new` as the clock for all waits that start from now on; return the previous clock."""
     global _installed
     before, _installed = _installed, new
     return before

@@ -1,11 +1,11 @@
-"""The crash report: the one log record of a server that ends for a failure.
+"""The crash report: the one log record of a server that ends with a failure.
 
-It is logged at ERROR, as text and, for programs, as the record's attribute ``crash_report``. What a peer has sent may
-be in the message, the state, and the text of the exception: control characters are escaped, and a traceback is
-indented, so that nobody can write a line of his own into the log.
+It is logged at ERROR as text and, for programs, as the record's attribute ``crash_report``. The message, the state and
+the exception text may contain data from a peer: control characters are escaped and tracebacks indented, so that a peer
+cannot forge a log line.
 
-The record can be sent to another process by a QueueHandler or SocketHandler, where text replaces what could not be
-pickled, and written by JSON formatters.
+A QueueHandler or SocketHandler can send the record to another process (text replaces what cannot be pickled), and JSON
+formatters can write it.
 """
 
 import logging
@@ -21,25 +21,27 @@ logger.addFilter(tracebacks.escape)
 
 
 class CrashReport(Record):
-    """What a server was doing when it crashed. State, message and reason have been through format_status.
+    """What a server was doing when it crashed.
 
-    Immutable, but not a dataclass: JSON formatters take dataclasses apart and fail at a state that JSON cannot hold,
-    whereas of any other object they write the text.
+    State, message and reason are those that format_status returned.
+
+    Immutable, but not a dataclass: JSON formatters convert dataclasses field by field and fail on a state that JSON
+    cannot represent; any other object they write as text.
     """
 
     __slots__ = ("ancestors", "callback", "caller", "message", "pid", "reason", "state")
 
     pid: Pid
     callback: str
-    """The one that raised, or whose outcome ended the server; "stop" where it was stopped from outside."""
+    """The callback that raised or whose outcome ended the server; "stop" if it was stopped from outside."""
     message: object
-    """What that callback was given; where it was stop or terminate, the last message before."""
+    """The message passed to that callback; for "stop" and "terminate", the last message before it."""
     caller: Pid | None
-    """Who called, if `message` is a call; None for a plain thread too."""
+    """The caller, if `message` is a call from a process; otherwise None."""
     state: object
     reason: object
     ancestors: tuple[Pid, ...]
-    """The starter, its starter, and so on, as far as they were linked."""
+    """The process that started the server, its starter, and so on, as far as they were linked."""
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class CrashReport(Record):
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     def __hash__(self) -> int:
-        return hash((self.pid, self.callback))  # message, state and reason may be values without a hash
+        return hash((self.pid, self.callback))  # message, state and reason may not be hashable
 
     def __repr__(self) -> str:
         names = ("pid", "callback", "message", "caller", "state", "reason", "ancestors")
@@ -86,7 +88,7 @@ class CrashReport(Record):
 
 
 def ancestors(process: Process) -> tuple[Pid, ...]:
-    """Return who started `process`, who started that one, and so on."""
+    """Return the process that started `process`, its starter, and so on."""
     found = []
     parent = process.parent
     while parent is not None:

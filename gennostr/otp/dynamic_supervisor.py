@@ -1,7 +1,7 @@
-"""DynamicSupervisor: children started on demand, each on its own.
+"""DynamicSupervisor: children started on demand, independent of each other.
 
-Children have no ids and no order: they are named by their pids, all are stopped at the same time, and one that
-is not restarted disappears. The restart policy is `gennostr.otp.supervisor`'s, with strategy one_for_one.
+Children have no ids and no order: they are identified by pid, all are stopped at the same time, and a child that is not
+restarted is forgotten. The restart policy is that of `gennostr.otp.supervisor` with strategy one_for_one.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ from gennostr.values import shown
 
 
 class DynamicSupervisorOptions(TypedDict, total=False):
-    """The keywords of ``DynamicSupervisor.start``."""
+    """The keyword arguments of ``DynamicSupervisor.start``."""
 
     max_children: int | None
     extra_arguments: Sequence[object]
@@ -72,31 +72,33 @@ class _Flags:
 
 
 class DynamicSupervisorPid(ChildrenPid):
-    """The handle of a dynamic supervisor. Its methods wait as long as it takes."""
+    """The handle of a dynamic supervisor. Its methods wait without a timeout."""
 
     def start_child(self, child: Any) -> Any:
-        """Start a child; return its pid, or IGNORE (and then it is not kept).
+        """Start a child; return its pid, or IGNORE (then the child is not kept).
 
         Raises:
-            MaxChildren: there are as many as there may be.
-            StartError: it failed to start, and is not kept.
-            TypeError, ValueError: `child` is no child specification.
+            MaxChildren: the supervisor already has `max_children` children.
+            StartError: the child failed to start and is not kept.
+            TypeError, ValueError: `child` is not a valid child specification.
 
         """
         return self.call(StartChild(to_child_spec(child)), None)
 
     def terminate_child(self, pid: Pid) -> None:
-        """Stop a child; return when it is down. One under restart, named by the pid it had, is tried no more.
+        """Stop a child and return once it has ended.
+
+        A child being restarted is identified by its last pid and is not retried.
 
         Raises:
-            ChildNotFound: it is no child of this supervisor.
+            ChildNotFound: `pid` is not a child of this supervisor.
 
         """
         self.call(ChildAction("terminate", pid), None)
 
 
 class DynamicSupervisorEngine(Engine):
-    """Supervises children that come and go."""
+    """The engine of a dynamic supervisor."""
 
     pid_class = DynamicSupervisorPid
     own_callbacks = frozenset({"init", "handle_call", "handle_cast"})
@@ -105,11 +107,11 @@ class DynamicSupervisorEngine(Engine):
         super().__init__(server, pid, inbox)
         self.callbacks = self
         self._running: dict[Pid, Child] = {}
-        # Children whose restart failed, and who are tried again: they still count.
+        # Children whose failed restart will be retried; they still count as children.
         self._restarting: dict[Child, None] = {}
 
     def init(self, argument: object) -> object:
-        """Take the options of start."""
+        """Store the options given to ``start``."""
         assert isinstance(argument, _Flags)  # noqa: S101
         self._flags = argument
         self._intensity = RestartIntensity(argument.max_restarts, argument.max_seconds)
@@ -123,12 +125,12 @@ class DynamicSupervisorEngine(Engine):
         return tuple(replace(child.info(), id=None) for child in reversed(self._all()))
 
     def terminate(self, reason: object) -> None:
-        """Stop the children before terminate runs."""
+        """Stop the children, then run terminate."""
         end_children(self.process, list(self._running.values()))
         super().terminate(reason)
 
     def handle_call(self, request: Any, from_: Request, state: None) -> CallOutcome[Any]:
-        """Serve the handle."""
+        """Handle a request from the handle."""
         del state
         try:
             match request:
@@ -167,14 +169,14 @@ class DynamicSupervisorEngine(Engine):
             child.release(from_)
             end_children(self.process, [child])
             return
-        # One that is being restarted goes by the last pid that it had.
+        # A child being restarted is identified by its last pid.
         child = next((each for each in self._restarting if each.last is pid), None)
         if child is None:
             raise ChildNotFound(pid)
         del self._restarting[child]
 
     def handle_info(self, message: Any, state: None) -> CallbackOutcome[Any]:
-        """Meet the end of a child."""
+        """Handle the exit of a child."""
         if not isinstance(message, Exit):
             return self.server.handle_info(message, state)  # type: ignore[no-any-return]
         child = None if message.pid is None else self._running.pop(message.pid, None)
@@ -184,17 +186,17 @@ class DynamicSupervisorEngine(Engine):
         return self._restart(child) if child.exited(message.reason) else None
 
     def handle_cast(self, request: Any, state: None) -> CallbackOutcome[Any]:
-        """Try a failed restart again."""
+        """Retry a failed restart."""
         del state
         if not isinstance(request, Child):
             log_request(self.process, "cast", request)
-        elif request in self._restarting:  # not terminated meanwhile
+        elif request in self._restarting:  # not terminated in the meantime
             del self._restarting[request]
             return self._restart(request)
         return None
 
     def may_restart(self, child: Child) -> bool | None:
-        """Count a restart: True to do it, False to give up altogether, None to let this child go."""
+        """Count a restart. Return True to restart, False to shut down, None to drop this child."""
         del child
         return self._intensity.add()
 
@@ -213,7 +215,10 @@ class DynamicSupervisorEngine(Engine):
 
 
 class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
-    """Start with ``DynamicSupervisor.start(max_children=None, ...)``."""
+    """A supervisor of children that are started on demand.
+
+    Start it with ``DynamicSupervisor.start(max_children=None, ...)``.
+    """
 
     trap_exit = True
 
@@ -229,11 +234,11 @@ class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
     ) -> DynamicSupervisorPid:
         """Start a dynamic supervisor without children; see `GenServer.start`.
 
-        `max_children` (None: any number), `extra_arguments` (they come before each child's own),
-        `max_restarts` within `max_seconds` for all children together.
+        `max_children` is None for no limit. `extra_arguments` go before each child's own arguments. `max_restarts`
+        within `max_seconds` applies to all children together.
 
         Raises:
-            TypeError, ValueError: a value that cannot be; the message names it.
+            TypeError, ValueError: a value is invalid; the message names it.
 
         """
         flags = _Flags(max_children, extra_arguments, max_restarts, max_seconds)
@@ -249,7 +254,7 @@ class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
         name: Name | None = None,
         timeout: float | None = None,
     ) -> DynamicSupervisorPid:
-        """Start a dynamic supervisor linked to the calling process; see `start`."""
+        """Like `start`, but link the supervisor to the calling process."""
         flags = _Flags(max_children, extra_arguments, max_restarts, max_seconds)
         return start(cls, flags, name, timeout, check_fence())  # type: ignore[no-any-return]
 
@@ -261,7 +266,7 @@ class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
         name: Name | None = None,
         **overrides: Unpack[Overrides],
     ) -> ChildSpec:
-        """Return how a supervisor starts this one; `init_arg` is a mapping of start's keywords."""
+        """Return a child spec for this supervisor; `init_arg` maps keywords of ``start``."""
         options: DynamicSupervisorOptions = {**(init_arg or {})}
         if name is not None:
             options["name"] = name

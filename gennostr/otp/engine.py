@@ -1,27 +1,27 @@
-"""The engine: what runs a server. One per server; the server's class and object stay its author's own.
+"""The engine: runs one server, and leaves the server's class and object to their author.
 
-What a server does next is the first of these that applies:
+The first of these that applies decides what a server does next:
 
     1. it was killed            its thread leaves; the killer has done the rest
     2. an exit signal           it ends without terminate: signals overtake messages (OTP)
     3. a continue               handle_continue, before any message (OTP)
-    4. callbacks put ahead      those of the engine's own (`then`), and what arrived while it was suspended
-    5. a step of work           what an engine has taken apart (`work`): after each message, or when none waits
-    6. the mailbox              in the order of arrival
+    4. queued ahead             the engine's own messages (`then`), and messages that arrived while it was suspended
+    5. a step of work           one step of the engine's own `work`: after each message, or when no message waits
+    6. the mailbox              in order of arrival
     7. a timeout                handle_info(TIMEOUT): no message arrived in time (OTP)
 
-1 and 2 are checked in `_loop` after every wait, 3 to 7 are chosen in `_next`. While a server is suspended, only 1, 2
-and system messages apply; other messages go behind those put ahead.
+`_loop` checks 1 and 2 after every wait; `_next` chooses among 3 to 7. While a server is suspended, only 1, 2 and system
+messages apply; other messages are queued behind those already ahead.
 
 Order at the end: terminate, the crash report, the reply that a Stop carries, and only then the exit, which releases
 the names before it notifies anyone.
 
-Supervisors, clients and connections have engines of their own: subclasses that override the hooks, which are the public
+Supervisors, clients and connections have their own engines: subclasses that override the hooks, which are the public
 methods from `init` to `left`.
 
-Where the time goes: sending a cast takes 0.6 microseconds and handling it 0.9, of which 0.2 are the outcome object's (a
-callback that returns nothing saves them). A call takes 18 on one processor, and 35 to 50 between two, nearly all of it
-for waking two threads; two bare queues take 13, and 33 to 45. A start is the start of a thread, and two switches.
+Performance: sending a cast takes 0.6 microseconds and handling it 0.9, of which 0.2 are for the outcome object (saved
+if the callback returns None). A call takes 18 microseconds on one processor and 35 to 50 between two, nearly all of it
+to wake two threads; two bare queues take 13, and 33 to 45. A start costs the start of a thread and two switches.
 """
 
 import gc
@@ -51,7 +51,7 @@ logger.addFilter(tracebacks.escape)
 
 
 class Server(Protocol):
-    """What an engine needs of the user's object: see `gennostr.otp.gen_server.GenServer`."""
+    """What an engine needs of the user's object; see `gennostr.otp.gen_server.GenServer`."""
 
     trap_exit: bool
 
@@ -66,7 +66,7 @@ class Server(Protocol):
 
 
 class Callbacks(Protocol):
-    """Where an engine finds the callbacks for messages: the server, or for a supervisor its engine."""
+    """The object whose callbacks handle messages: the server or, for a supervisor, its engine."""
 
     def handle_call(self, request: Any, from_: Request, state: Any, /) -> Any: ...  # noqa: D102
     def handle_cast(self, request: Any, state: Any, /) -> Any: ...  # noqa: D102
@@ -74,9 +74,10 @@ class Callbacks(Protocol):
 
 
 class End(Exception):
-    """Unwinds the loop: the process ends with `reason`, after terminate.
+    """Unwinds the loop, so that the process calls terminate and ends with `reason`.
 
-    `callback` raised, or returned the outcome that says so; it is for the report. `answer` is sent before the exit.
+    `callback` raised or returned the outcome that caused this; the crash report shows it. `answer` is sent before the
+    exit.
     """
 
     def __init__(self, reason: object, callback: object, answer: tuple[Request, object] | None = None) -> None:
@@ -93,7 +94,7 @@ class Step(Enum):
 
 
 STEP: Final = Step.STEP
-"""Chosen where the next turn is the work's."""
+"""Returned by `_next` if a step of work is next."""
 
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 _SYSTEM = frozenset(get_args(system.SystemMessage))
@@ -101,41 +102,44 @@ _SIGNALS = frozenset({Wake, StopRequest, ExitSignal, DownSignal, Exit})
 
 
 class Engine:
-    """Runs one server. All of it belongs to the server's thread, but for what is said to be read from any thread."""
+    """Runs one server.
+
+    Only the server's thread may use it, except for methods and properties documented as usable from any thread.
+    """
 
     pid_class: ClassVar[type[Pid]] = Pid
     """The class of the server's handle."""
     process_class: ClassVar[type[Process]] = Process
     receives: ClassVar[frozenset[type]] = frozenset()
-    """The types of messages that go to `receive`, and not to handle_info."""
+    """The types of messages that are passed to `receive` instead of handle_info."""
     own_callbacks: ClassVar[frozenset[str]] = frozenset()
-    """Callbacks that the engine has in the server's place: a class that defines one of them is refused."""
+    """Callbacks that the engine implements itself; a server class that defines one is rejected."""
     create_mailbox = staticmethod(mailbox.create)
 
     def __init__(self, server: Server, pid: Pid, inbox: mailbox.Mailbox) -> None:
         self.server = server
         self.callbacks: Callbacks = server
-        """Whose callbacks handle the messages."""
+        """The object whose callbacks handle messages."""
         self.pid = pid
         self.mailbox = inbox
         self.process = pid.process = self.process_class(pid, self, inbox)
         self.state: Any = None
         self.suspended = False
         self.starting: Request | None = None
-        """The request of who starts the server, until init has returned."""
+        """The starter's request, until init has returned."""
         self.work: deque[Any] = deque()
-        """What `step` does, one step after each message; `add_work` fills it."""
-        # Whether only the mailbox decides what comes next. Whatever adds to the other rows sets it to False.
+        """The work for `step`, which runs once after each message; `add_work` adds to it."""
+        # Whether only the mailbox decides what is next. Whatever adds to the other rows of the table sets it to False.
         self._quiet = True
-        # Rows 3 and 4 of the table: handled before the mailbox's next.
+        # Rows 3 and 4 of the table: handled before the next message of the mailbox.
         self._ahead: deque[object] = deque()
-        # Whether the next turn is the work's, where a message waits too.
+        # Whether a step of work is next, even if a message waits.
         self._work_is_due = False
         self._deadline: float | None = None
         self._timeout = 0.0
         self._hibernate = False
         self.last: object = None
-        """The message handled last, for the crash report."""
+        """The last message handled, for the crash report."""
         self._handled = 0
         self._high_water = telemetry.HIGH_WATER
 
@@ -156,41 +160,41 @@ class Engine:
         """Do one step of `work`."""
 
     def on_suspend(self) -> None:
-        """Take note that the server is suspended."""
+        """Handle the suspension of the server."""
 
     def on_resume(self) -> None:
-        """Take note that the server is resumed; its messages come next."""
+        """Handle the resumption of the server; its messages are handled next."""
 
     def activity(self) -> str:
-        """Return in a word what the server is doing. Called from any thread."""
+        """Return one word for what the server is doing. Called from any thread."""
         if self.starting is not None:
             return "starting"
         return "suspended" if self.suspended else "running"
 
     def children(self) -> tuple[object, ...]:
-        """Return its children, newest first: pids, or ``ChildInfo`` for a supervisor's. Called from any thread."""
+        """Return the children, newest first: pids, or ``ChildInfo`` for a supervisor. Called from any thread."""
         process = self.process
         with process.lock:
             links = list(process.links)
         return tuple(each.pid for each in reversed(links) if each.parent is process)
 
     def at_rest(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether nothing is left to do."""
         return self.suspended or not (self._ahead or self.work or not self.mailbox.empty())
 
     def on_cancel(self) -> None:
-        """Unblock the callback under way: the server was killed. Runs in the killer's thread."""
+        """Unblock the running callback: the server was killed. Runs in the killer's thread."""
         self.server.on_cancel()
 
     def left(self) -> None:
-        """Clean up at the very end of the server's thread, whatever ended it."""
+        """Clean up at the very end of the server's thread, however it ended."""
 
     # For the hooks.
 
     def call(self, callback: Callable[..., object], *arguments: object, ok: bool = False) -> None:
-        """Call ``callback(*arguments, state)`` and do what its outcome says; what it raises ends the server.
+        """Call ``callback(*arguments, state)`` and apply its outcome; an exception ends the server.
 
-        With `ok`, an `Ok` is as good as a `NoReply`.
+        With `ok`, an `Ok` is accepted as a `NoReply`.
         """
         try:
             outcome = callback(*arguments, self.state)
@@ -200,7 +204,7 @@ class Engine:
             self.follow(outcome, callback, ok=ok)
 
     def follow(self, outcome: Any, callback: object, *, ok: bool = False) -> None:
-        """Do what an outcome other than None says."""
+        """Apply an outcome other than None."""
         kind = type(outcome)
         if kind is NoReply or (ok and kind is Ok):
             if outcome.state is not UNSET:
@@ -215,20 +219,20 @@ class Engine:
             raise End(BadReturnValue(outcome), callback)
 
     def handling(self, message: object) -> None:
-        """Note that `message` is handled now: it ends a timeout, and the crash report shows it."""
+        """Record that `message` is being handled: it cancels a timeout, and the crash report shows it."""
         self._deadline = None
         self._hibernate = False
         self.last = message
 
     def then(self, message: object) -> None:
-        """Handle `message` right after the callback under way, and after what was put there before."""
+        """Queue `message` ahead of the mailbox, behind those already queued ahead."""
         self._ahead.append(message)
         self._quiet = False
 
     def add_work(self, item: object) -> None:
-        """Add to `work`. The message that brings it is no reason for a step: the mailbox's next goes first.
+        """Add `item` to `work`. The message that added it triggers no step: the next message goes first.
 
-        So a call waits for one step, not for one step for each of the messages that brought work before it.
+        So a call waits for one step, instead of one step per earlier message that added work.
         """
         self.work.append(item)
         self._work_is_due = False
@@ -240,45 +244,45 @@ class Engine:
         return self.server.trap_exit
 
     def mailbox_length(self) -> int:
-        """Return how many messages wait, including those put aside. Called from any thread."""
+        """Return the number of waiting messages, including those queued ahead. Called from any thread."""
         return self.mailbox.qsize() + len(self._ahead)
 
     # The thread.
 
     def run(self) -> None:
-        """Be the server, from init to the end: the body of its thread."""
+        """Run the server from init to its end; the body of its thread."""
         process = self.process
         process.enter()
         try:
-            # Killed before its thread came to life (its start timed out): init must not run any more.
+            # If it was killed before its thread started (its start timed out), init must not run.
             if not process.is_dead() and self._start_up():
                 self._loop()
         except BaseException as error:
-            # Whatever it is (no memory for the next step, say), a thread that ends is a process that dies.
+            # Whatever the error is (no memory, say): if the thread ends, the process must die.
             process.die(error)
             logger.exception("%r ended in the middle of its work", process.pid)
         finally:
             process.leave()
-            # The thread's frames may outlive this in a traceback; the state must not.
+            # A traceback may keep the thread's frames alive; they must not keep the state alive.
             self.state = None
             self.left()
 
     def _start_up(self) -> bool:
-        """Run init and answer the starter; True if the process lives."""
+        """Run init and reply to the starter; return True if the process is alive."""
         process, starting = self.process, self.starting
         assert starting is not None  # noqa: S101
         try:
             outcome: Any = self.init(starting.message)
         except BaseException as error:
-            if process.interrupt is not None:  # in a wait of init
-                self._leave_early(error, "init")  # the starter sees the exit
+            if process.interrupt is not None:  # during a wait in init
+                self._leave_early(error, "init")  # the starter receives the exit
                 return False
             return self._fail_start(starting, error)
         self.starting = None
         kind = type(outcome)
         if kind is Ok or outcome is None:
             if process.interrupt is not None:
-                process.die(process.interrupt[0])  # the starter sees the exit
+                process.die(process.interrupt[0])  # the starter receives the exit
             if process.is_dead():
                 return False
             if telemetry.handlers:
@@ -290,7 +294,7 @@ class Engine:
             starting.reply(process.pid)
             return True
         if outcome is IGNORE:
-            claimed = starting.claim()  # False if the starter was ended meanwhile
+            claimed = starting.claim()  # False if the starter has stopped waiting
             process.die(NORMAL)
             if claimed:
                 starting.fulfil(IGNORE)
@@ -300,8 +304,8 @@ class Engine:
         return self._fail_start(starting, BadReturnValue(outcome))
 
     def _fail_start(self, starting: Request, reason: object) -> bool:
-        # Claimed first, so that the starter gets the failure and not the exit; dead before it is answered, so that
-        # the name is free when it learns of it.
+        # Claim first, so that the starter receives the failure and not the exit; die before replying, so that the name
+        # is free when the starter learns of the failure.
         claimed = starting.claim()
         self.process.die(reason)
         if claimed:
@@ -316,7 +320,7 @@ class Engine:
         try:
             while True:
                 item = get() if self._quiet else self._next()
-                # Checked after the wait: a signal that arrived meanwhile overtakes what was queued before it.
+                # Checked after the wait: a signal that arrived during it overtakes messages queued before it.
                 if process.interrupt is not None or process.dead:
                     self._leave_early()
                     return
@@ -326,17 +330,15 @@ class Engine:
                     self._receive(item)
         except End as unwound:
             end = unwound.with_traceback(None)
-        except (
-            BaseException
-        ) as error:  # of what an engine does on the user's behalf: it ends the server like a callback
+        except BaseException as error:  # raised by the engine itself: it ends the server as if a callback had raised it
             end = End(error, _innermost(error))
-        # Outside of the except clause, so that what terminate raises is not shown as a consequence of this.
+        # Outside the except clause, so that an exception from terminate is not chained to this one.
         self._finish(end)
 
     def _next(self) -> object:
-        """Return what comes next, by the rows 3 to 7 of the table."""
+        """Return what is next, by rows 3 to 7 of the table."""
         inbox = self.mailbox
-        # Before the looks that follow: what a finalizer puts ahead after one of them sets it to False again.
+        # Before the checks that follow: if a finalizer queues something ahead after a check, it sets this to False.
         self._quiet = True
         if not (self.suspended or self._ahead or self.work or self._deadline is not None):
             if self._hibernate and inbox.empty():
@@ -351,7 +353,7 @@ class Engine:
             if self._work_is_due or inbox.empty():
                 self._work_is_due = False
                 return STEP
-            self._work_is_due = True  # after this message; unless that only brings more of it
+            self._work_is_due = True  # after this message, unless it adds more work
             return inbox.get()
         assert self._deadline is not None  # noqa: S101
         try:
@@ -363,9 +365,9 @@ class Engine:
     # Messages.
 
     def _receive(self, item: Any) -> None:
-        """Handle one item of the mailbox, or one put ahead of it."""
+        """Handle one item from the mailbox or queued ahead of it."""
         kind = type(item)
-        # Sorted by type alone: every message passes here.
+        # Dispatched by type alone, for speed: every message passes here.
         if kind is Request:
             if type(item.message) in _SYSTEM:
                 self.receive_system(item)
@@ -398,7 +400,7 @@ class Engine:
             self._handle(self.callbacks.handle_info, item)
 
     def _handle(self, callback: Callable[[Any, Any], object], message: object) -> None:
-        """Do `call` with one argument, and less of the way for the most frequent outcomes."""
+        """Do the same as `call` with one argument, with a fast path for the most frequent outcomes."""
         try:
             outcome: Any = callback(message, self.state)
         except BaseException as error:
@@ -412,8 +414,8 @@ class Engine:
     def _receive_call(self, request: Request) -> None:
         message = request.message
         if type(message) in _PROXY:
-            # As in pykka: what the called method raises goes to the caller, and the actor lives on. A caller that never
-            # looks at its future has this record as the only trace.
+            # As in pykka, an exception of the method goes to the caller, and the actor keeps running. If the caller
+            # never reads its future, this log record is the only trace.
             try:
                 request.reply(self._proxy(message))
             except Exception as error:
@@ -446,11 +448,11 @@ class Engine:
             raise End(BadReturnValue(outcome), callback)
 
     def _receive_signal(self, item: object) -> object:
-        """Handle what is no message; return the message that it is for the callbacks, or None."""
+        """Handle a stop or a signal; return the message for the callbacks, or None."""
         if isinstance(item, StopRequest):
             raise End(item.reason, "stop")
         if self.suspended and isinstance(item, DownSignal):
-            return item  # opened when it is handled: until then, demonitor may flush it
+            return item  # converted when it is handled; until then, demonitor can flush it
         message = open_signal(item)
         if isinstance(message, Exit):
             parent = self.process.parent
@@ -459,7 +461,7 @@ class Engine:
         return message
 
     def receive_system(self, request: Request) -> None:
-        """Handle a system message: even while suspended, and for a probe in the caller's thread."""
+        """Handle a system message, even while suspended; for a probe, in the caller's thread."""
         match request.message:
             case system.GetState():
                 request.reply(self.state)
@@ -481,18 +483,18 @@ class Engine:
                 request.reply(None)
             case system.GetStatistics():
                 request.reply(self._statistics())
-            case system.GetRest():  # which, other than the rest of these, leaves a timeout as it is
+            case system.GetRest():  # unlike the other system messages, it does not restart a timeout
                 deadline = None if self.suspended else self._deadline
                 rests = self.at_rest() and (deadline is None or deadline > clock().monotonic())
                 request.reply(system.Rest(self._handled, deadline is not None) if rests else None)
                 return
             case _:
                 request.reply(self._status())
-        if self._deadline is not None:  # the timeout starts over
+        if self._deadline is not None:  # restart the timeout
             self._deadline = clock().monotonic() + self._timeout
 
     def _arrange(self, timeout: float | None, hibernate: bool, continue_: object) -> None:  # noqa: FBT001
-        """Arrange what an outcome wants after its callback."""
+        """Schedule what an outcome requests to do next."""
         self._quiet = False
         if continue_ is not UNSET:
             self._ahead.appendleft(Continue(continue_))
@@ -507,7 +509,7 @@ class Engine:
         self._proxy(message)
 
     def _proxy(self, message: Any) -> Any:
-        """Do what a pykka proxy wants."""
+        """Execute the request of a pykka proxy."""
         *path, last = message.attr_path
         target: Any = self.server
         for attribute in path:
@@ -546,7 +548,7 @@ class Engine:
         return system.Statistics(clock().time() - uptime, uptime, self._handled, self.mailbox_length())
 
     def _check_high_water(self) -> None:
-        """Report a mailbox that has grown to telemetry."""
+        """Emit a telemetry event if the mailbox has grown past the high-water mark."""
         length = self.mailbox_length()
         if length >= self._high_water:
             self._high_water = 2 * length
@@ -555,7 +557,7 @@ class Engine:
     # The end.
 
     def _finish(self, end: End) -> None:
-        """Terminate, report, answer, exit: in this order."""
+        """Run terminate, log the crash report, send the answer, and exit, in this order."""
         process = self.process
         reason, callback = end.reason, end.callback
         if process.dead or process.interrupt is not None:
@@ -565,10 +567,10 @@ class Engine:
             self.terminate(reason)
         except BaseException as error:
             reason, callback = error, "terminate"
-            ended = process.interrupt is not None  # in a wait
+            ended = process.interrupt is not None  # during a wait in terminate
         else:
             ended = False
-        if ended or process.is_dead():  # killed meanwhile
+        if ended or process.is_dead():  # killed in the meantime
             self._leave_early(reason, callback)
             return
         try:
@@ -576,14 +578,14 @@ class Engine:
                 self._report(reason, callback)
             if end.answer is not None and not process.dead:
                 end.answer[0].reply(end.answer[1])
-        finally:  # a log handler may raise: the exit goes out all the same
+        finally:  # a log handler may raise; the exit must be sent anyway
             process.die(reason)
 
     def _leave_early(self, reason: object = None, callback: str = "") -> None:
-        """End by an exit signal or a kill: no terminate. What a callback raised meanwhile is not lost."""
+        """End by an exit signal or a kill, without terminate; an exception of a callback is still logged."""
         process = self.process
         interrupt = process.interrupt
-        if interrupt is None:  # killed: all is done but for leaving
+        if interrupt is None:  # killed: the killer has done everything else
             if isinstance(reason, BaseException) and not isinstance(reason, CallExit):
                 logger.info("the thread of %r, which was killed, ended by %s", self.pid, shown(reason))
             return
@@ -594,7 +596,7 @@ class Engine:
             process.die(interrupt[0])
 
     def _report(self, reason: object, callback: str) -> None:
-        """Log the one crash report. Nothing that goes wrong here may keep the process from dying."""
+        """Log the one crash report. No failure here may keep the process from dying."""
         try:
             last = self.last
             message = last.argument if isinstance(last, Continue) else last
@@ -618,7 +620,7 @@ class Engine:
 
 
 def open_signal(item: object) -> object:
-    """Return the message that an item of the mailbox is for its owner; None if it is none (any more)."""
+    """Convert a mailbox item to the message for its owner; None if it has none or it was flushed."""
     if isinstance(item, Wake):
         return None
     if isinstance(item, ExitSignal):

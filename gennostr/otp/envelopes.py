@@ -1,4 +1,4 @@
-"""What the library puts into a mailbox besides the user's own messages; `gennostr.otp.engine` opens it."""
+"""The library's own mailbox items, besides user messages; `gennostr.otp.engine` handles them."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,7 +20,7 @@ class Cast:
 
 
 class Continue:
-    """The envelope of a continue; it never waits in a mailbox."""
+    """The envelope of a continue; it is never put in a mailbox."""
 
     __slots__ = ("argument",)
 
@@ -35,13 +35,13 @@ class Continue:
 class StopRequest:
     """Terminate with `reason` once the messages queued before have been handled."""
 
-    reason: object = field(hash=False)  # any value, and some have no hash
+    reason: object = field(hash=False)  # can be any value, hashable or not
 
     __repr__ = shown_fields
 
 
 class Wake(Enum):
-    """Put in a mailbox to make its owner look up; carries nothing itself."""
+    """Put in a mailbox to wake its owner; carries no data."""
 
     WAKE = "wake"
 

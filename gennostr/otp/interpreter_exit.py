@@ -1,11 +1,11 @@
-"""What becomes of the actors when the interpreter exits.
+"""Stop the actors when the interpreter exits.
 
-They run in daemon threads, so a program that forgets them exits all the same; before it does, those that nobody else
-stops (the roots: started with ``start``, not ``start_link``) are stopped in order, the newest first, and each takes its
-tree with it.
+Actors run in daemon threads, so a program that does not stop them exits anyway. Before it does, the root actors (those
+started with ``start``, not ``start_link``, which nobody else stops) are stopped in order, newest first, each with its
+tree.
 
-`gennostr` registers this with `atexit` when it is imported itself, not when this module is: handlers run in the reverse
-order of their registration, and one that a program registers after ``import gennostr`` still finds its actors alive.
+`gennostr` registers this with `atexit` when the package is imported, not when this module is. Exit handlers run in
+reverse order of registration, so one that a program registers after ``import gennostr`` still finds its actors alive.
 """
 
 import logging
@@ -19,22 +19,22 @@ from gennostr.otp.reasons import SHUTDOWN
 logger = logging.getLogger(__name__)
 
 EXIT_TIMEOUT: Final = 5.0
-"""Seconds that all root actors together have to stop when the interpreter exits; then they are killed."""
+"""Seconds for all root actors together to stop at exit; then they are killed."""
 LEAST_TIME: Final = 0.1
-"""Seconds that each of them has all the same, so that one that is stuck does not cost the others their terminate."""
+"""Minimum seconds for each root, so that a stuck actor does not keep the others from running terminate."""
 
-# Only ever set, and read once at exit, by the main thread.
+# Only set to True, and read once at exit, both by the main thread.
 _hurried = False
 
 
 def hurry() -> None:
-    """Give each root only LEAST_TIME at exit: the user has asked twice for the end. For signal handlers."""
+    """Give each root only LEAST_TIME at exit, after a second signal. Safe in signal handlers."""
     global _hurried  # noqa: PLW0603
     _hurried = True
 
 
 def stop_roots() -> None:
-    """Stop every root actor in order, reason SHUTDOWN; kill what has not stopped in time."""
+    """Stop every root actor in order with reason SHUTDOWN; kill those that do not stop in time."""
     deadline = clock().monotonic() + (0 if _hurried else EXIT_TIMEOUT)
     for process in reversed(alive()):
         if process.parent is not None:
@@ -44,8 +44,8 @@ def stop_roots() -> None:
         except CallTimeout:
             _kill(process)
         except CallError:
-            pass  # it ended meanwhile, or in terminate, which its crash report says
-        except (KeyboardInterrupt, SystemExit):  # a signal while this waits: the others get the least time
+            pass  # it has already ended, or crashed in terminate, which its crash report shows
+        except (KeyboardInterrupt, SystemExit):  # a signal during this wait: the others get only LEAST_TIME
             deadline = clock().monotonic()
             _kill(process)
 

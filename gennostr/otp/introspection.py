@@ -1,7 +1,7 @@
-"""Introspection: a tree of processes as a value, and as text.
+"""Introspection: a tree of processes as a value and as text.
 
-It is read from outside and asks no actor anything, so it shows a tree that is stuck as well as one that works; the
-parts of a tree that works may change while they are read.
+The tree is read from outside, without messages to its actors, so this also works if they are stuck. Parts of a running
+tree may change while it is read.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ from gennostr.values import shown
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One actor of a tree, or a child that does not run: its `pid` is None.
+    """One actor of a tree, or a child that is not running (its `pid` is None).
 
-    `name` is the registered name, or else the class's (of a child that does not run: its id). `status` is a word:
-    "starting", "running", "suspended" or "dead"; "restarting" or "not running" of a child without a pid; a connection
-    tells "dialling", "open" or "closing". `restarts` led to this pid, and so many `messages` wait in its mailbox.
-    `waits_for` is whom it waits for in a call: where these go in a circle, the circle is a deadlock.
+    `name` is the registered name, otherwise the class name, or the id of a child that is not running. `status` is
+    "starting", "running", "suspended" or "dead"; for a child without a pid, "restarting" or "not running"; for a
+    connection, "dialling", "open" or "closing". `messages` is the number of messages in its mailbox, and `restarts` the
+    number of restarts that led to this pid. `waits_for` is the process it is waiting for in a call; a cycle of these is
+    a deadlock.
     """
 
     name: str
@@ -57,10 +58,12 @@ def _shown(pid: Pid) -> str:
 
 
 def tree(target: Target) -> Node:
-    """Return the tree of actors below `target` (a pid, name or via), children in starting order.
+    """Return the tree of actors below `target` (a pid, name or via), with children in start order.
+
+    A dead pid gives a node with status "dead".
 
     Raises:
-        NoProcess: nobody has that name; a pid that is dead is a node with status "dead".
+        NoProcess: no process is registered under that name.
 
     """
     process = resolve(target)
@@ -73,7 +76,7 @@ def _node(process: Process) -> Node:
     name = process.name
     if name is None:
         text = process.pid.actor_class.__name__
-    else:  # the repr, for a key may hide in it what is not to be shown
+    else:  # the repr, because a key's repr may hide secrets
         text = shown(name.key if isinstance(name, Via) else name).strip("'")
     actor = process.actor
     if actor is None:

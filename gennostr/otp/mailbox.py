@@ -1,11 +1,11 @@
-"""The mailbox: where a process's messages wait, in the order in which they arrived.
+"""The mailbox: holds a process's messages in order of arrival.
 
 The standard mailbox is ``queue.SimpleQueue``: written in C, unbounded, safe for any number of threads. A class of
-actors may bring its own (a connection's waits on its socket too); this is what the receive loop needs of it.
+actors can use its own (a connection's also waits on its socket); `Mailbox` is what the receive loop needs of it.
 
-A mailbox closes in one step with its process's death: CLOSED takes its place (see `gennostr.otp.process`). A sender
-that still holds the old one puts its message where nobody reads. What must not be lost that way, a call, does not
-rely on the mailbox: it watches the process, and hears of the death from there.
+A mailbox closes atomically with the death of its process: CLOSED replaces it (see `gennostr.otp.process`). If a sender
+still holds the old mailbox, its message is never read. A call, which must not be lost that way, does not rely on the
+mailbox: it watches the process and so is notified of the death.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Final, Protocol, TypeVar
 T = TypeVar("T")
 
 SIGNAL_DELAY: Final = 0.5
-"""Seconds after which a signal is noticed at the latest, by a main thread that waits without a timeout."""
+"""Maximum seconds before a main thread that waits without a timeout notices a signal."""
 
 
 _main_thread = threading.main_thread().ident
@@ -34,23 +34,23 @@ class Mailbox(Protocol):
     """An unbounded queue with any number of writers and one reader."""
 
     def put(self, item: object, /) -> None:
-        """Append `item`; never blocks."""
+        """Append `item` without blocking."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
-        """Return the next item; raise ``queue.Empty`` where there is none (in time)."""
+        """Return the next item; raise ``queue.Empty`` if there is none (in time)."""
 
     def get_nowait(self) -> object:
-        """Return the next item that was put; raise ``queue.Empty`` where there is none. Any thread may."""
+        """Return the next item that was put; raise ``queue.Empty`` if there is none. Callable from any thread."""
 
     def empty(self) -> bool:
-        """Whether nothing waits."""
+        """Return whether no item waits."""
 
     def qsize(self) -> int:
-        """How many items wait."""
+        """Return the number of waiting items."""
 
 
 class Closed:
-    """The mailbox of the dead: always empty."""
+    """The mailbox of a dead process: always empty."""
 
     def put(self, item: object, /) -> None:
         """Drop `item`."""
@@ -64,11 +64,11 @@ class Closed:
         raise Empty
 
     def empty(self) -> bool:
-        """Whether nothing waits."""
+        """Return True."""
         return True
 
     def qsize(self) -> int:
-        """How many items wait."""
+        """Return 0."""
         return 0
 
 
@@ -81,11 +81,11 @@ def create() -> Mailbox:
 
 
 def take(queue: "SimpleQueue[T]") -> T:
-    """Return the next item, however long that takes, and run signal handlers meanwhile.
+    """Wait for the next item without a timeout, while signal handlers still run; return the item.
 
-    They run in the main thread, and a signal interrupts its wait only if the system delivers it to that thread while it
-    waits. One that arrives just before the wait interrupts nothing, and of two at once another thread can receive one:
-    without an end to the wait, such a signal would be lost until the next.
+    Handlers run in the main thread, and a signal interrupts its wait only if the system delivers it to that thread
+    during the wait. A signal that arrives just before the wait interrupts nothing, and if two arrive at once, another
+    thread can receive one. If the wait had no end, such a signal would go unnoticed until the next one.
     """
     if threading.get_ident() != _main_thread:
         return queue.get()
@@ -97,7 +97,7 @@ def take(queue: "SimpleQueue[T]") -> T:
 
 
 def drop(mailbox: Mailbox) -> None:
-    """Throw away what waits: its reader is dead."""
+    """Discard all items of a mailbox whose reader is dead."""
     try:
         while True:
             mailbox.get_nowait()

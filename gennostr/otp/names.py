@@ -1,8 +1,8 @@
-"""Names: what stands for a pid wherever a pid is asked for.
+"""Names: accepted wherever a pid is.
 
-A name is a string, unique in this Python process, or ``via(registry, key)``. A `NameTable` holds who has which
-key; reading it needs no message. The table never shows a dead process, and a process's death releases its keys
-before anyone is told of it.
+A name is a string, unique in this Python process, or ``via(registry, key)``. A `NameTable` maps keys to the processes
+that hold them; reading it needs no message. The table never returns a dead process, and when a process dies, its keys
+are released before anyone is notified.
 """
 
 import threading
@@ -16,11 +16,11 @@ from gennostr.otp.process import Process
 from gennostr.values import Shared, shown
 
 PATIENCE: Final = 100
-"""How often a thread lets others go first, where one of them is about to free a key that a dead process held."""
+"""How many times a thread yields to others, one of which is about to free the key of a dead process."""
 
 
 class Entry:
-    """Who holds a key, and the value kept with it. Whoever claims it, removes or replaces it in its table."""
+    """The holder of a key, and its value. Whoever claims an entry removes or replaces it in its table."""
 
     __slots__ = ("_removal", "process", "value")
 
@@ -30,17 +30,17 @@ class Entry:
         self._removal = allocate_lock()
 
     def claim(self) -> bool:
-        """Take the right to remove or replace it; True for the first only."""
+        """Claim the right to remove or replace the entry; return True for the first caller only."""
         return self._removal.acquire(False)  # noqa: FBT003
 
 
 class NameTable:
     """Keys and the processes that hold them.
 
-    Keys come and go without a lock: a finalizer or a signal handler may run between any two lines, and may wait there
-    for a process whose end needs the table. Each step is one of a dict's: an entry is added by setdefault, and nobody
-    but the one with its claim takes it out or puts another in its place. `_lock` protects the values of entries; under
-    it, nothing is called.
+    Keys are added and removed without a lock: between any two lines a finalizer or a signal handler may run and wait
+    for a process whose end needs the table. Each step is one atomic dict operation: setdefault adds an entry, and only
+    the thread that claimed an entry removes or replaces it. `_lock` protects the values of entries; no function is
+    called while it is held.
     """
 
     def __init__(self) -> None:
@@ -48,10 +48,10 @@ class NameTable:
         self._entries: dict[object, Entry] = {}
 
     def register(self, key: object, process: Process, value: object = None) -> None:
-        """Give `key` to `process`.
+        """Register `process` under `key`.
 
         Raises:
-            AlreadyRegistered: a living process has it.
+            AlreadyRegistered: a living process holds `key`.
 
         """
         mine = Entry(process, value)
@@ -59,20 +59,20 @@ class NameTable:
             entry = self._entries.setdefault(key, mine)
             if entry is mine or not entry.process.dead:
                 break
-            if entry.claim():  # its death is about to release it
+            if entry.claim():  # a dead process's entry, not released yet
                 self._entries[key] = entry = mine
                 break
-            time.sleep(0)  # another thread is between its claim and what that allows; or a line above in this one
+            time.sleep(0)  # the entry is claimed but not yet removed, by another thread or by a caller up this stack
         if entry is not mine:
             raise AlreadyRegistered(entry.process.pid)
         process.keys.setdefault(self, {})[key] = None
-        with process.books:  # its death comes later and finds the key in `keys`, or is seen here
+        with process.books:  # either its death comes later and finds the key in `keys`, or it is seen here
             dead = process.dead
         if dead:
             self.release(key, process)
 
     def release(self, key: object, process: Process) -> bool:
-        """Take `key` from `process`; False if it is not that process's."""
+        """Release `key`; return False if `process` does not hold it."""
         entry = self._entries.get(key)
         if entry is None or entry.process is not process or not entry.claim():
             return False
@@ -81,7 +81,7 @@ class NameTable:
         return True
 
     def update(self, key: object, process: Process, old: object, new: object) -> bool:
-        """Replace the value if it is still `old` and `process`'s."""
+        """Replace the value of `key` if `process` holds it and its value is still `old`; return whether it did."""
         entry = self._entries.get(key)
         if entry is None or entry.process is not process:
             return False
@@ -92,35 +92,35 @@ class NameTable:
         return same
 
     def lookup(self, key: object) -> tuple[Process, object] | None:
-        """Return who holds `key`, and the value kept with it."""
+        """Return (process, value) of `key`, or None."""
         entry = self._entries.get(key)
         return None if entry is None or entry.process.dead else (entry.process, entry.value)
 
     def keys(self, process: Process) -> list[object]:
-        """Return the keys that `process` holds, at the cost of these alone."""
+        """Return the keys that `process` holds, without searching the table."""
         return list(process.keys.get(self, ()))
 
     def holds_any(self, process: Process) -> bool:
-        """Whether `process` holds a key."""
+        """Return whether `process` holds any key."""
         return bool(process.keys.get(self))
 
     def count(self) -> int:
-        """Return how many keys are held."""
+        """Return the number of registered keys."""
         return len(self._entries)
 
     def entries(self) -> list[tuple[object, Process, object]]:
-        """Return all keys with their holders and values."""
-        entries = self._entries.copy()  # in one step, which the list of its items is not
+        """Return all entries as (key, process, value)."""
+        entries = self._entries.copy()  # copying is atomic; a list of its items is not
         return [(key, entry.process, entry.value) for key, entry in entries.items() if not entry.process.dead]
 
 
 NAMES = NameTable()
-"""The names that are strings."""
+"""The processes registered under string names."""
 
 
 @runtime_checkable
 class RegistryHandle(Protocol):
-    """What a registry's handle offers to names: see `gennostr.otp.registry.RegistryPid`."""
+    """What names need of a registry's handle; see `gennostr.otp.registry.RegistryPid`."""
 
     @property
     def process(self) -> Process:
@@ -128,10 +128,10 @@ class RegistryHandle(Protocol):
 
     @property
     def table(self) -> NameTable:
-        """Its keys."""
+        """The registry's keys."""
 
     def register_process(self, key: object, process: Process, value: object = None) -> None:
-        """Give `key` to `process`."""
+        """Register `process` under `key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +140,14 @@ class Via(Shared):
 
     registry: RegistryHandle | str
     key: object
-    value: object = field(default=None, hash=False)  # any value, and some have no hash
+    value: object = field(default=None, hash=False)  # can be any value, hashable or not
 
     def find(self) -> RegistryHandle:
         """Return the registry, dead or alive.
 
         Raises:
-            NoProcess: nobody has its name.
-            TypeError: who has its name is no registry.
+            NoProcess: no process is registered under the registry's name.
+            TypeError: the process with that name is not a registry.
 
         """
         if not isinstance(self.registry, str):
@@ -165,12 +165,12 @@ class Via(Shared):
 
 
 def via(registry: RegistryHandle | str, key: object, value: object = None) -> Via:
-    """Name a process by `key` in `registry`; `value` is kept with it where the name is registered.
+    """Return the name `key` in `registry`; registering a process under it also stores `value`.
 
-    A registry given by its own name is looked up at each use: so the via outlives the registry's restart.
+    A registry given by its name is looked up at each use, so the via stays valid when the registry restarts.
 
     Raises:
-        TypeError: `registry` is neither a registry's pid nor a string, or `key` cannot be hashed.
+        TypeError: `registry` is neither a registry's pid nor a string, or `key` is not hashable.
 
     """
     if not isinstance(registry, str) and not isinstance(registry, RegistryHandle):
@@ -189,7 +189,13 @@ def check_name(name: object) -> None:
 
 
 def register_name(name: Name, process: Process) -> None:
-    """Give `name` to `process`; raises AlreadyRegistered, and NoProcess if the via's registry is dead."""
+    """Register `process` under `name`.
+
+    Raises:
+        AlreadyRegistered: a living process holds the name.
+        NoProcess: `name` is a via whose registry is dead.
+
+    """
     if isinstance(name, Via):
         name.find().register_process(name.key, process, name.value)
     else:
@@ -197,10 +203,10 @@ def register_name(name: Name, process: Process) -> None:
 
 
 def resolve(target: object) -> Process | None:
-    """Return the process behind a pid (dead or alive), or behind a name (None if nobody has it).
+    """Return the process of a pid (dead or alive) or of a name (None if it is not registered).
 
     Raises:
-        TypeError: `target` is neither.
+        TypeError: `target` is neither a pid nor a name.
 
     """
     process = getattr(target, "process", None)
@@ -211,7 +217,7 @@ def resolve(target: object) -> Process | None:
     elif isinstance(target, Via):
         try:
             entry = target.find().table.lookup(target.key)
-        except NoProcess:  # without its registry, nobody has the name
+        except NoProcess:  # without its registry, the name is not registered
             entry = None
     else:
         raise TypeError(f"a target must be a pid, a name or via(registry, key), not {shown(target)}")

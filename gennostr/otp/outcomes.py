@@ -1,17 +1,16 @@
-"""What a callback returns: the reply, the new state, and what comes next.
+"""Outcomes: what callbacks return, that is the reply, the new state, and what to do next.
 
-The state may be left out of every outcome, and then stays what it was. Beside it, `Ok`, `Reply` and
-`NoReply` take one of
+Every outcome can omit the state, which then stays unchanged. `Ok`, `Reply` and `NoReply` also take one of
 
 ``timeout``
-    seconds: if no message arrives in that time, ``handle_info`` gets TIMEOUT, once. With 0 a message that
-    waits already goes first.
+    seconds: if no message arrives in that time, ``handle_info`` is called once with TIMEOUT. With 0, a message that is
+    already waiting is handled first.
 ``hibernate``
     collect garbage before waiting for the next message.
 ``continue_``
-    run ``handle_continue`` with this argument before any other message.
+    call ``handle_continue`` with this argument before any other message is handled.
 
-``None`` (nothing returned) means "state unchanged", everywhere but in ``handle_call``.
+Returning ``None`` leaves the state unchanged; only ``handle_call`` must not return it.
 """
 
 from enum import Enum
@@ -24,7 +23,7 @@ S = TypeVar("S")
 
 
 class Unset(Enum):
-    """The type of an argument that was left out (None is a value like any other)."""
+    """The type of UNSET, which stands for an omitted argument (None is an ordinary value)."""
 
     UNSET = "unset"
 
@@ -46,17 +45,17 @@ class Ignore(Enum):
     __str__ = __repr__
 
 
-# Any for a type checker, so that what start returns, a handle by its type, may be compared with it.
+# Typed as Any, so that type checkers allow comparing it with the result of start, whose type is a handle.
 IGNORE: Final[Any] = Ignore.IGNORE
-"""Returned by init: there is nothing to run; start returns it too."""
+"""Returned by init if there is nothing to run; ``start`` then returns it too."""
 
 
 def check_seconds(name: str, value: object) -> float:
-    """Return `value` if it is a number of seconds that can be waited for, zero or more.
+    """Return `value` if it is a valid number of seconds to wait: zero or more.
 
     Raises:
-        TypeError: it is no number.
-        ValueError: it is negative or not a number.
+        TypeError: `value` is not an int or float.
+        ValueError: `value` is negative or NaN.
 
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -67,7 +66,7 @@ def check_seconds(name: str, value: object) -> float:
 
 
 class _Next(Generic[S]):
-    """State, and what comes next."""
+    """The base of `Ok`, `NoReply` and `Reply`: the state, and what to do next."""
 
     __slots__ = ("next", "state")
 
@@ -80,7 +79,7 @@ class _Next(Generic[S]):
         continue_: object = UNSET,
     ) -> None:
         self.state = state
-        # (timeout, hibernate, continue_), or None, which is quick to make, and to see in the receive loop.
+        # (timeout, hibernate, continue_), or None, which is cheap to create and to check in the receive loop.
         self.next: tuple[float | None, bool, object] | None = None
         if timeout is not None or hibernate or continue_ is not UNSET:
             if timeout is not None:
@@ -91,12 +90,12 @@ class _Next(Generic[S]):
 
     @property
     def timeout(self) -> float | None:
-        """Seconds, or None."""
+        """The timeout in seconds, or None."""
         return None if self.next is None else self.next[0]
 
     @property
     def hibernate(self) -> bool:
-        """Whether garbage is collected before the wait."""
+        """Whether to collect garbage before waiting."""
         return self.next is not None and self.next[1]
 
     @property
@@ -126,19 +125,19 @@ class _Next(Generic[S]):
 
 
 class Ok(_Next[S]):
-    """From init: it succeeded. From a relay's callback: go on."""
+    """Returned by init: it succeeded. Returned by a relay's callback: continue."""
 
     __slots__ = ()
 
 
 class NoReply(_Next[S]):
-    """Go on. From ``handle_call``: the reply comes later, by ``reply(from_, value)``."""
+    """Continue. Returned by ``handle_call``: reply later, with ``reply(from_, value)``."""
 
     __slots__ = ()
 
 
 class Reply(_Next[S]):
-    """From ``handle_call``: the caller gets `value`."""
+    """Returned by ``handle_call``: reply to the caller with `value`."""
 
     __slots__ = ("value",)
 
@@ -152,7 +151,7 @@ class Reply(_Next[S]):
         continue_: object = UNSET,
     ) -> None:
         self.value = value
-        if timeout is None and not hibernate and continue_ is UNSET:  # as _Next does, without the way there
+        if timeout is None and not hibernate and continue_ is UNSET:  # what _Next does, without the function call
             self.state = state
             self.next = None
         else:
@@ -166,7 +165,7 @@ class Reply(_Next[S]):
 
 
 class Stop(Generic[S]):
-    """End with `reason`, after terminate; from ``handle_call``, `reply` is delivered before the exit."""
+    """End with `reason`, after terminate; from ``handle_call``, send `reply` before the exit."""
 
     __slots__ = ("reason", "reply", "state")
 

@@ -1,4 +1,4 @@
-"""The handle of an actor, and the same operations as functions of any target."""
+"""Pid, the handle of an actor, and the same operations as functions that take any target."""
 
 import threading
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from gennostr.values import Handle, shown
 
 
 class Pid(Handle, pykka.ActorRef[Any]):
-    """The handle of one actor: a ``pykka.ActorRef`` that also calls, casts, links and stops.
+    """The handle of one actor, an extended ``pykka.ActorRef``.
 
-    ``process`` is what the library knows of the actor; it is not for users.
+    ``process`` is the library's internal record of the actor; it is not for users.
     """
 
     process: Process
@@ -36,7 +36,7 @@ class Pid(Handle, pykka.ActorRef[Any]):
 
     @property
     def actor_stopped(self) -> threading.Event:
-        """An event that is set once it is dead; pykka's, and made when it is asked for."""
+        """An event that is set once the actor is dead; part of pykka's API, created on access."""
         event = threading.Event()
         if not self.process.watch(calls.Request(None, self.process, None, event.set), waits=True):
             event.set()
@@ -44,10 +44,13 @@ class Pid(Handle, pykka.ActorRef[Any]):
 
     @actor_stopped.setter
     def actor_stopped(self, event: threading.Event) -> None:
-        """Ignore the one that pykka's reference takes from its actor."""
+        """Ignore the event that pykka's ActorRef copies from its actor."""
 
     def is_alive(self) -> bool:
-        """Whether it has not ended: true until terminate has run, false once anybody was told."""
+        """Return whether the actor is alive.
+
+        True until terminate has run; False before anyone is notified of its death.
+        """
         return not self.process.dead
 
     def call(self, request: object, timeout: float | None = 5.0) -> Any:
@@ -59,13 +62,13 @@ class Pid(Handle, pykka.ActorRef[Any]):
         return calls.send_request(self, request)
 
     async def call_async(self, request: object, timeout: float | None = 5.0) -> Any:  # noqa: ASYNC109
-        """Like `call`, but for coroutines: the event loop goes on meanwhile."""
+        """Like `call`, but for coroutines: the event loop keeps running."""
         return await calls.call_async(self, request, timeout)
 
     def cast(self, request: object) -> None:
         """See `cast`."""
         process, sender = self.process, current()
-        if sender is None:  # as put_from does, without the way there
+        if sender is None:  # what put_from does, without the function call
             process.mailbox.put(Cast(request))
         else:
             process.put_from(sender, Cast(request))
@@ -81,15 +84,18 @@ class Pid(Handle, pykka.ActorRef[Any]):
     tell = send
 
     def exit(self, reason: object) -> None:
-        """Send an exit signal: NORMAL is ignored, KILL cannot be, any other ends who does not trap exits."""
+        """Send an exit signal.
+
+        NORMAL is ignored, KILL always ends the actor, and any other reason ends an actor that does not trap exits.
+        """
         if not fenced():
             self.process.signal(current(), reason)
 
     def ask(self, message: object, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Call as pykka does: no timeout unless given, and a future with ``block=False``."""
+        """Call with pykka's semantics: no timeout by default; with ``block=False``, return a future."""
         if block:
             return _call(self, message, timeout)
-        # An actor may ask itself so, for a callback to come; only waiting for that raises.
+        # An actor may send itself a request this way, for a later callback; only waiting for the reply raises.
         return _Future(PendingReply(self, message, to_self=True).wait)
 
     @overload
@@ -105,9 +111,9 @@ class Pid(Handle, pykka.ActorRef[Any]):
     def stop(
         self, reason: object = NORMAL, timeout: float | None = None, *, block: bool = True
     ) -> bool | pykka.Future[bool]:
-        """See `stop`; but return False if it is dead already, as pykka does, or else True.
+        """Like the function `stop`, but return whether the actor was alive, instead of raising NoProcess.
 
-        With ``block=False``, return a future of that.
+        With ``block=False``, return a future of that result, as pykka does.
         """
         if block:
             try:
@@ -129,7 +135,7 @@ class Pid(Handle, pykka.ActorRef[Any]):
         return _Future(stopped)
 
     def get_state(self, timeout: float | None = 5.0) -> Any:
-        """See `gennostr.get_state`; works while it is suspended too, as all of these."""
+        """See `gennostr.get_state`; this and the methods below also work on a suspended server."""
         return system.get_state(self, timeout)
 
     def replace_state(self, function: Callable[[Any], object], timeout: float | None = 5.0) -> Any:
@@ -153,11 +159,11 @@ class Pid(Handle, pykka.ActorRef[Any]):
         return system.statistics(self, timeout)
 
     def __enter__(self) -> Self:
-        """Stop it on the way out.
+        """Return self; stop the actor when the ``with`` block ends.
 
-        An exception of the body leaves the ``with`` statement, whatever terminate raises. Without one, an unclean end
-        raises CallExit, even if it came earlier, during the body. It is not raised where somebody knows: a call or stop
-        has raised that exit already, in any thread, or the end was sent with `exit`.
+        An exception from the body propagates, whatever terminate raises. Without one, an unclean exit raises CallExit,
+        even if the actor ended earlier, during the body. It is not raised if the exit is already known: a call or stop
+        in any thread has raised it, or it was sent with `exit`.
         """
         return self
 
@@ -181,10 +187,10 @@ class Pid(Handle, pykka.ActorRef[Any]):
 
 
 class _Future(pykka.ThreadingFuture[Any]):
-    """A future whose value is what `wait` returns, given the seconds to wait.
+    """A future whose value is the result of ``wait(timeout)``.
 
-    A get hook of pykka's runs under the future's lock. This one waits without: any number of threads may, each with a
-    timeout of its own, and a kill or an exit signal ends the wait of an actor.
+    pykka runs a get hook under the future's lock. This one waits without the lock: any number of threads can wait, each
+    with its own timeout, and a kill or an exit signal ends an actor's wait.
     """
 
     def __init__(self, wait: Callable[[float | None], Any] | None = None) -> None:
@@ -194,18 +200,18 @@ class _Future(pykka.ThreadingFuture[Any]):
             self.set_get_hook(wait)  # so that nobody can set it
 
     def get(self, *, timeout: float | None = None) -> Any:
-        """Return the value, or raise the exception; `pykka.Timeout` after `timeout` seconds."""
-        if self._wait is None:  # what map, filter, join and reduce make
+        """Return the value or raise its exception; raise `pykka.Timeout` after `timeout` seconds."""
+        if self._wait is None:  # made by map, filter, join or reduce
             return super().get(timeout=timeout)
         return self._wait(None if timeout is None else max(timeout, 0.0))
 
 
 Target: TypeAlias = Pid | str | Via
-"""Where a process can be named: its pid, its name, or its key in a registry."""
+"""What identifies a process: its pid, its name, or its key in a registry."""
 
 
 def whereis(name: Name) -> Pid | None:
-    """Return the pid that has `name`, or None."""
+    """Return the pid registered under `name`, or None."""
     check_name(name)
     process = resolve(name)
     return None if process is None or process.dead else process.pid
@@ -214,41 +220,43 @@ def whereis(name: Name) -> Pid | None:
 def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
     """Send `request` to ``handle_call`` of `target` and return the reply.
 
-    Waits `timeout` seconds; None waits for ever. `target` is a pid, a name or a via. The calling thread waits: in a
-    coroutine, or a callback of an event loop, that would stop the loop; there, await `Pid.call_async`.
+    Waits at most `timeout` seconds; None waits forever. `target` is a pid, a name or a via. This blocks the calling
+    thread, and so would block an event loop; in a coroutine, await `Pid.call_async` instead.
 
     Raises:
-        NoProcess: it is dead or unknown (at once).
-        CallingSelf: it is the caller itself (at once).
-        CallExit: it ended before it replied.
-        CallTimeout: no reply in time; the server is unharmed, and a late reply reaches nobody.
+        NoProcess: the target is dead or unknown (raised at once).
+        CallingSelf: the target is the calling process (raised at once).
+        CallExit: the target ended before it replied.
+        CallTimeout: no reply within `timeout`; the server is not affected, and a late reply is discarded.
 
     """
     return _call(target, request, timeout)
 
 
 def cast(target: Target, request: object) -> None:
-    """Send `request` to ``handle_cast`` of `target`; to the dead or unknown, silently nothing."""
+    """Send `request` to ``handle_cast`` of `target`; do nothing if it is dead or unknown."""
     process = resolve(target)
     if process is not None:
         process.put_from(current(), Cast(request))
 
 
 def send(target: Target, message: object) -> None:
-    """Send `message` to ``handle_info`` of `target`; to the dead or unknown, silently nothing."""
+    """Send `message` to ``handle_info`` of `target`; do nothing if it is dead or unknown."""
     process = resolve(target)
     if process is not None:
         process.put_from(current(), message)
 
 
 def stop(target: Target, reason: object = NORMAL, timeout: float | None = None) -> None:
-    """Have `target` terminate with `reason` after what is queued already, and wait until it is dead.
+    """Stop `target` with `reason` after the messages already queued, and wait until it is dead.
+
+    Waits at most `timeout` seconds; None waits forever.
 
     Raises:
-        NoProcess: it is dead or unknown.
-        CallingSelf: it is the caller.
-        CallExit: it ended for another reason (a crash in terminate, say).
-        CallTimeout: it is not dead in `timeout` seconds; it will still stop.
+        NoProcess: the target is dead or unknown.
+        CallingSelf: the target is the calling process.
+        CallExit: the target ended for another reason, for example a crash in terminate.
+        CallTimeout: the target is still alive after `timeout` seconds; it will still stop.
 
     """
     if timeout is not None:
@@ -267,17 +275,18 @@ def _await_stop(target: Target, message: StopRequest, timeout: float | None) -> 
 def _equal(one: object, other: object) -> bool:
     try:
         return bool(one == other)
-    except Exception:  # a reason may be any value, and some cannot be compared
+    except Exception:  # a reason can be any value, and comparing some values raises
         return False
 
 
 def link(target: Target) -> None:
-    """Link the calling process to `target`: either's unclean end ends, or is told to, the other.
+    """Link the calling process to `target`.
 
-    A dead or unknown target is an exit signal NOPROC to a caller that traps exits.
+    When either process ends uncleanly, the other ends too or, if it traps exits, receives an `Exit`. If the target is
+    dead or unknown, a caller that traps exits receives an `Exit` with reason NOPROC.
 
     Raises:
-        NoProcess: the target is not there, and the caller does not trap exits.
+        NoProcess: the target is dead or unknown, and the caller does not trap exits.
         RuntimeError: called in a plain thread.
 
     """
@@ -295,7 +304,7 @@ def link(target: Target) -> None:
 
 
 def unlink(target: Target) -> None:
-    """Take the link back; afterwards no exit comes through it."""
+    """Remove the link to `target`; no exit signal arrives through it afterwards."""
     me = this_process()
     process = resolve(target)
     if process is not None:
@@ -303,20 +312,20 @@ def unlink(target: Target) -> None:
 
 
 def monitor(target: Target) -> MonitorRef:
-    """Have ``Down(ref, target, reason)`` sent to the calling process when `target` ends.
+    """Monitor `target`: the calling process receives ``Down(ref, target, reason)`` when it ends.
 
-    Monitors stack. A dead or unknown target gives a Down with NOPROC at once.
+    Each monitor sends its own Down. If the target is dead or unknown, a Down with reason NOPROC arrives at once.
     """
     return this_process().monitor(resolve(target), target)
 
 
 def demonitor(ref: MonitorRef, *, flush: bool = False) -> None:
-    """Take a monitor back; a Down that is queued already still comes, unless `flush`.
+    """Remove a monitor of the calling process.
 
-    That of another process stays as it is.
+    A Down that is already queued still arrives, unless `flush` is True. A monitor of another process is left unchanged.
 
     Raises:
-        TypeError: `ref` is not what `monitor` returns.
+        TypeError: `ref` is not a `MonitorRef`.
 
     """
     if not isinstance(ref, MonitorRef):

@@ -1,40 +1,40 @@
-"""Processes: life, links, monitors, exit signals, and the fence that stands for kill.
+"""Processes: life and death, links, monitors, exit signals, and the fence that implements kill.
 
-A `Process` is what the library knows of one actor: its mailbox, who is linked to it, who watches it, which names
-it holds, and how it ended. It has no thread of its own; an actor's thread runs `enter` and becomes it.
+A `Process` is the library's record of one actor: its mailbox, its links and watchers, the names it holds, and how it
+ended. It has no thread of its own; an actor's thread becomes the process by calling `enter`.
 
-The rules of order, on which everything else rests:
+Everything else relies on these ordering rules:
 
-* A process dies once. `die` marks it dead under its lock, and whoever comes later finds it dead: nobody can
-  link to it, watch it or name it any more, so nobody can be forgotten by its death.
-* Names are released before anyone is told: who has seen an Exit or a Down finds the name free.
-* Monitors are told first, then links, and whoever waits (a call, a stop) last: when a waiting thread goes on, every
-  Exit and Down of that death is in its mailbox, so what it asks a supervisor next is answered after the restart.
+* A process dies once. `die` marks it dead under its lock. After that, nobody can link to it, watch it or register a
+  name for it, so its death misses nobody.
+* Names are released before anyone is notified: a process that has received an Exit or a Down finds the name free.
+* Notify monitors first, then links, then waiters (a call, a stop): when a waiting thread resumes, every Exit and Down
+  of that death is in its receiver's mailbox, so a supervisor handles the thread's next request after the restart.
 * What a process sent before it died is in the receiver's mailbox before its Exit or Down. A process that ends by
-  itself sends and dies in one thread; for one that is killed, `put_from` holds its lock while it sends, and so
-  sends either before `die` marks it dead or not at all.
-* No line of the library takes the books of a second process while it holds those of one: a link is written first on the
-  own side, then on the other, and taken back if the other is found dead.
-* Nothing rests on the order of a store and a load without a lock, for builds without the GIL. A wait is entered, and
-  `dead` and `interrupt` are read, under the lock under which a kill or an exit signal sets them.
-* A finalizer or a signal handler may run and call any public function, in any thread: between two lines, says the
-  language; CPython runs them after a call, at a jump back, and where a container is created. So the locks are
-  reentrant, what they protect is valid at each line (`dead` is read once more after an entry was written), and `books`,
-  which every death of a linked process takes, is held where none of these three happens: a finalizer that waits for
-  such a death does not keep it from coming. The other lock is held while a message is put; besides, only a kill of this
-  process takes it, and an unlink from it.
-* A mailbox closes with the death: `die` puts CLOSED in its place, and what a sender that has looked before still puts
-  into the old one goes with it.
+  itself sends and dies in one thread. If it is killed, `put_from` holds its lock while sending, so the message is sent
+  either before `die` marks the process dead or not at all.
+* No code acquires the `books` of a second process while it holds those of another: a link is written on the own side
+  first, then on the other, and removed if the other process turns out to be dead.
+* Nothing relies on the order of a store and a load without a lock, for builds without the GIL. A wait is entered, and
+  `dead` and `interrupt` are read, under the same lock under which a kill or an exit signal sets them.
+* A finalizer or a signal handler may run in any thread and call any public function: between any two lines, according
+  to the language; CPython runs them after a call, at a backward jump, and when a container is created. So the locks are
+  reentrant; what they protect is valid at each line (`dead` is read again after an entry is written); and while
+  `books`, which every death of a linked process acquires, is held, none of these three happens, so a finalizer that
+  waits for such a death cannot block it. The other lock, `lock`, is held while a message is put; apart from that, only
+  a kill of this process and an unlink from it acquire it.
+* A mailbox closes when its process dies: `die` replaces it with CLOSED. A sender that fetched the old mailbox before
+  still puts its message there, where it is discarded.
 
-A thread cannot be killed. Kill is a fence: `die` runs in the killer's thread, and from then on what the abandoned
-thread does through this library has no effect, because every effect asks `current` first whether it is dead. If
-the thread waits in a call, the kill wakes it.
+A thread cannot be killed. Kill is a fence: `die` runs in the killer's thread, and from then on nothing that the
+abandoned thread does through this library has an effect, because every effect first checks whether the `current`
+process is dead. If the thread is waiting in a call, the kill wakes it.
 
-An exit signal that is not trapped ends the process at its next message, and a wait (a call, a start, a stop) at once,
-as it ends an Erlang process in its ``receive``: the wait raises CallExit, which unwinds the callback.
+An untrapped exit signal ends the process at its next message, and ends a wait (a call, a start, a stop) at once, as it
+ends an Erlang process in its ``receive``: the wait raises CallExit, which unwinds the callback.
 
-Only the thread that forked goes on in a forked child. So there every process is dead, and the locks, which lost threads
-may have held, are new: see `_forget_after_fork`.
+In a forked child, only the thread that forked continues. So every process is dead there, and the locks, which the lost
+threads may have held, are replaced: see `_forget_after_fork`.
 """
 
 import logging
@@ -61,52 +61,52 @@ logger.addFilter(tracebacks.escape)
 P = ParamSpec("P")
 
 ABANDONED_AFTER = 0.2
-"""Seconds after which the thread of a killed process is reported if it still runs."""
+"""Seconds after which the thread of a killed process is logged if it is still running."""
 
 
 class Watcher(Protocol):
-    """Who is told once when a process dies."""
+    """An object to notify once when a process dies."""
 
     def down(self, process: "Process", reason: object) -> None:
-        """`process` died of `reason`. Runs in the dying (or killing) thread; must not block."""
+        """Handle the death of `process`. Runs in the dying (or killing) thread; must not block."""
 
 
 class Waiter(Protocol):
-    """What a process waits for: it can be given up from another thread."""
+    """A wait of a process; another thread can abandon it."""
 
     @property
     def process(self) -> "Process | None":
-        """Whom it waits for."""
+        """The process it waits for."""
 
     def abandon(self, reason: object) -> bool:
-        """End the wait with `reason`; False if it has ended already."""
+        """End the wait with `reason`; return False if it has already ended."""
 
 
 class Table(Protocol):
-    """Where a process is registered: see `gennostr.otp.names`."""
+    """A table in which a process is registered; see `gennostr.otp.names`."""
 
     def release(self, key: object, process: "Process") -> bool:
-        """Forget `key` if it is still that process's."""
+        """Release `key` if `process` still holds it."""
 
 
 class Actor(Protocol):
-    """What a process needs of the actor that it belongs to: see `gennostr.otp.engine`. Called from any thread."""
+    """What a process needs of its actor; see `gennostr.otp.engine`. Called from any thread."""
 
     @property
     def trap_exit(self) -> bool:
         """Whether exit signals are delivered as messages."""
 
     def on_cancel(self) -> None:
-        """Unblock the callback under way: the process was killed. Runs in the killer's thread."""
+        """Unblock the running callback: the process was killed. Runs in the killer's thread."""
 
     def activity(self) -> str:
-        """Return in a word what it is doing."""
+        """Return one word for what the actor is doing."""
 
     def mailbox_length(self) -> int:
-        """Return how many messages wait, including those put aside."""
+        """Return the number of waiting messages, including deferred ones."""
 
     def children(self) -> tuple[object, ...]:
-        """Return its children, newest first: pids, or ``ChildInfo`` for a supervisor's."""
+        """Return the actor's children, newest first: pids, or ``ChildInfo`` for a supervisor."""
 
 
 class ExitSignal:
@@ -120,7 +120,7 @@ class ExitSignal:
 
 
 class DownSignal:
-    """The news, in the mailbox of the monitor's owner, that what `ref` watches has ended."""
+    """A message to a monitor's owner: the process that `ref` watches has ended."""
 
     __slots__ = ("reason", "ref")
 
@@ -130,7 +130,7 @@ class DownSignal:
 
 
 class MonitorRef(Handle):
-    """One monitor: compares by identity, as references do."""
+    """One monitor. Compares by identity, like an Erlang reference."""
 
     __slots__ = ("flushed", "owner", "target", "watched")
 
@@ -141,7 +141,7 @@ class MonitorRef(Handle):
         self.flushed = False
 
     def down(self, process: "Process", reason: object) -> None:
-        """Tell the owner, unless it has taken the monitor back."""
+        """Notify the owner, unless it has removed the monitor."""
         del process
         if not self.owner.take(self):
             return
@@ -151,9 +151,9 @@ class MonitorRef(Handle):
 class Process(Handle):
     """One actor's control block.
 
-    `books` protects `interrupt`, `thread`, and what is added to `waits`, `links`, `watchers` and `monitors`, which goes
-    with a death that comes later; taking something out is a single step. `lock` orders what the process sends with its
-    death. `dead` and `reason` are written under both, and read again under one of them by whoever must be sure.
+    `books` protects `interrupt`, `thread`, and additions to `waits`, `links`, `watchers` and `monitors`, so that a
+    later death processes them; removing an entry is atomic. `lock` orders what the process sends relative to its death.
+    `dead` and `reason` are written under both locks; code that must be sure reads them again under one of the two.
     """
 
     __slots__ = (
@@ -164,53 +164,53 @@ class Process(Handle):
     _numbers = count(1)
 
     def __init__(self, pid: Any, actor: Actor, mailbox: Mailbox) -> None:
-        # A `gennostr.otp.pid.Pid`, which is built on this.
+        # A `gennostr.otp.pid.Pid`, which depends on this module.
         self.pid: Any = pid
         self.actor: Actor | None = actor
         self.mailbox = mailbox
         self.number = next(self._numbers)
         self.name: object = None
         self.parent: Process | None = None
-        # How many restarts of its child specification led to this process.
+        # How many times its child was restarted before this process.
         self.restarts = 0
-        # Seconds, on the clock's monotonic scale.
+        # In seconds, on the clock's monotonic scale.
         self.started = clock().monotonic()
         self.lock = threading.RLock()
         self.books = threading.RLock()
         self.dead = False
         self.reason: object = None
-        # Whether somebody knows how it ends: a call has raised its exit, or it was sent with ``exit``. Then leaving a
-        # ``with`` statement does not raise it.
+        # Whether the exit is known: a call has raised it, or it was sent with ``exit``. Leaving a ``with`` statement
+        # then does not raise it.
         self.end_known = False
-        # The exit signal that ends a process which does not trap exits, at its next message or in a wait.
+        # The reason of an untrapped exit signal, which ends the process at its next message or in a wait.
         self.interrupt: tuple[object] | None = None
         self.links: dict[Process, None] = {}
-        # Who is told of the death; True for those who wait, and are told last.
+        # Whom to notify of the death; True for waiters, which are notified last.
         self.watchers: dict[Watcher, bool] = {}
         self.monitors: dict[MonitorRef, None] = {}
-        # The keys that it holds, by table.
+        # The keys it holds, by table.
         self.keys: dict[Table, dict[object, None]] = {}
         self.thread: int | None = None
-        # What its thread waits for: several where a finalizer waits inside a wait, or an event loop's tasks do.
+        # What its thread waits for: several if a finalizer waits during a wait, or if tasks of an event loop wait.
         self.waits: dict[Waiter, None] = {}
 
     def __repr__(self) -> str:
         return repr(self.pid)
 
     def is_dead(self) -> bool:
-        """Return `dead` as it is now: another thread may have changed it since it was last looked at."""
+        """Return the current value of `dead`, which another thread may have changed since the last check."""
         return self.dead
 
     # Messages.
 
     def deliver(self, message: object) -> None:
-        """Put `message` in the mailbox; a dead process's drops it."""
+        """Put `message` in the mailbox; it is dropped if the process is dead."""
         self.mailbox.put(message)
 
     def put_from(self, sender: "Process | None", message: object) -> bool:
-        """Put `message` in the mailbox unless `sender`, whose thread this is, has been killed: then False.
+        """Put `message` in the mailbox; return False if `sender`, the calling process, has been killed.
 
-        One step as seen by a killer, so that nothing of the sender comes after the news of its death.
+        Atomic with respect to a kill, so that no message of the sender arrives after its Exit or Down.
         """
         if sender is None:
             self.mailbox.put(message)
@@ -225,14 +225,14 @@ class Process(Handle):
 
     @property
     def waiting(self) -> Waiter | None:
-        """What its thread waits for in a call, if it does."""
+        """What its thread is waiting for, or None."""
         waits = list(self.waits)
         return waits[-1] if waits else None
 
     def check_wait(self) -> None:
-        """Raise CallExit if the process must not wait: it was killed, or an exit signal has come that it does not trap.
+        """Raise CallExit if the process must not wait: it was killed or received an untrapped exit signal.
 
-        In terminate too: such a signal ends an Erlang process wherever it waits.
+        This applies in terminate too: such a signal ends an Erlang process wherever it waits.
         """
         with self.books:
             dead, reason, interrupt = self.dead, self.reason, self.interrupt
@@ -242,9 +242,9 @@ class Process(Handle):
             raise CallExit(interrupt[0], self.pid)
 
     def begin_wait(self, waiter: Waiter) -> None:
-        """Give up `waiter` if a kill or an exit signal has come, or when one comes; until it is taken out of `waits`.
+        """Abandon `waiter` on a kill or an exit signal, past or future, until it is removed from `waits`.
 
-        That needs no lock: it is one step, and a waiter that was given up is woken after `dead` or `interrupt` was set.
+        Removing needs no lock: it is atomic, and a waiter is abandoned only after `dead` or `interrupt` was set.
         """
         with self.books:
             self.waits[waiter] = None
@@ -255,9 +255,9 @@ class Process(Handle):
     # Watchers and monitors.
 
     def watch(self, watcher: Watcher, *, waits: bool = False) -> bool:
-        """Have `watcher` told of the death; False if the process is dead already.
+        """Notify `watcher` when the process dies; return False if it is already dead.
 
-        One that `waits` lets a thread go on, and is told when everybody else has been.
+        A watcher with `waits` lets a waiting thread resume, and is notified after all others.
         """
         with self.books:
             if not self.dead:
@@ -265,11 +265,14 @@ class Process(Handle):
             return not self.dead
 
     def unwatch(self, watcher: Watcher) -> None:
-        """Take `watch` back."""
+        """Undo `watch`."""
         self.watchers.pop(watcher, None)
 
     def monitor(self, watched: "Process | None", target: object) -> MonitorRef:
-        """Monitor `watched`, named `target` in the Down; nobody there gives Down(NOPROC) at once."""
+        """Monitor `watched`, called `target` in the Down.
+
+        If `watched` is None or dead, deliver Down(NOPROC) at once.
+        """
         ref = MonitorRef(self, watched, target)
         with self.books:
             if not self.dead:
@@ -279,16 +282,16 @@ class Process(Handle):
             return ref
         if watched is None or not watched.watch(ref):
             ref.down(self, NOPROC)
-        elif self.is_dead():  # killed meanwhile: its unwatch came before the watch, as the order of two steps shows
+        elif self.is_dead():  # killed in the meantime: `die` called unwatch before the watch above
             watched.unwatch(ref)
         return ref
 
     def take(self, ref: MonitorRef) -> bool:
-        """Take `ref` out of the monitors; True for the one that does."""
+        """Remove `ref` from the monitors; return True for the caller that removed it."""
         return self.monitors.pop(ref, 0) != 0
 
     def demonitor(self, ref: MonitorRef, *, flush: bool = False) -> bool:
-        """Take a monitor back; with `flush`, a Down that is queued already is not delivered either."""
+        """Remove a monitor; return whether it was set. With `flush`, also discard a Down already queued."""
         found = self.take(ref)
         if found and ref.watched is not None:
             ref.watched.unwatch(ref)
@@ -299,43 +302,46 @@ class Process(Handle):
     # Links and exit signals.
 
     def link(self, other: "Process") -> bool:
-        """Link the two; a dead `other` is an exit signal NOPROC to this one. False if this one is dead."""
+        """Link both processes; return False if this one is dead.
+
+        If `other` is dead, signal NOPROC to this one.
+        """
         if other is self:
             return True
         if not self.note_link(other):
             return False
         if not other.note_link(self):
             self.signal(other, NOPROC, linked=True)
-        elif self.is_dead():  # killed meanwhile: its death came to `other` before the link, as above
+        elif self.is_dead():  # killed in the meantime: its exit signal reached `other` before the link, as above
             other.unlink(self)
             return False
         return True
 
     def unlink(self, other: "Process") -> bool:
-        """Take the link back on both sides; afterwards no exit signal comes through it."""
-        with other.lock:  # its death takes the link away and puts the exit in the mailbox under this lock
+        """Remove the link on both sides; no exit signal arrives through it afterwards."""
+        with other.lock:  # when `other` dies, it removes the link and puts the exit in the mailbox under this lock
             found = self.strike_link(other)
         other.strike_link(self)
         return found
 
     def note_link(self, other: "Process") -> bool:
-        """Write this side of a link; False if this process is dead."""
+        """Add this side of a link; return False if this process is dead."""
         with self.books:
             if not self.dead:
                 self.links[other] = None
             return not self.dead
 
     def strike_link(self, other: "Process") -> bool:
-        """Take this side of a link away; False if there was none."""
+        """Remove this side of a link; return False if there was none."""
         return self.links.pop(other, 0) != 0
 
     def signal(self, sender: "Process | None", reason: object, *, linked: bool = False) -> None:
-        """Deliver an exit signal: by a link's death (`linked`) or by ``exit``."""
+        """Deliver an exit signal, from the death of a linked process (`linked`) or from ``exit``."""
         if reason is KILL and not linked:
             self.kill()
             return
         if linked and sender is not None and not self.strike_link(sender):
-            return  # unlinked meanwhile, or told already
+            return  # unlinked in the meantime, or already notified
         actor = self.actor
         if actor is None:
             return  # dead
@@ -343,7 +349,7 @@ class Process(Handle):
             self.mailbox.put(ExitSignal(sender, reason))
         elif reason is not NORMAL or sender is self:
             interrupt = (reason,)
-            # The first signal decides; it overtakes the messages that wait, and ends the waits under way.
+            # The first signal decides; it overtakes waiting messages and ends the current waits.
             with self.books:
                 if self.interrupt is None and not self.dead:
                     self.interrupt = interrupt
@@ -353,7 +359,7 @@ class Process(Handle):
                 waiter.abandon(reason)
 
     def kill(self) -> None:
-        """Die of KILLED, from any thread; see `abandoned` for what becomes of the thread."""
+        """End the process with reason KILLED, from any thread; `abandoned` counts threads still running."""
         actor, inbox = self.actor, self.mailbox
         if not self.die(KILLED):
             return
@@ -363,11 +369,11 @@ class Process(Handle):
         if actor is not None:
             try:
                 actor.on_cancel()
-            except BaseException:  # whatever it is, it must not end the killer
+            except BaseException:  # no failure of on_cancel may end the killer
                 logger.exception("on_cancel of %r failed", self.pid)
 
     def _count_abandoned(self) -> None:
-        """Count the thread until it leaves, unless it is the killer's own, or has not begun or left already."""
+        """Count the thread until it leaves, unless it is the killer's own, has not started, or has left."""
         with self.books:
             thread = self.thread
         if thread is None or thread == threading.get_ident():
@@ -375,9 +381,9 @@ class Process(Handle):
         report: ScheduledCall | None = None
         try:
             report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
-        except RuntimeError as error:  # the system refused the timer thread: the kill has happened all the same
+        except RuntimeError as error:  # the system refused the timer thread; the kill has happened anyway
             logger.warning("%r was killed; whether its thread ends is not watched: %s", self.pid, error)
-        with self.books:  # `leave` holds it too: the thread is either counted here or has left
+        with self.books:  # `leave` holds it too, so the thread is either counted here or has left
             left = self.thread is None
             if not left:
                 _abandoned[self] = report
@@ -391,32 +397,32 @@ class Process(Handle):
     # Life and death.
 
     def announce(self) -> None:
-        """List the process as alive, here and in pykka's registry; `die` takes it from both."""
+        """List the process as alive, here and in pykka's registry; `die` removes it from both."""
         _alive[self] = None
-        # Not by `register` and `unregister`: the lock that they take may be held by a thread whose finalizer waits for
-        # this process. An append and a remove are single steps.
+        # Not with pykka's `register` and `unregister`: their lock may be held by a thread whose finalizer waits for
+        # this process. An append and a remove are atomic.
         pykka.ActorRegistry._actor_refs.append(self.pid)  # noqa: SLF001
-        with self.books:  # a death is seen here, or comes later and takes both back itself
+        with self.books:  # a death is either seen here, or comes later and removes both entries itself
             dead = self.dead
-        if dead:  # found by its name, and killed
+        if dead:  # killed by a process that found its name
             self._withdraw()
 
     def _withdraw(self) -> None:
         _alive.pop(self, None)
         try:
             pykka.ActorRegistry._actor_refs.remove(self.pid)  # noqa: SLF001 - see `announce`
-        except ValueError:  # not announced yet, or withdrawn already
+        except ValueError:  # not announced yet, or already withdrawn
             pass
 
     def die(self, reason: object) -> bool:
-        """End the process: free its names, tell watchers and links. False if it is dead already."""
+        """End the process: release its names, notify watchers and links. Return False if it is already dead."""
         if self.is_dead():
             return False
         links: dict[Process, None] = {}
         watchers: dict[Watcher, bool] = {}
         monitors: dict[MonitorRef, None] = {}
         with self.lock, self.books:
-            # One line, for a finalizer between two could kill as well.
+            # In one line, because a finalizer that runs between two lines could kill the process too.
             dead, self.dead, self.reason = self.dead, True, self.reason if self.dead else reason
             if dead:
                 return False
@@ -426,9 +432,10 @@ class Process(Handle):
             watchers, self.watchers = self.watchers, watchers
             monitors, self.monitors = self.monitors, monitors
             actor, self.actor = self.actor, None
-        # Kept until here: the last reference to an object may run its finalizer, and not under the locks.
+        # Kept until here: dropping the last reference to an object may run its finalizer, which must not happen under
+        # the locks.
         del interrupt, actor
-        # Most processes have few of these, and a start and stop feels each copy of nothing.
+        # Most processes have none or few of these, and copying empty containers would slow down each start and stop.
         if self.waits:
             for waiter in list(self.waits):
                 _tell(waiter.abandon, reason)
@@ -437,7 +444,7 @@ class Process(Handle):
             for table, held in self.keys.copy().items():
                 for key in list(held):
                     table.release(key, self)
-        # Copies, for what was about to be taken out may still be.
+        # Work on copies, because another thread may still remove entries.
         for ref in list(monitors) if monitors else ():
             if ref.watched is not None:
                 ref.watched.unwatch(ref)
@@ -461,14 +468,14 @@ class Process(Handle):
     # The thread.
 
     def enter(self) -> None:
-        """Make the calling thread this process's: what it does, the process does."""
+        """Bind the calling thread to this process, so that it acts as the process."""
         thread = threading.get_ident()
-        with self.books:  # a kill either finds the thread, or comes before `is_dead`, which is looked at next
+        with self.books:  # a kill either finds the thread, or comes before the check of `is_dead` that follows
             self.thread = thread
         _local.process = self
 
     def leave(self) -> None:
-        """End what `enter` began."""
+        """Undo `enter`."""
         _local.process = None
         with self.books:
             self.thread = None
@@ -483,12 +490,12 @@ class _Local(threading.local):
 
 _local = _Local()
 _abandoned: dict[Process, ScheduledCall | None] = {}
-# Every living process, in starting order. No lock: each use is one dict operation, or works on a copy.
+# Every living process, in start order. No lock: each use is one dict operation or works on a copy.
 _alive: dict[Process, None] = {}
 
 
 def _tell(tell: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Tell one of those who hear of a death; that it fails (no memory) must not keep the news from the others."""
+    """Notify one receiver of a death; log a failure, so that the others are notified anyway."""
     try:
         tell(*args, **kwargs)
     except BaseException:
@@ -496,23 +503,23 @@ def _tell(tell: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
 
 
 def current() -> Process | None:
-    """Return the process whose thread this is, or None in a plain thread."""
+    """Return the process of the calling thread, or None in a plain thread."""
     return _local.process
 
 
 def act_as(process: Process | None) -> None:
-    """Have the calling thread act as `process`, which has no thread of its own: a probe."""
+    """Let the calling thread act as `process`, a probe, which has no thread of its own."""
     _local.process = process
 
 
 def fenced() -> bool:
-    """Whether this is the abandoned thread of a dead process: what it does must have no effect."""
+    """Return whether this is the abandoned thread of a dead process, whose actions must have no effect."""
     process = _local.process
     return process is not None and process.dead
 
 
 def check_fence() -> Process | None:
-    """Return `current`; in an abandoned thread raise CallExit instead, which unwinds the callback."""
+    """Return `current`; in an abandoned thread, raise CallExit, which unwinds the callback."""
     process = _local.process
     if process is not None and process.dead:
         process.check_wait()
@@ -520,10 +527,10 @@ def check_fence() -> Process | None:
 
 
 def acting() -> Process | None:
-    """Return `check_fence`'s answer, where actors can be started and timers set: in a forked child they cannot.
+    """Return `check_fence()` if actors can be started and timers set in this process.
 
     Raises:
-        RuntimeError: this is a child that was forked while actors ran.
+        RuntimeError: this process was forked while actors were running.
 
     """
     if _forked:
@@ -532,10 +539,10 @@ def acting() -> Process | None:
 
 
 def this_process() -> Process:
-    """Return the process that acts here.
+    """Return the calling process.
 
     Raises:
-        RuntimeError: a plain thread has none, so there is nobody to link, to name, or to tell.
+        RuntimeError: called in a plain thread, which cannot be linked, registered or notified.
 
     """
     process = acting()
@@ -545,12 +552,12 @@ def this_process() -> Process:
 
 
 def abandoned() -> int:
-    """Return how many threads of killed processes have not ended yet."""
+    """Return the number of threads of killed processes that are still running."""
     return len(_abandoned)
 
 
 def alive() -> list[Process]:
-    """Return every living process, in starting order."""
+    """Return every living process, in start order."""
     return list(_alive)
 
 
@@ -560,9 +567,9 @@ _forked = ""
 
 
 def _forget_after_fork() -> None:
-    """In a forked child: declare every process dead, for its thread is not here. Without actors, nothing happens.
+    """In a forked child, mark every process dead, because its thread does not exist there.
 
-    Nothing here may take a lock that a thread of the parent could have held.
+    Without actors, do nothing. Nothing here may acquire a lock that a thread of the parent could have held.
     """
     global _forked  # noqa: PLW0603
     if not _alive:
@@ -573,7 +580,7 @@ def _forget_after_fork() -> None:
     )
     NoProcess.hint = f" ({_forked})"
     me = _local.process
-    if me is not None:  # an actor forked: in the child it ends when its callback returns
+    if me is not None:  # an actor forked; in the child, it ends when its callback returns
         me.mailbox.put(WAKE)
     for process in alive():
         process.lock = threading.RLock()
@@ -581,7 +588,7 @@ def _forget_after_fork() -> None:
         process.mailbox = CLOSED
         process.dead = True
         process.reason = NOPROC
-        process.end_known = True  # nothing for a ``with`` statement that the child leaves to raise
+        process.end_known = True  # so that the child, leaving a ``with`` statement, does not raise the exit
         process.actor = None
     _alive.clear()
     _abandoned.clear()

@@ -1,4 +1,4 @@
-"""An actor as a program: run it until a signal asks it to stop."""
+"""Run an actor as a program, until it ends or a signal stops it."""
 
 import signal
 from _thread import allocate_lock
@@ -18,41 +18,41 @@ from gennostr.values import shown
 
 
 def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> None:
-    """Start `server`, wait for Ctrl-C, SIGTERM or its end, and stop it in order (reason SHUTDOWN).
+    """Start `server`, wait for Ctrl-C, SIGTERM or its end, and stop it with reason SHUTDOWN.
 
-    A callback cannot be interrupted: a server that is busy, in init as anywhere else, stops when the callback has
-    returned. The second signal does not wait for that. It kills the server and raises in the main thread
-    KeyboardInterrupt for Ctrl-C (as ``asyncio.run`` does) and SystemExit(143) for SIGTERM (the status that a shell
-    reports for a program ended by SIGTERM); nor does the interpreter's exit wait for actors that are stuck.
+    A callback cannot be interrupted: a busy server, in init or later, stops when its callback returns. A second signal
+    does not wait for that. It kills the server and raises in the main thread: KeyboardInterrupt for Ctrl-C (like
+    ``asyncio.run``), or SystemExit(143) for SIGTERM (the status that a shell reports for a program ended by SIGTERM).
+    The interpreter's exit then does not wait for stuck actors either.
 
-    The two signals are this function's while it runs, if it is called in the main thread; afterwards each has the
-    handler that it had before. One that is ignored (``nohup``, a script's background job), or whose handler was not
-    set from Python and so could not be restored, is left alone.
+    If called in the main thread, this function handles both signals while it runs and restores their previous handlers
+    afterwards. A signal is left alone if it is ignored (``nohup``, a script's background job) or if its handler was not
+    set from Python and so could not be restored.
 
-    A server that ended for a failure raises that failure here: the exception, or RuntimeError with the reason.
+    If the server ends with a failure, it is raised here: the exception itself, or RuntimeError with the reason.
 
     Args:
         server: the class to start.
-        init_arg: the argument of its init.
-        options: what else its ``start`` takes, for example ``name="feed"``.
+        init_arg: the argument for its init.
+        options: other keyword arguments of its ``start``, for example ``name="feed"``.
 
     Raises:
-        StartError: it did not start; see `GenServer.start`.
-        KeyboardInterrupt, SystemExit: a second signal came before the server had stopped.
+        StartError: the server did not start; see `GenServer.start`.
+        KeyboardInterrupt, SystemExit: a second signal arrived before the server had stopped.
 
     """
     program = _Program()
     with ExitStack() as handlers:
-        # SIGINT first, and so restored last: its default handler raises, which must not leave the other one behind.
+        # SIGINT first, so that it is restored last: its default handler raises, and SIGTERM must be restored by then.
         for number in (signal.SIGINT, signal.SIGTERM):
             _handle(number, program, handlers)
         pid = server.start(init_arg, **options)
         if pid is IGNORE:
             return
         process = pid.process
-        try:  # in the very next step: from here on a signal that raises leaves no server behind
+        try:  # immediately after the start: from here on, a signal that raises leaves no server behind
             program.attend(process)
-        finally:  # without effect on the dead
+        finally:  # no effect if it is already dead
             process.kill()
     reason = pid.process.reason
     if not is_clean(reason):
@@ -62,26 +62,26 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
 
 
 class _Program:
-    """What `run` waits for: the server's end, and signals."""
+    """The events that `run` waits for: signals and the server's end."""
 
     def __init__(self) -> None:
-        # Filled by the first signal and by the server's end. What a signal handler does must be reentrant, and
-        # SimpleQueue.put is.
+        # Filled by the first signal and by the server's end. A signal handler may only use reentrant operations, such
+        # as SimpleQueue.put.
         self._events: SimpleQueue[None] = SimpleQueue()
         self._ended = False
-        # Taken by the first signal, in one step: a handler can itself be interrupted by the other signal's.
+        # Acquired atomically by the first signal: a handler can itself be interrupted by the other signal's handler.
         self._first = allocate_lock()
-        # Set by the second signal before it raises: from then on nothing waits for the server.
+        # Set by the second signal before it raises: from then on, nothing waits for the server.
         self._urgent = False
 
     def down(self, process: Process, reason: object) -> None:
         """See `gennostr.otp.process.Watcher`."""
         del process, reason
-        self._ended = True  # before the event, so that who has taken that sees it
+        self._ended = True  # before the event, so that a thread that takes the event sees it
         self._events.put(None)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM; Python calls this in the main thread, between any two steps of `run`."""
+        """Handle SIGINT or SIGTERM; Python calls this in the main thread, at any point of `run`."""
         del frame
         if self._first.acquire(blocking=False):
             self._events.put(None)
@@ -93,33 +93,33 @@ class _Program:
         raise SystemExit(128 + number)
 
     def attend(self, process: Process) -> None:
-        """Return when `process` is dead, by itself or stopped in order after a signal; the second signal raises."""
+        """Wait until `process` is dead; the first signal stops it, the second one raises."""
         if process.watch(self, waits=True):
             try:
                 take(self._events)
-            finally:  # also where the handler of another signal has raised
+            finally:  # also if the handler of another signal raised
                 self._stop(process)
 
     def _stop(self, process: Process) -> None:
         if not self._urgent:
-            process.deliver(StopRequest(SHUTDOWN))  # the dead drop it
+            process.deliver(StopRequest(SHUTDOWN))  # dropped if it is dead
             while not self._ended:
                 take(self._events)
 
 
 def _handle(number: signal.Signals, program: _Program, handlers: ExitStack) -> None:
-    """Have `program` handle a signal until `handlers` closes, unless it is ignored or cannot be handled here."""
+    """Let `program` handle a signal until `handlers` closes, unless it is ignored or cannot be handled here."""
     before = signal.getsignal(number)
     if before is None or before is signal.SIG_IGN:
         return
     handler = program.on_signal
     try:
         signal.signal(number, handler)
-    except ValueError:  # not the main thread, or Python does not have the process's signals (it is embedded)
+    except ValueError:  # not the main thread, or an embedded Python that does not handle the process's signals
         return
     handlers.callback(_restore, number, handler, before)
 
 
 def _restore(number: signal.Signals, handler: object, before: Any) -> None:
-    if signal.getsignal(number) is handler:  # not one that another signal's handler has installed meanwhile
+    if signal.getsignal(number) is handler:  # unless another signal's handler has replaced it in the meantime
         signal.signal(number, before)

@@ -1,8 +1,8 @@
 """Exit reasons: why a process ended.
 
-NORMAL, SHUTDOWN and ``Shutdown(x)`` are the clean ones. Any other value is a failure: an exception that a
-callback let through is itself the reason. KILLED is seen where KILL was sent, NOPROC where there was
-nobody, TIMEOUT where init took too long.
+NORMAL, SHUTDOWN and ``Shutdown(x)`` are clean. Any other value is a failure; if a callback raises, the exception itself
+is the reason. KILLED is the reason of a process that was sent KILL, NOPROC means that there was no such process, and
+TIMEOUT that init took too long.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from gennostr.values import Record, shown_fields
 
 
 class Reason(Enum):
-    """The reasons that have a name of their own; compare them with ``is``."""
+    """The named reasons; compare them with ``is``."""
 
     NORMAL = "normal"
     SHUTDOWN = "shutdown"
@@ -34,18 +34,18 @@ KILL: Final = Reason.KILL
 KILLED: Final = Reason.KILLED
 NOPROC: Final = Reason.NOPROC
 TIMEOUT: Final = Reason.TIMEOUT
-"""Both the reason of a start that took too long and the message that a server's timeout sends it."""
+"""The reason of a start that took too long, and the message that handle_info receives after a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shutdown(Record):
-    """A clean end that says why."""
+    """A clean exit reason with an explanation."""
 
-    reason: object = field(hash=False)  # any value, and some have no hash
+    reason: object = field(hash=False)  # can be any value, hashable or not
 
     __repr__ = shown_fields
 
 
 def is_clean(reason: object) -> bool:
-    """Whether `reason` is no failure: it alone decides if a transient child is restarted."""
+    """Return whether `reason` is clean; only failures restart a transient child."""
     return reason is NORMAL or reason is SHUTDOWN or isinstance(reason, Shutdown)

@@ -1,10 +1,10 @@
 """Registry: unique keys, each held by one process.
 
-Reads and writes go straight to a locked table, with no message to the registry's process. That process exists to be
-supervised and linked to: whoever registers is linked to it, so a registry that crashes takes its registrants with
-it, and the two never disagree. A death releases the keys before anyone hears of it.
+Reads and writes access a shared table directly, without a message to the registry's process. That process exists to be
+supervised and linked: registering links the caller to it, so if the registry crashes, its registrants end too, and
+table and processes never disagree. When a process dies, its keys are released before anyone is notified.
 
-Keys compare as Python's do: 1 and 1.0 are one key.
+Keys are compared like dict keys: 1 and 1.0 are one key.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,19 +26,19 @@ from gennostr.values import shown, shown_fields
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Sent to a registry's listeners: `pid` has registered `key`."""
+    """Message to a registry's listeners: `pid` registered `key`."""
 
     registry: object
     key: object
     pid: Pid
-    value: object = field(hash=False)  # any value, and some have no hash
+    value: object = field(hash=False)  # can be any value, hashable or not
 
     __repr__ = shown_fields
 
 
 @dataclass(frozen=True, slots=True)
 class Unregistered:
-    """Sent to a registry's listeners: `pid` has given `key` up (not sent when it died)."""
+    """Message to a registry's listeners: `pid` unregistered `key`. Not sent when a process dies."""
 
     registry: object
     key: object
@@ -54,36 +54,36 @@ class RegistryPid(Pid):
     listeners: tuple[Any, ...] = ()
 
     def register(self, key: object, value: object = None) -> None:
-        """Give `key` to the calling process, with `value`.
+        """Register the calling process under `key`, with `value`.
 
         Raises:
-            AlreadyRegistered: a process has it; ``.pid`` tells which.
+            AlreadyRegistered: a living process holds `key`; the exception's ``pid`` is that process.
 
         """
         self.register_process(key, this_process(), value)
 
     def register_process(self, key: object, process: Process, value: object = None) -> None:
-        """Do `register` for `process`."""
+        """Register `process` under `key`, with `value`; see `register`."""
         self._check()
         self.table.register(key, process, value)
         process.link(self.process)
         self._notify(process, Registered(self._named(), key, process.pid, value))
 
     def unregister(self, key: object) -> None:
-        """Give up `key` if the calling process has it."""
+        """Release `key` if the calling process holds it."""
         self._check()
         process = this_process()
         entry = self.table.lookup(key)
         if entry is None or entry[0] is not process:
             return
-        # Before the key is free, so that it comes before the Registered of the next owner.
+        # Sent before the key is free, so that it arrives before the next owner's Registered.
         self._notify(process, Unregistered(self._named(), key, process.pid))
         self.table.release(key, process)
         if not self.table.holds_any(process):
             self._unlink(process)
 
     def lookup(self, key: object) -> tuple[Pid, Any] | None:
-        """Return the holder of `key` and its value."""
+        """Return (pid, value) of `key`, or None."""
         self._check()
         entry = self.table.lookup(key)
         return None if entry is None else (entry[0].pid, entry[1])
@@ -94,20 +94,22 @@ class RegistryPid(Pid):
         return self.table.keys(pid.process)
 
     def select(self) -> list[tuple[Any, Pid, Any]]:
-        """Return every (key, pid, value)."""
+        """Return all entries as (key, pid, value)."""
         self._check()
         return [(key, process.pid, value) for key, process, value in self.table.entries()]
 
     def count(self) -> int:
-        """Return how many keys are held."""
+        """Return the number of registered keys."""
         self._check()
         return self.table.count()
 
     def update_value(self, key: object, function: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """Set the value of the calling process's `key` to ``function(value)``; return (new, old).
+        """Set the value of `key` to ``function(value)``; return (new, old).
+
+        Only the process that holds `key` can do this.
 
         Raises:
-            LookupError: the calling process does not have the key.
+            LookupError: the calling process does not hold `key`.
 
         """
         self._check()
@@ -121,13 +123,13 @@ class RegistryPid(Pid):
                 return new, entry[1]
 
     def dispatch(self, key: object, function: Callable[[list[tuple[Pid, Any]]], object]) -> None:
-        """Call ``function([(pid, value)])`` here if somebody has `key`."""
+        """Call ``function([(pid, value)])`` in the calling thread if `key` is registered."""
         entry = self.lookup(key)
         if entry is not None:
             function([entry])
 
     def _unlink(self, process: Process) -> None:
-        """Undo the link that registering made; one between parent and child was there before."""
+        """Remove the link made by registering, but keep one between parent and child, which existed before."""
         if process.parent is not self.process and self.process.parent is not process:
             process.unlink(self.process)
 
@@ -139,7 +141,7 @@ class RegistryPid(Pid):
         return self if self.process.name is None else self.process.name
 
     def _notify(self, registrant: Process, message: object) -> None:
-        """Send `message` as `registrant`: not after its death, when the key may have a new owner already."""
+        """Send `message` as `registrant`, so never after its death, when the key may already have a new owner."""
         for listener in self.listeners:
             process = resolve(listener)
             if process is not None:
@@ -147,7 +149,7 @@ class RegistryPid(Pid):
 
 
 class _Engine(Engine):
-    """Gives the registry's handle its table."""
+    """The engine of a registry: gives the handle its table."""
 
     pid_class = RegistryPid
 
@@ -158,12 +160,13 @@ class _Engine(Engine):
 
 
 class Registry(GenServer[None], engine=_Engine):
-    """Start with ``Registry.start(name=None, listeners=())``.
+    """A server whose handle maps unique keys to processes.
 
-    Listeners (pids or names) get `Registered` and `Unregistered`; nothing is said on a death.
+    Start it with ``Registry.start(name=None, listeners=())``. Listeners (pids or names) receive `Registered` and
+    `Unregistered`, but nothing when a process dies.
     """
 
-    trap_exit = True  # its registrants come and go
+    trap_exit = True  # a registrant that ends must not end the registry
 
     @classmethod
     def start(  # type: ignore[override]
@@ -182,18 +185,18 @@ class Registry(GenServer[None], engine=_Engine):
         listeners: Iterable[Pid | str] = (),
         timeout: float | None = None,
     ) -> RegistryPid:
-        """Start a registry linked to the calling process; see `GenServer.start_link`."""
+        """Like `start`, but link the registry to the calling process; see `GenServer.start_link`."""
         return start(cls, _listeners(listeners), name, timeout, check_fence())  # type: ignore[no-any-return]
 
     def init(self, init_arg: Any, /) -> InitOutcome[None]:
-        """Take the listeners."""
+        """Store the listeners."""
         pid = self.pid
         assert isinstance(pid, RegistryPid)  # noqa: S101
         pid.listeners = init_arg or ()
         return Ok(None)
 
     def handle_info(self, message: Any, state: None, /) -> None:
-        """Let registrants die in peace."""
+        """Ignore the exits of registrants."""
         if not isinstance(message, Exit):
             super().handle_info(message, state)
 

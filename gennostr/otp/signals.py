@@ -1,4 +1,4 @@
-"""The messages that links and monitors deliver."""
+"""Exit and Down: the messages delivered by links and monitors."""
 
 from dataclasses import dataclass, field
 
@@ -9,13 +9,13 @@ from gennostr.values import shown_fields
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """A linked process ended with `reason`, or a process sent that exit signal; delivered where exits are trapped.
+    """A linked process ended with `reason`, or an exit signal with that reason was sent.
 
-    `pid` is None if a plain thread sent it.
+    Delivered only if exits are trapped. `pid` is the sender, or None if a plain thread sent the signal.
     """
 
     pid: Pid | None
-    reason: object = field(hash=False)  # any value, and some have no hash
+    reason: object = field(hash=False)  # can be any value, hashable or not
 
     __repr__ = shown_fields
 

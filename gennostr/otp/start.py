@@ -1,4 +1,4 @@
-"""Starting a server: what happens in the thread that calls ``start``."""
+"""The start of a server, in the thread that calls ``start``."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,9 +23,9 @@ def start(
     timeout: float | None,
     parent: Process | None,
 ) -> Any:
-    """Make a server, start its thread and return its pid when init has succeeded; see `GenServer.start`.
+    """Start a server and return its pid once init has succeeded; see `GenServer.start`.
 
-    `parent` is linked to it from before init; None: nobody.
+    `parent`, unless None, is linked to the server before init runs.
     """
     me = acting()
     if me is not None:
@@ -40,7 +40,7 @@ def start(
     assert isinstance(engine, Engine)  # noqa: S101
     process.name = name
     process.parent = parent
-    # Named before init runs, so that init finds itself and a second start finds it.
+    # Register the name before init runs, so that init can look it up and a second start finds it taken.
     if name is not None:
         try:
             register_name(name, process)
@@ -48,7 +48,7 @@ def start(
             raise AlreadyStarted(taken.pid) from None
     done: SimpleQueue[object] = SimpleQueue()
     starting = engine.starting = Request(init_arg, process, parent, partial(done.put, None))
-    if not process.watch(starting, waits=True):  # found by its name, and killed
+    if not process.watch(starting, waits=True):  # killed by a process that found its name
         raise StartError(process.reason)
     if parent is not None and not parent.link(process):  # the starter itself was killed
         process.die(parent.reason)
@@ -58,24 +58,24 @@ def start(
         server._start_actor_loop()  # noqa: SLF001 - pykka's way to start an actor's thread
         if wait(starting, done, timeout):
             return _started(starting)
-    except CallExit:  # the starter was killed: those linked to it have been notified
+    except CallExit:  # the starter was killed; the processes linked to it have been notified
         raise
     except RuntimeError as error:  # the system refused a thread
-        if parent is not None:  # the StartError says it all: no exit comes as well
+        if parent is not None:  # the StartError is enough; do not deliver an exit signal too
             parent.unlink(process)
         process.die(error)
         raise StartError(error) from error
-    except BaseException:  # Ctrl-C: nobody will have the pid, and its thread may run; or it is dead already
+    except BaseException:  # Ctrl-C: nobody will have the pid, but its thread may be running; no effect if it is dead
         process.kill()
         raise
-    if parent is not None:  # the StartError says it all: no exit comes as well
+    if parent is not None:  # the StartError is enough; do not deliver an exit signal too
         parent.unlink(process)
     process.kill()
     raise StartError(TIMEOUT)
 
 
 def _started(starting: Request) -> Any:
-    """Return the pid or IGNORE, or raise what the start ended with."""
+    """Return the pid or IGNORE, or raise the error of the start."""
     if starting.exit is not None:
         raise StartError(starting.exit[0])
     return starting.result(starting.process.pid)

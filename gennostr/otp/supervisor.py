@@ -1,21 +1,21 @@
 """Supervisor: starts children in order, restarts them when they end, stops them in reverse order.
 
-What the end of a child does:
+What happens to a child that ends:
 
     restart     after a clean end        after a failure
     permanent   restarted                restarted
     transient   kept without a pid       restarted
     temporary   forgotten                forgotten
 
-What a restart does to the siblings:
+What a restart does to the other children:
 
     one_for_one     nothing
     one_for_all     all are stopped in reverse order, then all are started in order
-    rest_for_one    those started after it are stopped in reverse, then it and they are started in order
+    rest_for_one    those started after it are stopped in reverse order, then it and they are started in order
 
-Each restart, and each try to restart, is counted: more than ``max_restarts`` within ``max_seconds``, and the
-supervisor stops its children and itself, reason SHUTDOWN. A restart that fails is tried again at once; between the
-tries the supervisor answers its other requests.
+Every restart attempt counts. If there are more than ``max_restarts`` within ``max_seconds``, the supervisor stops its
+children and then itself with reason SHUTDOWN. A failed restart is retried at once; between attempts the supervisor
+handles its other requests.
 """
 
 import logging
@@ -72,7 +72,7 @@ AutoShutdown: TypeAlias = Literal["never", "any_significant", "all_significant"]
 
 
 class SupervisorOptions(TypedDict, total=False):
-    """The keywords of ``Supervisor.start`` and ``Supervisor.children``."""
+    """The keyword arguments of ``Supervisor.start`` and ``Supervisor.children``."""
 
     strategy: Strategy
     max_restarts: int
@@ -82,7 +82,7 @@ class SupervisorOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class SupervisorFlags(Ok[None]):
-    """What a supervisor's init returns: its children and how they are restarted. Made by `Supervisor.children`."""
+    """Children and restart policy, returned by a supervisor's init; made by `Supervisor.children`."""
 
     children: tuple[ChildSpec, ...]
     strategy: Strategy = "one_for_one"
@@ -104,63 +104,66 @@ class SupervisorFlags(Ok[None]):
             self.check_significant(spec)
 
     def check_significant(self, spec: ChildSpec) -> None:
-        """Raise ValueError for a significant child that could never matter."""
+        """Raise ValueError for a significant child if auto_shutdown is "never"."""
         if spec.significant and self.auto_shutdown == "never":
             raise ValueError(f"significant must be False where auto_shutdown is never: child {shown(spec.id)}")
 
 
 @dataclass(frozen=True, slots=True)
 class _TryAgain:
-    """A restart failed; try `id` again."""
+    """Retry the failed restart of child `id`."""
 
     id: object
 
 
 class SupervisorPid(ChildrenPid):
-    """The handle of a supervisor. Its methods wait for the supervisor as long as that takes."""
+    """The handle of a supervisor. Its methods wait without a timeout."""
 
     def start_child(self, child: Any) -> Any:
         """Add a child after the others and start it; return its pid, or IGNORE.
 
         Raises:
-            AlreadyStarted, AlreadyPresent: the id is taken, by a child that runs or one that does not.
-            StartError: it failed to start, and is not kept.
-            TypeError, ValueError: `child` is no child specification.
+            AlreadyStarted: a running child already has this id, or the child's name is taken.
+            AlreadyPresent: a child that is not running already has this id.
+            StartError: the child failed to start; its specification is not kept.
+            TypeError, ValueError: `child` is not a valid child specification.
 
         """
         return self.call(StartChild(to_child_spec(child)), None)
 
     def terminate_child(self, id: object) -> None:  # noqa: A002 - OTP's name
-        """Stop a child and keep its specification (a temporary one's is dropped).
+        """Stop a child but keep its specification, unless the child is temporary.
 
         Raises:
-            ChildNotFound: there is none with that id.
+            ChildNotFound: no child has this id.
 
         """
         self.call(ChildAction("terminate", id), None)
 
     def restart_child(self, id: object) -> Any:  # noqa: A002
-        """Start a child that does not run; return its pid, or IGNORE.
+        """Start a child that is not running; return its pid, or IGNORE.
 
         Raises:
-            ChildNotFound, ChildRunning, ChildRestarting: there is none, or it is not to be started.
-            StartError: it failed to start.
+            ChildNotFound: no child has this id.
+            ChildRunning, ChildRestarting: the child is running or being restarted.
+            StartError: the child failed to start.
 
         """
         return self.call(ChildAction("restart", id), None)
 
     def delete_child(self, id: object) -> None:  # noqa: A002
-        """Drop the specification of a child that does not run.
+        """Delete the specification of a child that is not running.
 
         Raises:
-            ChildNotFound, ChildRunning, ChildRestarting: there is none, or it is not to be dropped.
+            ChildNotFound: no child has this id.
+            ChildRunning, ChildRestarting: the child is running or being restarted.
 
         """
         self.call(ChildAction("delete", id), None)
 
 
 class _Engine(Engine):
-    """Supervises: its server says how, by init."""
+    """The engine of a supervisor; the server's init returns the flags."""
 
     pid_class = SupervisorPid
     own_callbacks = frozenset({"handle_call", "handle_cast"})
@@ -172,7 +175,7 @@ class _Engine(Engine):
         self._by_pid: dict[Pid, Child] = {}
 
     def init(self, argument: object) -> object:
-        """Start the children that the server's init wants."""
+        """Call the server's init and start the children it returns."""
         flags: object = self.server.init(argument)
         if not isinstance(flags, SupervisorFlags):
             return flags if flags is IGNORE or isinstance(flags, Stop) else Stop(BadReturnValue(flags))
@@ -191,7 +194,7 @@ class _Engine(Engine):
         return tuple(child.info() for child in reversed(list(self._by_id.values())))
 
     def terminate(self, reason: object) -> None:
-        """Stop the children before terminate runs."""
+        """Stop the children, then run terminate."""
         self._end_in_reverse(self._by_id.values())
         super().terminate(reason)
 
@@ -206,7 +209,7 @@ class _Engine(Engine):
         return child.pid
 
     def _keep(self, child: Child) -> object:
-        """Start a new child and keep it, unless it is temporary and ignores."""
+        """Start a new child and keep it, unless it is temporary and its start returned IGNORE."""
         pid = self._begin(child)
         if pid is not IGNORE or child.spec.restart != "temporary":
             self._by_id[child.spec.id] = child
@@ -221,7 +224,7 @@ class _Engine(Engine):
     # Requests.
 
     def handle_call(self, request: Any, from_: Request, state: None) -> CallOutcome[Any]:
-        """Serve the handle."""
+        """Handle a request from the handle."""
         del state
         try:
             match request:
@@ -247,14 +250,14 @@ class _Engine(Engine):
         return Reply(Failure(TypeError(f"not a supervisor's request: {shown(request)}")))
 
     def handle_cast(self, request: Any, state: None) -> CallbackOutcome[Any]:
-        """Try a failed restart again."""
+        """Retry a failed restart."""
         del state
         if not isinstance(request, _TryAgain):
             log_request(self.process, "cast", request)
             return None
         child = self._by_id.get(request.id)
         if child is None or not child.restarting:
-            return None  # settled meanwhile, by request
+            return None  # terminated or deleted in the meantime
         return self._restart(child)
 
     def _find(self, id_: object) -> Child:
@@ -287,7 +290,7 @@ class _Engine(Engine):
     # Ends and restarts.
 
     def handle_info(self, message: Any, state: None) -> CallbackOutcome[Any]:
-        """Meet the end of a child."""
+        """Handle the exit of a child."""
         if not isinstance(message, Exit):
             return self.server.handle_info(message, state)  # type: ignore[no-any-return]
         child = None if message.pid is None else self._by_pid.pop(message.pid, None)
@@ -322,7 +325,7 @@ class _Engine(Engine):
             if each.spec.id not in self._by_id:
                 continue
             if not each.restart(self.process):
-                for victim in victims:  # this one alone is tried again; the others come after it
+                for victim in victims:  # only this one is retried; the others are started after it
                     victim.restarting = victim is each
                 self.process.mailbox.put(Cast(_TryAgain(each.spec.id)))
                 return None
@@ -331,7 +334,7 @@ class _Engine(Engine):
         return None
 
     def _victims(self, child: Child) -> list[Child]:
-        """Return who is stopped and started with `child`, in starting order."""
+        """Return the children to stop and start together with `child`, in start order."""
         if self._flags.strategy == "one_for_one":
             return [child]
         children = list(self._by_id.values())
@@ -339,7 +342,11 @@ class _Engine(Engine):
 
 
 class Supervisor(GenServer[None], engine=_Engine):
-    """Start with ``Supervisor.start(children, strategy=...)``, or subclass: init returns ``self.children(...)``."""
+    """A process that starts, stops and restarts its children.
+
+    Start it with ``Supervisor.start(children, strategy=...)``, or subclass it and return ``self.children(...)`` from
+    init.
+    """
 
     trap_exit = True
 
@@ -351,10 +358,10 @@ class Supervisor(GenServer[None], engine=_Engine):
         max_seconds: float = 5.0,
         auto_shutdown: AutoShutdown = "never",
     ) -> SupervisorFlags:
-        """Return what a supervisor's init returns.
+        """Return the flags for a supervisor's init to return.
 
-        `children` are specifications, server classes, or ``(class, argument)``, in the order in which they start. More
-        than `max_restarts` restarts within `max_seconds` (more than 0), and the supervisor gives up.
+        `children` are specifications, server classes, or ``(class, argument)``, in start order. The supervisor gives up
+        after more than `max_restarts` restarts within `max_seconds` (greater than 0).
 
         Raises:
             TypeError, ValueError: a value is invalid; the message names it.
@@ -374,7 +381,7 @@ class Supervisor(GenServer[None], engine=_Engine):
         """Start a supervisor and its children; see `GenServer.start` and `children`.
 
         Raises:
-            StartError: a child did not start: its reason is ``Shutdown(FailedToStartChild(id, reason))``.
+            StartError: a child did not start; the reason is ``Shutdown(FailedToStartChild(id, reason))``.
 
         """
         return start(cls, _argument(cls, init_arg, options), name, timeout, None)  # type: ignore[no-any-return]
@@ -387,22 +394,22 @@ class Supervisor(GenServer[None], engine=_Engine):
         timeout: float | None = None,
         **options: Unpack[SupervisorOptions],
     ) -> SupervisorPid:
-        """Start a supervisor linked to the calling process; see `start`."""
+        """Like `start`, but link the supervisor to the calling process."""
         return start(cls, _argument(cls, init_arg, options), name, timeout, check_fence())  # type: ignore[no-any-return]
 
     @classmethod
     def child_spec(cls, init_arg: Any = (), *, name: Name | None = None, **overrides: Unpack[Overrides]) -> ChildSpec:
-        """Return how a supervisor starts this one; see `GenServer.child_spec`."""
+        """Return a child spec for this supervisor; see `GenServer.child_spec`."""
         overrides.setdefault("type", "supervisor")
         return super().child_spec(init_arg, name=name, **overrides)
 
     def init(self, init_arg: Any, /) -> InitOutcome[None]:
-        """Return ``self.children(...)``, or IGNORE; the default takes it from start."""
+        """Return ``self.children(...)`` or IGNORE; the default uses the arguments of ``start``."""
         return init_arg  # type: ignore[no-any-return]
 
 
 def _argument(cls: type[Supervisor], init_arg: Any, options: Mapping[str, Any]) -> Any:
-    """Return what init is called with."""
+    """Return the argument for init."""
     if cls.init is Supervisor.init:
         return init_arg if isinstance(init_arg, SupervisorFlags) else cls.children(init_arg, **options)
     if options:

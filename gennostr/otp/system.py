@@ -1,6 +1,6 @@
-"""System messages: what every server understands, whatever its callbacks are, and while it is suspended too.
+"""System messages: handled by every server, independent of its callbacks, even while it is suspended.
 
-The functions take a pid, a name or a via; a pid has them as methods.
+The functions take a pid, a name or a via; a pid also has them as methods.
 """
 
 from collections.abc import Callable
@@ -13,44 +13,44 @@ from gennostr.values import shown_fields
 
 @dataclass(frozen=True, slots=True)
 class GetState:
-    """Asks for the state."""
+    """Request the state."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceState:
-    """Replaces the state by ``function(state)``."""
+    """Replace the state with ``function(state)``."""
 
     function: Callable[[object], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """Lets messages wait."""
+    """Stop handling messages; they wait until `Resume`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Ends `Suspend`."""
+    """Undo `Suspend`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetStatus:
-    """Asks for a `Status`."""
+    """Request the `Status`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetStatistics:
-    """Asks for `Statistics`."""
+    """Request the `Statistics`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetRest:
-    """Asks for a `Rest`, or None while something is left to do: for clocks that wait for that."""
+    """Request a `Rest`, or None while the server is busy; for clocks that wait until servers are idle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A server at rest: so many messages were `handled` so far, and where it is `timed` it waits with a timeout."""
+    """The state of an idle server: messages `handled` so far, and whether it waits with a timeout (`timed`)."""
 
     handled: int
     timed: bool
@@ -58,14 +58,15 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a server is doing: `status` is "running" or "suspended", and so many `messages` wait.
+    """What a server is doing.
 
-    `children` are newest first. `message` and `reason` are those of a crash, in what format_status gets for a report.
+    `status` is "running" or "suspended". `messages` is the number of waiting messages. `children` are newest first.
+    `message` and `reason` describe the crash and are set only when format_status is called for a crash report.
     """
 
     name: object
     status: str
-    state: object = field(hash=False)  # any value, and some have no hash: so message and reason
+    state: object = field(hash=False)  # can be any value, hashable or not; so can message and reason
     messages: int
     children: tuple[object, ...]
     message: object = field(default=None, hash=False)
@@ -76,10 +77,11 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a server has done: it started at `started_at` (seconds since 1970), `uptime` seconds ago.
+    """What a server has done since it started.
 
-    `messages_in` were handled (calls, casts and others; neither system messages nor what a client's relays send), and
-    so many `messages` wait.
+    It started at `started_at` (seconds since 1970), `uptime` seconds ago. `messages_in` is the number of messages
+    handled: calls, casts and others, but neither system messages nor what a client's relays send. `messages` is the
+    number of waiting messages.
     """
 
     started_at: float
@@ -92,30 +94,36 @@ SystemMessage: TypeAlias = GetState | ReplaceState | Suspend | Resume | GetStatu
 
 
 def get_state(target: object, timeout: float | None = 5.0) -> Any:
-    """Return the server's state. This and the others wait `timeout` seconds and raise what `call` raises."""
+    """Return the server's state.
+
+    Like the other functions here, it waits at most `timeout` seconds and raises what `call` raises.
+    """
     return call(target, GetState(), timeout)
 
 
 def replace_state(target: object, function: Callable[[Any], object], timeout: float | None = 5.0) -> Any:
-    """Set the state to ``function(state)`` and return it; what that raises, is raised here alone."""
+    """Set the state to ``function(state)`` and return it.
+
+    If `function` raises, the exception is raised here and the server keeps running.
+    """
     return call(target, ReplaceState(function), timeout)
 
 
 def suspend(target: object, timeout: float | None = 5.0) -> None:
-    """Let messages wait until `resume`; only system messages and stop are handled meanwhile."""
+    """Suspend the server: messages wait until `resume`; only system messages and stop are handled."""
     call(target, Suspend(), timeout)
 
 
 def resume(target: object, timeout: float | None = 5.0) -> None:
-    """End `suspend`: what waited is handled first, in its order."""
+    """Resume a suspended server: the messages that waited are handled first, in order."""
     call(target, Resume(), timeout)
 
 
 def get_status(target: object, timeout: float | None = 5.0) -> Status:
-    """Return what the server is doing, through its format_status."""
+    """Return the server's `Status`, as changed by its format_status."""
     return cast("Status", call(target, GetStatus(), timeout))
 
 
 def statistics(target: object, timeout: float | None = 5.0) -> Statistics:
-    """Return what the server has done."""
+    """Return the server's `Statistics`."""
     return cast("Statistics", call(target, GetStatistics(), timeout))

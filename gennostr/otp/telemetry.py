@@ -1,7 +1,7 @@
-"""Telemetry: what happens in the actors, as events for whoever wants to count, trace or plot.
+"""Telemetry: events about the actors, for counting, tracing or plotting.
 
-A handler gets the event's name, its measurements (numbers) and its metadata. Where none is attached, nothing is built
-and nothing is called.
+A handler is called with the event's name, its measurements (numbers) and its metadata. If no handler is attached, no
+event is built.
 
 =========================  ==========================================  ==============================================
 event                      measurements                                metadata
@@ -20,8 +20,8 @@ event                      measurements                                metadata
                                                                        ``error`` (handle_error's, or None)
 =========================  ==========================================  ==============================================
 
-``mailbox.high_water`` comes when an actor that takes a message finds at least HIGH_WATER others behind it, and
-again whenever it finds twice as many as the last time.
+``mailbox.high_water`` is emitted when an actor takes a message and at least HIGH_WATER others are waiting, and again
+each time that number has doubled since the last such event.
 """
 
 import logging
@@ -38,19 +38,19 @@ Handler: TypeAlias = Callable[[str, Mapping[str, float], Mapping[str, object]], 
 
 HIGH_WATER: Final = 64
 
-# In the order of attaching. No lock, so that a finalizer or a signal handler may attach, detach and emit anywhere: each
-# use is one operation of the dict, which is atomic, or works on a copy.
+# In the order of attaching. No lock, so that a finalizer or a signal handler can attach, detach and emit anywhere: each
+# use is one atomic dict operation or works on a copy.
 handlers: dict[object, Handler] = {}
 
 
 def attach(handler: Handler) -> None:
     """Call ``handler(name, measurements, metadata)`` for every event from now on.
 
-    It runs in the thread where the event happens, often an actor's: it must be quick and must not block. One that
-    raises is detached, with one record in the log. Attaching a handler twice is attaching it once.
+    The handler runs in the thread where the event happens, often an actor's, so it must be quick and must not block. A
+    handler that raises is detached, and the failure is logged once. Attaching a handler again has no effect.
 
     Raises:
-        TypeError: it cannot be called.
+        TypeError: `handler` is not callable.
 
     """
     if not callable(handler):
@@ -59,12 +59,12 @@ def attach(handler: Handler) -> None:
 
 
 def detach(handler: Handler) -> None:
-    """Call `handler` no more; nothing if it is not attached."""
+    """Detach `handler`; do nothing if it is not attached."""
     handlers.pop(_key(handler), None)
 
 
 def _key(handler: Handler) -> object:
-    """Return what stands for `handler`: itself (two bound methods are equal), or its identity if it has no hash."""
+    """Return the dict key for `handler`: itself (bound methods compare equal), or its id if it is not hashable."""
     try:
         hash(handler)
     except TypeError:
@@ -73,7 +73,7 @@ def _key(handler: Handler) -> object:
 
 
 def emit(name: str, measurements: Mapping[str, float], metadata: Mapping[str, object]) -> None:
-    """Tell every handler. Callers look at `handlers` first, so that no one builds what nobody hears."""
+    """Call every handler. Callers check `handlers` first, to avoid building an event that nobody receives."""
     for handler in list(handlers.values()):
         try:
             handler(name, measurements, metadata)

@@ -15,11 +15,12 @@ Timer: TypeAlias = ScheduledCall
 def send_after(delay: float, dest: object, message: object) -> Timer:
     """Send `message` to `dest` (a pid, name or via) in `delay` seconds; return the timer.
 
-    A name is looked up when the timer fires. A timer for the dead or the unknown vanishes.
+    A name is looked up when the timer fires. If `dest` is then dead or unknown, the message is dropped.
 
     Raises:
-        TypeError, ValueError: `delay` is no number of seconds, zero or more; `dest` is no target.
-        RuntimeError: this is a child that was forked while actors ran.
+        TypeError: `delay` is not a number, or `dest` is not a pid, name or via.
+        ValueError: `delay` is negative or NaN.
+        RuntimeError: this process was forked while actors were running.
 
     """
     acting()
@@ -29,16 +30,16 @@ def send_after(delay: float, dest: object, message: object) -> Timer:
 
 
 def fire(dest: object, message: object) -> None:
-    """Send `message` now: a timer is over."""
+    """Send the `message` of a timer that fires."""
     process = resolve(dest)
     if process is not None:
         process.deliver(message)
 
 
 def cancel_timer(timer: Timer) -> float | None:
-    """Cancel; return the seconds that were left, or None if the timer has fired or was cancelled.
+    """Cancel a timer; return the seconds left, or None if it has fired or was cancelled.
 
-    The message is released at once, though the timer may be kept.
+    The timer drops its reference to the message at once, even if the timer object is kept.
     """
     acting()
     if not timer.cancel():

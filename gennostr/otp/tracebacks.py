@@ -1,7 +1,7 @@
-"""Tracebacks in the log: indented and escaped, so that no line of the log is a peer's.
+"""Tracebacks in the log: indented and escaped, so that a peer cannot forge a log line.
 
-The last line of a traceback is the exception's text, which may quote what a peer has sent. ``logger.exception`` would
-write it as it is. A logger that logs tracebacks has `escape` as a filter.
+The last line of a traceback is the exception's text, which may quote data from a peer; ``logger.exception`` would write
+it unchanged. Every logger that logs tracebacks has `escape` as a filter.
 """
 
 import logging
@@ -10,13 +10,13 @@ from typing import Final
 from gennostr.values import printable, shown
 
 MOST_SHOWN: Final = 40_000
-"""Characters of a traceback that the log shows."""
+"""Maximum number of characters of a traceback to log."""
 
 _formatter = logging.Formatter()
 
 
 def escape(record: logging.LogRecord) -> bool:
-    """Format the traceback before a handler does: a filter that lets everything through."""
+    """Format and escape the traceback before a handler does; a logging filter that accepts every record."""
     if record.exc_info and not record.exc_text:
         # Formatting calls the exception's __str__, which is user code.
         text = shown(record.exc_info, _formatter.formatException, MOST_SHOWN)
