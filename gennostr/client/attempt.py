@@ -1,6 +1,6 @@
-"""One message to one relay that has one answer: an event (NIP-01's OK) or a count (NIP-45).
+"""One message to one relay that gets one answer: an event (NIP-01's OK) or a count (NIP-45).
 
-The futures that wait for the answers of several relays are in `gennostr.client.publications`.
+The futures for the answers of several relays are in `gennostr.client.publications`.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,21 @@ Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "no
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one event at one relay; true if the relay has it.
+    """The outcome of one event at one relay; true if the relay has the event.
 
-    ``kind``: "accepted", the relay's OK, or it had it already; "rejected", and `prefix` and `message` say why;
-    "timeout", it was sent and not answered; "disconnected", the connection was lost after it was sent (and lost again
-    after a reconnect, or there was no reconnect in time); "not_sent", there was no connection to send it on.
+    ``kind`` is one of:
+
+    - "accepted": the relay sent an OK, or had the event already;
+    - "rejected": `prefix` and `message` say why;
+    - "timeout": it was sent and not answered;
+    - "disconnected": the connection was lost after it was sent (and lost again after a reconnect, or not restored in
+      time);
+    - "not_sent": there was no connection to send it on.
     """
 
     kind: Kind
     prefix: str | None = None
-    """The machine-readable word of the relay's answer, such as "blocked"."""
+    """The machine-readable prefix of the relay's answer, such as "blocked"."""
     message: str = ""
 
     def __bool__(self) -> bool:
@@ -30,9 +35,9 @@ class Outcome:
 
     @classmethod
     def of(cls, answer: OkMessage | ClosedMessage) -> "Outcome":
-        """Return what a relay's answer says; that it has the event already counts as accepted.
+        """Return the outcome of a relay's answer; "duplicate" also counts as accepted.
 
-        A CLOSED answers a COUNT that is refused.
+        A CLOSED is the answer to a COUNT that the relay refuses.
         """
         prefix = answer.prefix
         accepted = type(answer) is OkMessage and (answer.accepted or prefix == "duplicate")
@@ -40,32 +45,32 @@ class Outcome:
 
 
 class Attempt:
-    """One message to one relay. The client's thread alone uses it."""
+    """One message to one relay. Used by the client's thread only."""
 
     __slots__ = ("drops", "expired", "heard", "is_event", "key", "payload", "pending", "retried", "sent", "url")
 
     def __init__(self, key: str, payload: bytes, url: str, pending: Any = None, *, is_event: bool = True) -> None:
         self.key = key
-        """What the relay's answer names: the event's id, or the count's."""
+        """The id by which the relay's answer refers to it: the event's, or the count's."""
         self.payload = payload
-        """The message as it is sent, encoded once for all relays."""
+        """The message, encoded once for all relays."""
         self.url = url
         self.pending = pending
-        """Who waits for the answer; opaque to the session, but for ``done()``."""
+        """What waits for the answer; the session only calls its ``done()``."""
         self.is_event = is_event
         self.sent = False
         self.expired = False
-        """Whether its time is over: it is settled in a moment."""
+        """Whether its time is up: it is about to be settled."""
         self.drops = 0
-        """How many connections were lost with it unanswered."""
+        """How many connections were lost before it was answered."""
         self.heard = 0.0
         """When it was sent, on the monotonic clock."""
         self.forget_connection()
 
     def forget_connection(self) -> None:
-        """Start afresh with the next connection."""
+        """Reset what belongs to the last connection."""
         self.retried = False
-        """Whether it was sent again after an authentication, on this connection."""
+        """Whether it was sent again after authentication, on this connection."""
 
     @property
     def cancelled(self) -> bool:
@@ -73,7 +78,7 @@ class Attempt:
         return self.pending is not None and self.pending.done()
 
     def unsent(self, why: str) -> Outcome:
-        """Return the outcome where no answer can come, because the relay is not there."""
+        """Return the outcome when no answer can arrive because the relay is not connected."""
         return Outcome("disconnected" if self.sent else "not_sent", None, why)
 
     def __repr__(self) -> str:

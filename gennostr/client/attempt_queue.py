@@ -1,6 +1,6 @@
 """Events and counts at one relay: those that wait for their turn, and those without an answer.
 
-A part of the session, equally pure: effects go into the session's list.
+A part of the session, and equally pure: effects go into the session's list.
 """
 
 from collections import deque
@@ -13,40 +13,42 @@ from gennostr.client.relay_limits import RelayLimits
 from gennostr.nostr.messages import CountResult
 
 MAX_IN_FLIGHT: Final = 256
-"""Events and counts at one relay that wait for its answer at once; the rest wait here."""
+"""How many events and counts per relay can be in flight; the rest wait in this queue."""
 FIRST_IN_FLIGHT: Final = 2
-"""The same, for a client with signers, until the relay has answered one: old relays make who is refused wait, each
-time for longer."""
+"""The same, for a client with signers, until the relay has answered one.
+
+Old relays make a client that they refuse wait, each time for longer.
+"""
 
 
 class AttemptQueue:
-    """One relay's, over all its connections."""
+    """The queue of one relay, over all its connections."""
 
     def __init__(self, limits: RelayLimits, effects: list[Effect]) -> None:
         self.in_flight: dict[str, list[Attempt]] = {}
-        """Those that were sent and not answered, by key; attempts with one key share one answer."""
+        """Those that were sent and not answered, by key; attempts with the same key share one answer."""
         self._limits = limits
         self._effects = effects
         self.waiting: deque[Attempt] = deque()
-        """Those whose turn is still to come."""
+        """Those whose turn has not come yet."""
         self._some_answered = False
 
     def add(self, attempt: Attempt) -> None:
-        """Send `attempt` after all that wait."""
+        """Add `attempt` after all that wait."""
         self.waiting.append(attempt)
 
     def put_back(self, attempts: Iterable[Attempt]) -> None:
-        """Send `attempts` before all that wait."""
+        """Put `attempts` before all that wait."""
         self.waiting.extendleft(reversed(list(attempts)))
 
     def connected(self) -> None:
-        """Begin with a new connection."""
+        """Start a new connection."""
         self._some_answered = False
 
     def send(self, monotonic: float, *, careful: bool) -> bool:
-        """Send what may be sent; return whether a count is among it.
+        """Send what can be sent; return whether there is a count among it.
 
-        With `careful`, few are in flight until one is answered.
+        With `careful`, only a few are in flight until one is answered.
         """
         most = FIRST_IN_FLIGHT if careful and not self._some_answered else MAX_IN_FLIGHT
         limit = self._limits.size
@@ -76,14 +78,14 @@ class AttemptQueue:
         return counts
 
     def not_sent(self, attempts: Iterable[Attempt]) -> None:
-        """Take back what did not fit into the outbox, with what shares its answer."""
+        """Take back what did not fit into the outbox, with the attempts that share its answer."""
         back = [each for attempt in attempts for each in self.in_flight.pop(attempt.key, [])]
         for each in back:
             each.sent = each.drops > 0
         self.put_back(back)
 
     def disconnected(self, kept: Iterable[Attempt]) -> None:
-        """Send what was not answered, and what was kept until an authentication, on the next connection; but once."""
+        """Send unanswered attempts, and those kept for an authentication, once more on the next connection."""
         again = list(kept)
         for attempts in self.in_flight.values():
             for attempt in attempts:
@@ -117,13 +119,13 @@ class AttemptQueue:
         self.settle([attempt], attempt.unsent(f"not connected, or its turn did not come, {within}"))
 
     def answered(self, attempts: list[Attempt], answer: Outcome | CountResult) -> None:
-        """Settle attempts by the relay's own word."""
+        """Settle attempts by the relay's own answer."""
         self._some_answered = True
         for attempt in attempts:
             self._effects.append(Settle(attempt, answer))
 
     def settle(self, attempts: Iterable[Attempt], answer: Outcome | CountResult) -> None:
-        """Settle attempts that are not in flight any more."""
+        """Settle attempts that are no longer in flight."""
         for attempt in attempts:
             self._effects.append(Settle(attempt, answer))
 

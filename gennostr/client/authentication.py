@@ -1,15 +1,15 @@
 """Authentication (NIP-42) at one relay, as a part of its session: pure, effects go into the session's list.
 
 A challenge is answered by one signer after the other, one answer at a time; when the last has its OK, there is a
-verdict. What the relay has refused before that (``auth-required``, or ``restricted``, which some relays say to whom
-they do not know yet) is kept, and sent once more if one signer was accepted.
+verdict. What the relay has refused before that (with ``auth-required``, or with ``restricted``, which some relays send
+to clients they do not know yet) is kept, and sent once more if one signer was accepted.
 
-A relay can send a challenge after each verdict, for ever. So after a verdict another challenge is answered only when
-there is a reason, namely something that was refused since, or a verdict on a challenge that was not the latest; and
-after a delay that doubles.
+A relay can send a challenge after each verdict, for ever. So after a verdict another challenge is answered only for a
+reason (something was refused since, or the verdict was on a challenge that was not the latest), and after a delay that
+doubles.
 
-Old relays say less: their OK to an AUTH never comes, they refuse a REQ by a NOTICE, and an event by an OK without an
-id. As they answer in order, what they have refused can be sent again right behind the AUTH.
+Old relays say less: they send no OK to an AUTH, they refuse a REQ by a NOTICE, and an event by an OK without an id. As
+they answer in order, what they have refused can be sent again right after the AUTH.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ from gennostr.nostr.relay_url import redact
 TIMEOUT: Final = 10.0
 """Seconds to wait for a challenge, or for the OK to its answer."""
 SIGNING: Final = 300.0
-"""Seconds that a signer has: it may prompt a person (NIP-46)."""
+"""Seconds that a signer may take: it may prompt a person (NIP-46)."""
 AGAIN: Final = (0.0, 1.0, 60.0)
-"""Seconds between a verdict and the answer to another challenge: the first time, the second, and at most; doubled."""
+"""Seconds between a verdict and the answer to another challenge: first, second (then doubled), and at most."""
 
 Refused: TypeAlias = tuple[RelaySubscription | Attempt, OkMessage | ClosedMessage]
 """What a relay has refused, and the refusal."""
@@ -37,47 +37,50 @@ Refused: TypeAlias = tuple[RelaySubscription | Attempt, OkMessage | ClosedMessag
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the relay knows us now, and what it had refused until then."""
+    """Whether the relay has accepted a signer, and what it had refused until then."""
 
     accepted: bool
     refused: list[Refused]
 
 
 class Authentication:
-    """One relay's, over all its connections. Methods that may end a wait return the verdict, or None."""
+    """The authentication at one relay, over all its connections.
+
+    Methods that may end a wait return the verdict, or None.
+    """
 
     def __init__(self, url: str, effects: list[Effect]) -> None:
         self._shown = redact(url)
         self._effects = effects
         self.signers = 0
         """How many signers the client has."""
-        # A relay that answers in the old style does so on each connection, and one that wants to know us asks again.
+        # A relay of the old style is so on each connection, and one that requires authentication will do so again.
         self.old_style = False
         self.known = False
         """Whether the relay has accepted a signer, on this connection or an earlier one."""
         self._refused: list[Refused] = []
-        # Never reset: a signature that was asked for on an earlier connection must not be taken for a later one's.
+        # Never reset: a signature requested on an earlier connection must not be taken for one of a later connection.
         self._turn = 0
         self._deadline: str | None = None
         self.forget_connection()
 
     def forget_connection(self) -> None:
-        """Start afresh with the next connection."""
+        """Reset what belongs to the last connection."""
         self._rest()
         self._turn += 1
         # The latest challenge, and the one that is being answered or was answered last.
         self._challenge: str | None = None
         self._answered: str | None = None
         self._verdicts = 0
-        # The signer whose turn is next.
+        # The index of the next signer.
         self._next = 0
         self.event_id: str | None = None
         """The id of the AUTH that waits for its OK."""
-        # Whether signers are at work: a signature or an OK is waited for.
+        # Whether a signature or an OK is waited for.
         self._working = False
         self._some_accepted = False
         self.accepted: bool | None = None
-        """The last verdict on this connection; None before the first, and while there is to be another."""
+        """The last verdict on this connection; None before the first, and while another is pending."""
 
     def _wait(self, key: str, seconds: float) -> None:
         self._rest()
@@ -92,7 +95,7 @@ class Authentication:
     # Challenges and their answers.
 
     def challenged(self, challenge: str) -> Verdict | None:
-        """Answer a challenge, now, or when there is a reason to."""
+        """Answer a challenge, at once or when there is a reason to."""
         self._challenge = challenge
         if self.signers == 0 or self._working or self._deadline == "answer":
             return None
@@ -118,13 +121,13 @@ class Authentication:
         return self._ask_next()
 
     def _ask_next(self) -> Verdict | None:
-        """Have the next signer sign; after the last, come to a verdict."""
+        """Have the next signer sign; after the last, return the verdict."""
         self.event_id = None
         if self._next < self.signers:
             assert self._answered is not None  # noqa: S101
             self._turn += 1
             self._wait("signature", SIGNING)
-            # Last: where a key signs at once, what comes of it is performed before what follows.
+            # Last: a key signs at once, and the resulting effects are performed before those that follow.
             self._effects.append(Sign(self._answered, self._next, self._turn))
             self._next += 1
             return None
@@ -133,7 +136,7 @@ class Authentication:
         self._verdicts += 1
         self.accepted = self.known = self._some_accepted
         if not self.accepted and self._challenge != self._answered:
-            self._begin_later()  # that was for a challenge that is not the latest
+            self._begin_later()  # the verdict is for a challenge that is not the latest
             return None
         return self._verdict()
 
@@ -142,9 +145,9 @@ class Authentication:
         return Verdict(bool(self.accepted), refused)
 
     def signed(self, turn: int, event: Event | None) -> Verdict | None:
-        """Send what a signer has signed; None: it does not want to, or has failed."""
+        """Send what a signer has signed; None: it declined or failed."""
         if turn != self._turn or self._deadline != "signature":
-            return None  # of another connection, or too late
+            return None  # for another connection, or too late
         if event is None:
             return self._ask_next()
         self._effects.append(Send(write(["AUTH", event]), event))
@@ -155,11 +158,11 @@ class Authentication:
         return None
 
     def not_sent(self, event: Event) -> Verdict | None:
-        """Do without an answer that did not fit into the outbox."""
+        """Continue without an answer that did not fit into the outbox."""
         return self._end_answer(accepted=False) if event.id == self.event_id else None
 
     def ok(self, ok: OkMessage) -> Verdict | None:
-        """Take the OK to an AUTH."""
+        """Handle the OK to an AUTH."""
         if not ok.accepted:
             error = AuthenticationError(f"{self._shown} refused an authentication: {ok.message}")
             self._effects.append(Deliver("handle_error", error))
@@ -170,7 +173,7 @@ class Authentication:
         return self._ask_next()
 
     def deadline_expired(self, key: str) -> Verdict | None:
-        """Go on without what was waited for."""
+        """Continue without what was waited for."""
         if key != self._deadline:
             return None
         self._deadline = None
@@ -189,37 +192,37 @@ class Authentication:
             case _:
                 return self._begin()
 
-    # What was refused.
+    # Refused messages.
 
     def may_keep(self, prefix: str | None, items: list[RelaySubscription | Attempt]) -> bool:
-        """Whether a refusal may be for want of authentication alone: if so, `keep` what was refused.
+        """Whether a refusal may only be due to missing authentication: if so, `keep` what was refused.
 
-        ``restricted`` is final once there was a verdict; ``auth-required`` once there was one that no other challenge
-        has followed, or once it was tried again.
+        ``restricted`` is final after a verdict; ``auth-required`` after a verdict that no other challenge has followed,
+        or after a second try.
         """
         if self.signers == 0 or any(item.retried for item in items):
             return False
         if self.accepted is None or self._deadline == "answer":
             return True
-        if prefix == "restricted" and not self.old_style:  # whose verdict was not the relay's word
+        if prefix == "restricted" and not self.old_style:  # in the old style, the verdict was not the relay's word
             return False
         return self.accepted or self._challenge != self._answered
 
     def keep(self, refused: list[Refused]) -> Verdict | None:
-        """Keep what was refused until there is a verdict, if there was none yet."""
+        """Keep what was refused until the verdict, if there was none yet."""
         for item, _ in refused:
             item.forget_connection()
             item.retried = True
         self._refused += refused
         if self._working:
-            # The old style: no OK is to come, and what is sent now is read behind the AUTH.
+            # The old style: no OK will come, and what is sent now is read after the AUTH.
             return self._end_answer(accepted=True) if self.old_style and self.event_id is not None else None
         if self._deadline is not None:  # for a challenge, or for the time of the next answer
             return None
         if self._challenge is not None and self._challenge != self._answered:
             self._begin_later()
         elif self.accepted:
-            return self._verdict()  # it was refused before the relay had read who we are
+            return self._verdict()  # it was refused before the relay had read the AUTH
         else:
             self._wait("challenge", TIMEOUT)
         return None
@@ -229,7 +232,7 @@ class Authentication:
         return any(each is item for each, _ in self._refused)
 
     def drop(self, item: RelaySubscription | Attempt) -> OkMessage | ClosedMessage | None:
-        """Keep `item` no more; return its refusal if it was kept."""
+        """Stop keeping `item`; return its refusal if it was kept."""
         for place, (each, refusal) in enumerate(self._refused):
             if each is item:
                 del self._refused[place]
@@ -237,6 +240,6 @@ class Authentication:
         return None
 
     def take(self) -> list[Refused]:
-        """Return what is kept, and keep it no more."""
+        """Return what is kept, and stop keeping it."""
         refused, self._refused = self._refused, []
         return refused

@@ -1,4 +1,4 @@
-"""What the parts of a client send to the client itself: values, handled in its thread by its `RelayPool`."""
+"""The commands that a client's parts send to the client: values, handled in its thread by its `RelayPool`."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ class Informed:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signer has signed the answer to a challenge, has declined (None), or has failed."""
+    """A signer has signed the answer to a challenge, declined (None), or failed."""
 
     url: str
     turn: int
@@ -49,12 +49,12 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinesDue:
-    """The first deadline of the client's `TimerQueue` has come."""
+    """The first deadline of the client's `TimerQueue` has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class SilenceDue:
-    """A relay may have been silent for too long: sent behind what it has sent and was not handled yet."""
+    """A relay may have been silent for too long; handled after the messages it has sent so far."""
 
     url: str
 
@@ -64,7 +64,7 @@ ClientCommand: TypeAlias = Subscribe | Unsubscribe | SendToRelays | Informed | S
 
 @dataclass(frozen=True, slots=True)
 class PendingCallback:
-    """Run a callback of the user's with `arguments` and the state."""
+    """Run a user's callback with `arguments` and the state."""
 
     callback: str
     arguments: tuple[object, ...]

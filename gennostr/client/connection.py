@@ -1,21 +1,21 @@
 """The connection: one actor, one thread, one WebSocket, one attempt.
 
-    dialling ──▶ open ──▶ closing ──▶ gone
-        └──────────┴─── told Ended ───▶┘
+    dialling ──▶ open ──▶ closing ──▶ ended
+        └──────────┴─── sent Ended ───▶┘
 
-Its thread alone dials, reads, writes, pings and closes, and never blocks in it: it waits for its mailbox and its
-socket at once (`SocketMailbox`). A read is cut into frames, decoded, and told to the client as one
-batch; when the client has too much of that unhandled, the socket is not read until it has caught up, and TCP
+Its thread alone dials, reads, writes, pings and closes, and never blocks on the socket: it waits for its mailbox and
+its socket at once (`SocketMailbox`). What one read returns is cut into frames, decoded, and sent to the client as one
+batch. When the client has too many unhandled bytes, the socket is not read until the client has caught up, and TCP
 slows the relay down.
 
-The client is told `Connected` once, batches, and the end once: by `Ended` from here, or, where this actor crashes
-or is killed, by the watch that ``init`` put on it before anything could happen. When the end has been told, the url is
-free for the next attempt; a close handshake goes on behind that, in state closing, for ``close_timeout`` at most.
+The client gets `Connected` once, then batches, then the end once: as `Ended` from here or, if this actor crashes or is
+killed, from the watch that ``init`` set before anything could happen. When the end has been sent, the url is free for
+the next attempt; a close handshake continues after that, in state closing, for ``close_timeout`` at most.
 
-Where the time goes while one relay floods, in microseconds an event of 864 bytes: 1.5 to decode it, 1.0 to cut it out
-and check its UTF-8, 0.3 to read it, 0.6 in the client's thread with a callback that counts; all that is done once for a
-read, the wake-ups included, is 0.4, for there are 150 events in it. Eight relays at once take a third more, most of it
-the garbage collector's. Live, one event a read, nearly all is waking up: this thread, and then the client's.
+Where the time goes while one relay floods, in microseconds per event of 864 bytes: 1.5 to decode it, 1.0 to cut it out
+and check its UTF-8, 0.3 to read it, 0.6 in the client's thread with a callback that counts; everything done once per
+read, including the wake-ups, is 0.4, for a read has 150 events. Eight relays at once take a third more, most of it in
+the garbage collector. Live, with one event per read, nearly all is waking up: this thread, and then the client's.
 """
 
 import gc
@@ -74,28 +74,28 @@ from gennostr.otp.timers import send_after
 from gennostr.values import shown
 
 STABLE_AFTER: Final = 30.0
-"""Seconds after which a connection counts as stable, and the reconnect counter starts over."""
+"""Seconds after which a connection counts as stable, and the reconnect counter is reset."""
 CLOSE_ENOUGH: Final = 0.001
-"""Seconds that a timer may come early, by rounding. Set anew for so little, it could be due at once, for ever."""
+"""Seconds that a timer may be early, by rounding. Rescheduled for so little, it could be due at once, for ever."""
 SAME_TIME: Final = 5.0
-"""Seconds by which two clocks that are right can seem to differ: a date is in whole seconds, and takes its way."""
+"""Seconds by which two correct clocks can seem to differ: a date has whole seconds, and takes time to arrive."""
 READ_SIZE: Final = 128 * 1024
 WRITE_SIZE: Final = 64 * 1024
 MESSAGE_SIZE: Final = 256
-"""Bytes that a message counts besides its own: one of two bytes on the wire may be an exception here."""
+"""Extra bytes that each message counts: a message of two bytes on the wire may become an exception here."""
 STOP_TIMEOUT: Final = 1.0
 """Seconds that a stop waits for the relay to answer the close frame; ``close_timeout`` may be shorter."""
 
 
 class Command(Enum):
-    """What a client tells its connections."""
+    """The commands that a client sends to its connections."""
 
     READY = "handle_connect has run"
     REMOVE = "close: the relay was removed"
 
 
 class Tick(Enum):
-    """What a connection's timers tell it."""
+    """The messages that a connection's timers send to it."""
 
     CONNECT = "connect_timeout is over"
     KEEPALIVE = "time to look at the silence"
@@ -110,11 +110,11 @@ class _Engine(Engine):
     server: "Connection"
 
     def on_suspend(self) -> None:
-        """Look at the socket no more: it would be ready at every look."""
+        """Stop watching the socket: it would be ready at every poll."""
         self.server.mailbox.watch(None)
 
     def on_resume(self) -> None:
-        """Look at the socket again."""
+        """Watch the socket again."""
         self.then(WRITABLE)
 
     def activity(self) -> str:
@@ -122,11 +122,11 @@ class _Engine(Engine):
         return self.server.phase
 
     def at_rest(self) -> bool:
-        """Whether nothing is left to do, nor to be read or written."""
+        """Whether nothing is left to do, to read or to write."""
         return super().at_rest() and not self.server.mailbox.ready()
 
     def left(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self.server.close_socket()
         self.server.mailbox.close()
 
@@ -147,19 +147,19 @@ class Connection(GenServer[Any], engine=_Engine):
         self._timers: dict[Tick, ScheduledCall] = {}
 
     def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, RelayCounters], /) -> InitOutcome[Any]:
-        """Have the client told of the end, whatever comes; then dial."""
+        """Make sure that the client learns of the end, whatever happens; then dial."""
         self._client, self._registry, self._relay, self._outbox, counters = init_arg
         self._options = self._relay.options
         self.phase = "dialling"
         self._told = False
-        self._out = bytearray()  # takes from its front what was sent, without moving the rest
+        self._out = bytearray()  # what was sent is removed from its front, without moving the rest
         self._reader = FrameReader(self._options.max_message_size)
         self._credit = Credit(self._process)
         self._opened_at: float | None = None
         self._last_read = 0.0
         self._pinged = False
         self._pings = Pings()
-        # Before the client learns of the death, what the attempt has counted is added up.
+        # Before the client learns of the death, the counts of the attempt are added to the totals.
         self._counted = counters.begin(self._relay.url, self._process, self._outbox, self._credit)
         self._process.watch(ConnectionWatch(self._client, self._outbox))
         if self._client.dead:
@@ -167,7 +167,7 @@ class Connection(GenServer[Any], engine=_Engine):
         return Ok(None, continue_="dial")
 
     def handle_continue(self, argument: str, state: Any, /) -> CallbackOutcome[Any]:
-        """Begin to dial."""
+        """Start to dial."""
         del argument, state
         try:
             self.mailbox.open()
@@ -175,7 +175,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 assert task == "garbage_collector"  # noqa: S101 - Options knows no other
                 self._schedule(Tick.GARBAGE, seconds)
             self._schedule(Tick.CONNECT, self._options.connect_timeout)
-        except (OSError, RuntimeError) as error:  # the system refused descriptors, or the timers their thread
+        except (OSError, RuntimeError) as error:  # the system refused descriptors, or a thread for the timers
             return self._fail(error)
         self._dial = Dial(self._relay, self._process)
         if telemetry.handlers:
@@ -184,7 +184,7 @@ class Connection(GenServer[Any], engine=_Engine):
         return self._go_on(self._dial)
 
     def on_cancel(self) -> None:
-        """Wake the thread: what it may be waiting for, in `terminate`, ends with the socket."""
+        """Wake the thread: whatever `terminate` waits for ends with the socket."""
         sock = self._sock
         if sock is not None:
             _shut_down(sock)
@@ -193,19 +193,19 @@ class Connection(GenServer[Any], engine=_Engine):
     # Messages.
 
     def handle_cast(self, request: Command, state: Any, /) -> CallbackOutcome[Any]:
-        """Do what the client commands."""
+        """Execute a command of the client."""
         del state
         if request is Command.READY:
             self._outbox.ready()
             return None
-        # REMOVE: the client has told itself the end, and has taken the name away.
+        # REMOVE: the client has reported the end to itself and released the name.
         self._told = True
         if self._sock is None:
             return Stop(NORMAL)
         return self._begin_closing(encode_close(1000))
 
     def handle_info(self, message: Any, state: Any, /) -> CallbackOutcome[Any]:
-        """Go on with the socket, the dial or a timer."""
+        """Continue with the socket, the dial or a timer."""
         match message:
             case SocketReady():
                 return self._socket_ready(message)
@@ -226,7 +226,7 @@ class Connection(GenServer[Any], engine=_Engine):
         return super().handle_info(message, state)
 
     def _exit(self, pid: object, reason: object) -> CallbackOutcome[Any]:
-        if pid is self._registry:  # the name is gone: another attempt could run beside this one
+        if pid is self._registry:  # the name is released: another attempt could run beside this one
             return self._fail(ConnectionLost(f"the connection registry ended: {shown(reason)}"))
         if reason is NORMAL or self._dial is None or pid is not self._dial.resolver:
             return None
@@ -245,7 +245,7 @@ class Connection(GenServer[Any], engine=_Engine):
         """Take the next step of the dial."""
         try:
             wanted = dial.step()
-        except Exception as error:  # whatever it is (an option that the system refuses, say), the attempt has failed
+        except Exception as error:  # whatever it is (an option that the system refuses, say), the attempt failed
             return self._fail(error)
         if wanted is not None:
             self.mailbox.watch(dial.sock, read=wanted is Want.READABLE, write=wanted is Want.WRITABLE)
@@ -306,7 +306,7 @@ class Connection(GenServer[Any], engine=_Engine):
         return self._fail(error)
 
     def _received(self, data: bytes, failure: Exception | None = None) -> CallbackOutcome[Any]:
-        """Deliver what `data` completes; then `failure`, if the stream failed behind it, unless it had ended before."""
+        """Deliver what `data` completes; then handle `failure` of the stream, unless it had ended before."""
         self._last_read = clock().monotonic()
         self._pinged = False
         self._counted.bytes_received += len(data)
@@ -317,9 +317,9 @@ class Connection(GenServer[Any], engine=_Engine):
             messages, end = self._sort(received)
         else:
             try:
-                # Nearly always there are text messages of known types only: then no line of Python runs for each.
+                # Nearly always, all are text messages of known types: then no line of Python runs for each.
                 messages = list(map(decode_known, received))  # type: ignore[arg-type]
-            except Exception:  # whatever it is, and whichever it is: taken one by one, it is found again
+            except Exception:  # whatever failed, and wherever: taken one by one, it is found again
                 messages, end = self._sort(received)
         if self.phase == "closing":
             return None if end is None and failure is None else Stop(NORMAL)
@@ -330,7 +330,8 @@ class Connection(GenServer[Any], engine=_Engine):
             size = len(data) + MESSAGE_SIZE * len(messages)
             if self._credit.give(size):
                 self._watch()
-            # Last of all: the client, once awake, wants the interpreter's lock, which the next wait gives free.
+            # Last of all: the client, once awake, needs the interpreter's lock, which this thread releases at its next
+            # wait.
             batch = Batch(self._process, self._relay, messages, size, self._credit)
             self._client.put_from(self._process, batch)  # unless this connection was killed meanwhile: see `_tell`
         if end is not None:
@@ -340,11 +341,11 @@ class Connection(GenServer[Any], engine=_Engine):
         return self._write() if self._out else None
 
     def _sort(self, received: list[Received]) -> tuple[list[RelayMessage | MessageError], Close | ProtocolError | None]:
-        """Return the messages, and the end of the stream where there is one; answer pings."""
+        """Return the messages, and the end of the stream if it was reached; answer pings."""
         messages: list[RelayMessage | MessageError] = []
         end: Close | ProtocolError | None = None
-        # The errors of texts of two bytes at most, which are no messages: tens of thousands fit into one read, so those
-        # that are the same share one.
+        # The errors for texts of at most two bytes, which are not messages: one read has tens of thousands, so equal
+        # ones share an error.
         tiny: dict[bytes, MessageError] = {}
         for item in received:
             if type(item) is bytes:
@@ -355,13 +356,13 @@ class Connection(GenServer[Any], engine=_Engine):
                 try:
                     messages.append(decode(item))
                 except MessageError as error:
-                    # Without the frames that it was raised in, which are twice its size: thousands may wait.
+                    # Without the frames in which it was raised, which are twice its size: thousands may wait.
                     error.__traceback__ = error.__context__ = None
                     messages.append(error)
                     if len(item) <= 2:
                         tiny[item] = error
             elif isinstance(item, Ping):
-                # One pong at a time: a relay that pings without end and does not read must not fill our memory.
+                # One pong at a time: a relay that pings endlessly and does not read must not fill our memory.
                 if len(self._out) < WRITE_SIZE:
                     self._out += encode_frame(PONG, item.payload)
             elif isinstance(item, Pong):
@@ -374,7 +375,7 @@ class Connection(GenServer[Any], engine=_Engine):
         return messages, end
 
     def _ended(self, end: Close | ProtocolError) -> CallbackOutcome[Any]:
-        """Answer the relay's close frame, or its violation."""
+        """Answer the relay's close frame or protocol violation."""
         if isinstance(end, ProtocolError):
             self._tell_end(end, error=end)
             return self._begin_closing(encode_close(end.code, end.reason))
@@ -382,7 +383,7 @@ class Connection(GenServer[Any], engine=_Engine):
         return self._begin_closing(encode_close(1000 if end.code is None else end.code))
 
     def _write(self) -> CallbackOutcome[Any]:
-        """Send what waits, as far as the socket takes it."""
+        """Send what waits, as far as the socket accepts it."""
         sock = self._sock
         if sock is None:
             return None
@@ -410,7 +411,7 @@ class Connection(GenServer[Any], engine=_Engine):
     # The end.
 
     def _tell_end(self, reason: object, *, error: object = None) -> None:
-        """Tell the client the end, once, and free the url."""
+        """Send the end to the client, once, and free the url."""
         if self._told:
             return
         self._told = True
@@ -419,14 +420,14 @@ class Connection(GenServer[Any], engine=_Engine):
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
             relay = replace(relay, reconnect_counter=0)
         self._registry.table.release(relay.url, self._process)
-        # One step as seen by a killer: a connection that was killed before it told its end is restarted.
+        # Atomic for a killer: a connection that was killed before it sent its end is restarted.
         with self._process.lock:
             if not self._process.dead:
                 self._outbox.over = True
                 self._tell(Ended(self._process, relay, reason, error))
 
     def _tell(self, event: Connected | Batch | Ended) -> None:
-        """Tell the client, unless this connection was killed meanwhile: then its end has been told, and is the last."""
+        """Send an event to the client, unless this connection was killed: its end must stay the last event."""
         self._client.put_from(self._process, event)
 
     def _fail(self, error: BaseException) -> CallbackOutcome[Any]:
@@ -435,14 +436,14 @@ class Connection(GenServer[Any], engine=_Engine):
         return Stop(NORMAL)
 
     def _begin_closing(self, close_frame: bytes) -> CallbackOutcome[Any]:
-        """Send the close frame and wait for the relay's, or for the end."""
+        """Send the close frame and wait for the relay's, or for the end of the stream."""
         self.phase = "closing"
         self._cancel(Tick.KEEPALIVE)
         self._out += close_frame
         self._schedule(Tick.CLOSE, self._options.close_timeout)
         outcome = self._write()
         if outcome is None and self._reader.over:
-            self._half_close()  # the relay's close frame was read: nothing is to come
+            self._half_close()  # the relay's close frame was read: nothing follows it
         return outcome
 
     def _half_close(self) -> None:
@@ -453,7 +454,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 pass
 
     def terminate(self, reason: Any, state: Any, /) -> None:
-        """Close in good order where there is still somebody to close to."""
+        """Close in an orderly way if the connection is still open."""
         del state
         self._cancel_timers()
         if self.phase == "open":
@@ -464,19 +465,19 @@ class Connection(GenServer[Any], engine=_Engine):
         self.close_socket()
 
     def _await_end(self) -> None:
-        """Read until the relay's close frame or end, for a short time: a reset would destroy our close frame."""
+        """Read until the relay's close frame or the end, briefly: a reset would destroy our close frame."""
         deadline = clock().monotonic() + min(self._options.close_timeout, STOP_TIMEOUT)
         inbox = SocketMailbox()
         try:
             inbox.open()
-            # A flood is always there to be read: the deadline is looked at each time.
+            # In a flood there is always something to read: so the deadline is checked each time.
             while self._sock is not None and clock().monotonic() < deadline:
                 inbox.watch(self._sock, read=True, write=bool(self._out))
                 ready = clock().take(inbox, deadline)
                 assert isinstance(ready, SocketReady)  # noqa: S101
                 if self._socket_ready(ready) is not None:
                     return
-        except (Empty, OSError):  # it did not answer in time, or there is no descriptor to wait with
+        except (Empty, OSError):  # it did not answer in time, or there was no descriptor to wait with
             pass
         finally:
             inbox.close()
@@ -495,7 +496,7 @@ class Connection(GenServer[Any], engine=_Engine):
 
     def _schedule(self, tick: Tick, delay: float) -> None:
         timer = self._timers[tick] = send_after(delay, self.pid, tick)
-        if self._process.is_dead():  # killed meanwhile: on_cancel may have missed this one
+        if self._process.is_dead():  # killed meanwhile: on_cancel may have missed this timer
             timer.cancel()
 
     def _cancel(self, tick: Tick) -> None:
@@ -526,12 +527,12 @@ class Connection(GenServer[Any], engine=_Engine):
                 return None
 
     def _keep_alive(self) -> CallbackOutcome[Any]:
-        """Ping a relay that has been silent; give up one that stays so."""
+        """Ping a relay that is silent; give up one that stays silent."""
         options = self._options
         silence = clock().monotonic() - self._last_read
         if self._pinged and not self._credit.paused:
             return self._fail(PingTimeout(f"nothing received for {silence:.1f} s, and no answer to a ping"))
-        # A socket that is not read because the client lags says nothing about the relay.
+        # A socket that is not read because the client lags shows nothing about the relay.
         wait = options.ping_interval if self._credit.paused else options.ping_interval - silence
         if wait > CLOSE_ENOUGH:
             self._schedule(Tick.KEEPALIVE, wait)
@@ -546,7 +547,7 @@ class Connection(GenServer[Any], engine=_Engine):
 
 
 def _clock_offset(date: float | None, time: float) -> float | None:
-    """Return by how much the relay's clock is ahead of ours; a difference that a slow answer explains is none."""
+    """Return how far the relay's clock is ahead of ours; 0.0 if a slow answer explains the difference."""
     if date is None:
         return None
     offset = date - time
@@ -554,10 +555,10 @@ def _clock_offset(date: float | None, time: float) -> float | None:
 
 
 def _rest(sock: socket.socket, data: bytes) -> tuple[bytes, Exception | None]:
-    """Return `data` and what follows at once, up to about READ_SIZE, and how the stream failed or ended behind it.
+    """Return `data` and what can be read at once, up to about READ_SIZE, and how the stream then failed or ended.
 
-    TLS gives one record at a time, 16 KiB at most, and what it has decrypted already poll does not see; nor does poll
-    see a failure that was read: it is kept, for what came before must be told first.
+    TLS returns one record at a time, 16 KiB at most, and poll does not see what it has already decrypted. Nor does poll
+    see a failure that was read: it is returned, because what came before it must be delivered first.
     """
     if not isinstance(sock, ssl.SSLSocket):
         return data, None
@@ -583,9 +584,9 @@ def _no_close_frame() -> ConnectionLost:
 
 
 def _shut_down(sock: socket.socket) -> None:
-    """Wake whoever is blocked on `sock`; it stays open."""
+    """Wake a thread that is blocked on `sock`, without closing it."""
     try:
-        # Not SSLSocket's own shutdown: that drops its TLS object first, and a send would go out in the clear.
+        # Not SSLSocket's own shutdown: that drops its TLS object first, and data could then be sent unencrypted.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
-        pass  # not connected any more
+        pass  # no longer connected

@@ -1,4 +1,7 @@
-"""What a connection tells its client. Each event carries the connection's process: one process is one attempt."""
+"""The events that a connection sends to its client.
+
+Each carries the connection's process: one process is one attempt.
+"""
 
 from collections import deque
 from dataclasses import dataclass
@@ -38,7 +41,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The attempt is over for `reason`; `error` is what handle_error is told first, if it was an error."""
+    """The attempt has ended for `reason`; `error`, if there was one, is passed to handle_error first."""
 
     process: Process
     relay: Relay
@@ -57,7 +60,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionDown:
-    """The connection's process is dead: the last of its events."""
+    """The connection's process is dead; the last of its events."""
 
     process: Process
     relay: Relay
@@ -73,39 +76,39 @@ class ReconnectDue:
 
 @dataclass(frozen=True, slots=True)
 class NotMade:
-    """The next attempt could not even be made: it has no connection."""
+    """The connection actor for the next attempt could not be started."""
 
     relay: Relay
     reason: object
 
 
 class Credit:
-    """How much a connection has delivered and its client has not handled yet.
+    """How much a connection has delivered that its client has not handled yet.
 
-    The connection counts; the client hands it the size of each batch that it has handled, through a deque. No lock is
-    needed: the deque and the list below are used in single steps that are atomic, and all else is the connection's.
+    The connection counts; the client returns the size of each batch that it has handled, through a deque. No lock is
+    needed: the deque and the list below are used in atomic steps, and only the connection uses the rest.
     """
 
     MAX_BATCHES = 8
-    # Two full reads: one that is handled while the next is decoded. Eight are no faster, with one relay or with eight.
+    # Two full reads: one is handled while the next is decoded. Eight are no faster, with one relay or with eight.
     MAX_BYTES = 256 * 1024
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self.paused = False
-        """Whether the connection waits for the client, as `spent` has found."""
+        """Whether the connection waits for the client, as `spent` found."""
         self._batches = 0
-        # Over all, of which the client has not handled the difference.
+        # Total bytes; the client has not handled the difference.
         self._given = 0
         self._taken = 0
         self._handled: deque[int] = deque()
         # A token while the connection waits. The connection adds it and then takes from the deque; the client appends
-        # there and then looks for the token. The deque orders the two: what the connection missed was appended after
-        # that, and so the client finds the token.
+        # there and then looks for the token. The deque orders the two: anything the connection missed was appended
+        # after that, so the client finds the token.
         self._waits: list[None] = []
 
     def give(self, size: int) -> bool:
-        """Count a batch of `size` bytes, and return what `spent` does; the connection calls it."""
+        """Count a batch of `size` bytes, and return `spent()`; called by the connection."""
         self._batches += 1
         self._given += size
         if self._batches >= self.MAX_BATCHES or self._given - self._taken >= self.MAX_BYTES:
@@ -114,9 +117,9 @@ class Credit:
         return False
 
     def spent(self) -> bool:
-        """Whether no more may be delivered now: then RESUME comes when the client has handled more.
+        """Return whether to pause: then RESUME is sent when the client has handled more.
 
-        The connection asks after each batch, and when RESUME has come.
+        The connection calls it after each batch, and when RESUME has arrived.
         """
         self.paused = self._over() and self._still_over()
         return self.paused
@@ -145,7 +148,7 @@ class Credit:
             pass
 
     def take(self, size: int) -> None:
-        """Count a batch as handled, and wake the connection if it waits for that; the client does."""
+        """Count a batch as handled, and wake the connection if it waits for that; called by the client."""
         self._handled.append(size)
         if self._waits:
             try:
@@ -155,8 +158,8 @@ class Credit:
             self._process.deliver(RESUME)
 
     def undelivered(self) -> int:
-        """Return how many bytes the client has not handled yet; any thread may ask."""
-        # In this order: nothing was taken that had not been given before, so the difference is never negative.
+        """Return how many bytes the client has not handled yet; any thread may call it."""
+        # In this order: nothing is taken before it was given, so the difference is never negative.
         taken = self._taken
         taken += sum(self._handled.copy())
         return self._given - taken
@@ -169,13 +172,13 @@ class Resume(Enum):
 
 
 RESUME: Final = Resume.RESUME
-"""Told to a paused connection: read again."""
+"""Sent to a paused connection: read again."""
 
 
 class Batch:
-    """The messages of one read, in order; a MessageError stands where a message was none.
+    """The messages of one read, in order; a MessageError stands for each invalid message.
 
-    A plain class: a frozen dataclass takes a microsecond to make, and here that is felt.
+    A plain class: a frozen dataclass takes a microsecond to create, which matters here.
     """
 
     __slots__ = ("credit", "messages", "process", "relay", "size")
@@ -202,7 +205,7 @@ ConnectionEvent: TypeAlias = Connected | Ended | Removed | ConnectionDown | Batc
 
 
 class ConnectionWatch:
-    """Tells the client of a connection's death, whatever caused it."""
+    """Reports a connection's death to the client, whatever caused it."""
 
     __slots__ = ("_client", "_outbox")
 

@@ -1,16 +1,16 @@
-"""The dial: how a connection comes to an open WebSocket, step by step, and without ever blocking.
+"""The dial: opens a WebSocket step by step, without ever blocking.
 
-`Dial.run` reads like the blocking thing: addresses, TCP, the tunnel through a proxy, TLS, the upgrade. But it is a
-generator: where it would wait it yields what for, and the connection, which meanwhile answers its mailbox, goes on with
-it when that is there. There is no other thread in it to be woken or waited for: who gives up closes it.
+`Dial.run` reads like blocking code: addresses, TCP, the tunnel through a proxy, TLS, the upgrade. But it is a
+generator: where it would wait, it yields what for, and the connection continues it when that is ready, and answers its
+mailbox meanwhile. It has no other thread to wake or to wait for: to give it up, close it.
 
 Only the resolver blocks and cannot be interrupted. A host name is looked up by a `Resolver`, a short-lived actor of its
 own; an address needs none.
 
-The upgrade itself is websocket-client's. It wants a socket that blocks, and gets two that are none: one that takes its
-request, and, when the answer is complete, one that has it; see `_Upgrade`. What it does not do is done here: the size
-limit, refusing every answer but 101 before a body is read, keeping cookies from a jar that the whole program would
-share, and keeping what follows the answer: the first frames.
+The upgrade itself is done by websocket-client. It expects a blocking socket, and gets two objects that only look like
+one: the first takes its request; the second, once the answer is complete, provides it; see `_Upgrade`. What
+websocket-client lacks is done here: limiting the size, refusing every answer but 101 before a body is read, keeping
+cookies out of a jar that the whole program would share, and keeping what follows the answer: the first frames.
 """
 
 import base64
@@ -38,7 +38,7 @@ _TLS_ALERT: Final = b"\x15\x03"
 """What a TLS server answers to HTTP."""
 
 Address: TypeAlias = tuple[int, int, int, str, Any]
-"""What getaddrinfo returns one of."""
+"""One of the addresses that getaddrinfo returns."""
 
 
 class Want(Enum):
@@ -53,23 +53,23 @@ Steps: TypeAlias = Generator[Want, None, None]
 
 
 class Dial:
-    """One attempt to connect; only the connection's thread may touch it."""
+    """One attempt to connect; used by the connection's thread only."""
 
     def __init__(self, relay: Relay, connection: Process) -> None:
         self.relay = relay
         self.connection = connection
         self.sock: socket.socket | None = None
-        """The socket that it works on, in the end the open one; who takes it leaves None."""
+        """The socket in use, in the end the open one; whoever takes it sets this to None."""
         self.rest = b""
+        """What followed the answer to the upgrade."""
         self.date: float | None = None
-        """When the relay has sent its answer, by its own clock; None: it does not say."""
-        """What came behind the answer to the upgrade."""
+        """When the relay sent its answer, by its own clock; None: it does not say."""
         self.resolver: Pid | None = None
         self._answer: Sequence[Address] | OSError = []
         self._steps = self.run()
 
     def step(self) -> Want | None:
-        """Go on; return what it waits for then, or None: the WebSocket is open.
+        """Continue; return what it then waits for, or None: the WebSocket is open.
 
         Raises:
             OSError, ConnectTimeout, HandshakeError, ConnectionLost: the attempt has failed.
@@ -85,7 +85,7 @@ class Dial:
             raise HandshakeError(f"{redact(self.relay.url)}: {error}") from error
 
     def resolved(self, answer: Sequence[Address] | OSError) -> None:
-        """Take the resolver's answer, before the next step."""
+        """Set the resolver's answer, before the next step."""
         self._answer = answer
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class Dial:
         raise failure
 
     def _addresses(self, host: str, port: int) -> Generator[Want, None, Sequence[Address]]:
-        """Return where `host` is to be found."""
+        """Return the addresses of `host`."""
         if _is_address(host):
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         self.resolver = Resolver.start_link((self, host, port))
@@ -202,7 +202,7 @@ class Dial:
         self.date = _date(head)
 
     def send(self, data: bytes) -> Steps:
-        """Send all of `data`; a step wherever the socket takes no more for now."""
+        """Send all of `data`; yield whenever the socket accepts no more for now."""
         sock = self.sock
         assert sock is not None  # noqa: S101
         while data:
@@ -214,7 +214,7 @@ class Dial:
                 yield Want.READABLE
 
     def _head(self) -> Generator[Want, None, bytes]:
-        """Read to the empty line; what follows it is kept in `rest`."""
+        """Read up to the empty line; what follows it is kept in `rest`."""
         sock = self.sock
         assert sock is not None  # noqa: S101
         limit = self.relay.options.max_handshake_size
@@ -239,14 +239,14 @@ class Dial:
 
 
 class Resolver(GenServer[None]):
-    """Looks up one host for a `Dial`, tells its connection `Resolved`, and ends."""
+    """Looks up one host for a `Dial`, sends `Resolved` to its connection, and ends."""
 
     def init(self, init_arg: tuple[Dial, str, int], /) -> InitOutcome[None]:
-        """Go on after start has returned."""
+        """Continue after start has returned."""
         return Ok(continue_=init_arg)
 
     def handle_continue(self, argument: tuple[Dial, str, int], state: None, /) -> CallbackOutcome[None]:
-        """Look it up; this blocks for as long as the system's resolver wants."""
+        """Look it up; this blocks for as long as the system's resolver takes."""
         del state
         dial, host, port = argument
         answer: Sequence[Address] | OSError
@@ -259,7 +259,7 @@ class Resolver(GenServer[None]):
 
 
 def look_up(host: str, port: int) -> Sequence[Address]:
-    """Return the addresses of `host`, as the system's resolver has them; OSError: it has none."""
+    """Return the addresses of `host`, by the system's resolver; OSError: it has none."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label that is too long
@@ -286,7 +286,7 @@ class _Upgrade:
         self._url = redact(relay.url)
         self._passed = {name: options[name] for name in ("cookie", "host", "origin", "subprotocols") if name in options}
         if "origin" not in options:
-            self._passed["suppress_origin"] = True  # no browser, no origin
+            self._passed["suppress_origin"] = True  # not a browser, so no origin
 
     def request(self) -> bytes:
         """Return the request."""
@@ -298,25 +298,26 @@ class _Upgrade:
         return sent.data
 
     def check(self, head: bytes) -> None:
-        """Raise HandshakeError, or websocket-client's own exceptions, if `head` is not the answer to the request."""
+        """Raise HandshakeError or websocket-client's own exceptions unless `head` is the answer to the request."""
         # Without its cookies, which would go into a jar that the whole program shares.
         self._run(_Answer(re.sub(rb"(?im)^set-cookie[ \t]*:.*\r\n(?:[ \t].*\r\n)*", b"", head)))
 
     def _run(self, sock: "_Request | _Answer") -> None:
-        # Imported by the first dial: it would double the time that importing gennostr takes.
+        # Imported by the first dial: it would double the time to import gennostr.
         import websocket  # noqa: PLC0415
 
         client = websocket.WebSocket()
         client.connect(  # type: ignore[no-untyped-call]
             self._url, socket=sock, header=self._headers, redirect_limit=0, **self._passed
         )
-        client.sock = None  # none of ours: nothing to shut down when it goes
+        client.sock = None  # not a socket of ours: nothing to shut down when the client is deleted
 
 
 class Headers(dict[str, str]):
-    """A user's headers and ours as websocket-client takes them: a dict, in which it looks for a key of the handshake.
+    """The user's headers and ours, as the dict that websocket-client expects.
 
-    Headers that come as a list of lines may hold a name twice, so they are kept beside.
+    It looks in the dict for a key of the handshake. Headers given as a list of lines may repeat a name, so these are
+    kept separately.
     """
 
     def __init__(self, given: Mapping[str, str] | Iterable[str]) -> None:
@@ -328,7 +329,7 @@ class Headers(dict[str, str]):
             self._lines = [(name, value.strip()) for name, _, value in (line.partition(":") for line in given)]
 
     def items(self) -> Any:
-        """Return all, those that came as lines too."""
+        """Return all headers, including those given as lines."""
         return [*super().items(), *self._lines]
 
 
@@ -354,14 +355,14 @@ class _Request:
         return None
 
     def close(self) -> None:
-        """Leave it: there is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class _Answer(_Request):
     """A socket that has the answer already.
 
-    websocket-client reads byte by byte until it sees a line's end. Each line is given in two pieces, the end apart:
-    two reads a line.
+    websocket-client reads byte by byte until it finds a line's end. Each line is returned in two pieces, the end apart:
+    two reads per line.
     """
 
     def __init__(self, head: bytes) -> None:
@@ -397,7 +398,7 @@ def _status(head: bytes) -> int | None:
 
 
 def _date(head: bytes) -> float | None:
-    """Return the time at which the server has sent `head`, by its Date header: seconds since 1970."""
+    """Return when the server sent `head`, by its Date header, in seconds since 1970."""
     match = re.search(rb"(?im)^date[ \t]*:[ \t]*(.{1,64}?)[ \t]*\r$", head)
     if match is None:
         return None
@@ -405,12 +406,12 @@ def _date(head: bytes) -> float | None:
 
     try:
         return parsedate_to_datetime(match[1].decode("latin-1")).timestamp()
-    except (ValueError, OverflowError):  # it is none, or of no year that there is
+    except (ValueError, OverflowError):  # it is invalid, or its year does not exist
         return None
 
 
 def tls_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
-    """Return the context that websocket-client's `sslopt` describes: verifying, unless it says otherwise."""
+    """Return the context that websocket-client's `sslopt` describes; it verifies unless `sslopt` says otherwise."""
     given = sslopt.get("context")
     if isinstance(given, ssl.SSLContext):
         return given

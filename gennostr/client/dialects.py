@@ -1,17 +1,17 @@
-"""What a relay means when it refuses: the texts of CLOSED, OK and NOTICE messages as relays write them.
+"""What a relay means by a refusal: the texts of CLOSED, OK and NOTICE messages as relays write them.
 
 NIP-01 and 42 list machine-readable words ("rate-limited: ..."), for CLOSED and OK. Many relays say more after the word
 ("error: too many concurrent REQs"), use words of their own ("Subscription rejected: ..."), or refuse by a NOTICE in
 prose that names no request. `meaning` reads a text of any of the three. It works in this order:
 
-1. A leading word of `PREFIXES` is taken off, again and again: "ERROR: bad req: arr too big" has two, and some relays
+1. A leading word of `PREFIXES` is removed, repeatedly: "ERROR: bad req: arr too big" has two, and some relays
    put the id of the subscription before it (``"feed: auth-required: ..."``).
-2. What remains is looked up in `DIALECTS`, from its start. This alone decides about a text without such a word: a
+2. The rest is looked up in `DIALECTS`, from its start. For a text without such a word, only this decides: a
    greeting, news or an advertisement must not end a request, so these patterns match the start of a known sentence.
-3. After a word the text is known to be a refusal: `REFINEMENTS` are searched anywhere in the rest.
+3. After such a word the text is known to be a refusal: `REFINEMENTS` are searched anywhere in the rest.
 4. Otherwise the last word decides.
 
-Every row names where its texts come from: a file of the relay's source, a NIP, or an issue. To teach the client a new
+Every row names the source of its texts: a file of the relay's source, a NIP, or an issue. To teach the client a new
 one, add a row here and its text to the tests.
 
 Texts are written by strangers: only the first `LOOKED_AT` characters are read, and every repetition in a pattern is
@@ -26,11 +26,11 @@ from itertools import islice
 from typing import Final
 
 LOOKED_AT: Final = 500
-"""Characters of a text that are read; the longest refusal found has 130."""
+"""How many characters of a text are read; the longest refusal found has 130."""
 
 
 class Meaning(Enum):
-    """What a refusal asks of the client."""
+    """What a refusal requires of the client."""
 
     AUTH_REQUIRED = "auth-required"
     """Authenticate (NIP-42), then send it again."""
@@ -39,25 +39,27 @@ class Meaning(Enum):
     RATE_LIMITED = "rate-limited"
     """Too much in too short a time: send it again later, and less often."""
     TOO_MANY = "too-many"
-    """One subscription too many at once: send it again when another is closed. `limit` may name how many it allows."""
+    """One subscription too many at once: send it again when another is closed. `limit` may return its limit."""
     TOO_LARGE = "too-large"
-    """One message holds more bytes, filters or values than the relay takes. Split, it may pass; as it is, never."""
+    """One message has more bytes, filters or values than the relay accepts. Split, it may pass; as it is, never."""
     LIMIT_TOO_HIGH = "limit-too-high"
     """A filter's ``limit`` is higher than the relay allows: send it again with a lower one (see `limit`)."""
     UNSUPPORTED_COUNT = "unsupported-count"
-    """The relay does not know a message that the client sent. Of those it sends that is COUNT (NIP-45): end all COUNTs
-    of this relay. Where none is waiting, the message was the user's own."""
+    """The relay does not know a message that the client sent: end all COUNTs (NIP-45) of this relay.
+
+    Of the messages that the client sends, only COUNT can be unknown. If none is waiting, it was the user's own message.
+    """
     DUPLICATE = "duplicate"
     """The relay has it already. An event is accepted; a subscription stays as it was: CLOSE it before changing it."""
     REFUSED = "refused"
     """Not now and not later: do not send it again on this connection."""
     FAILED = "failed"
-    """The relay's own trouble, such as its database: over for this connection, worth a try on the next."""
+    """The relay's own trouble, such as its database: ended for this connection, worth a try on the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One way to say it; `meaning` is None for what looks like a refusal of a request and is not."""
+    """One wording; `meaning` is None for a text that looks like a refusal of a request but is not."""
 
     pattern: re.Pattern[str]
     meaning: Meaning | None
@@ -90,7 +92,7 @@ PREFIXES: Final[dict[str, Meaning]] = {
     "subscription request rejected": Meaning.REFUSED,  # nostream subscribe-message-handler.ts, 2022
     "subscription error": Meaning.REFUSED,  # nostr-rs-relay server.rs
 }
-"""Words before a colon, and what they mean where the rest says no more."""
+"""Words before a colon, and what they mean if the rest adds nothing."""
 
 DIALECTS: Final = _rows(
     # One subscription too many.
@@ -148,7 +150,7 @@ DIALECTS: Final = _rows(
         Meaning.UNSUPPORTED_COUNT,
         "strfry RelayIngester.cpp, nostream count-message-handler",
     ),
-    # A subscription of this id is there.
+    # A subscription with this id exists.
     (r"duplicate subscription .{1,400}?: ignorning$", Meaning.DUPLICATE, "nostream subscribe-message-handler.ts"),
     (r"this subscription already exists$", Meaning.DUPLICATE, "rnostr server.rs"),
     (r"req command for sub_id that already exists\b", Meaning.DUPLICATE, "monstr relay.py"),
@@ -171,13 +173,13 @@ DIALECTS: Final = _rows(
     (r"something is wrong$", Meaning.FAILED, "rnostr server.rs"),
     (r"failed to process (?:req|count|message)\b", Meaning.FAILED, "nosflare durable-object.ts"),
     (r"(?:\S{1,64}: )?shutdown\.\.\.$", Meaning.FAILED, "cagliostr main.cxx"),
-    # About what nobody waits for.
+    # About things that nobody waits for.
     (r"bad close: ", None, "strfry RelayIngester.cpp"),
     (r"negentropy ", None, "strfry RelayIngester.cpp"),
     (r"bad get: |get event not found", None, "strfry RelayIngester.cpp, 2023"),
     (r"session error: ", None, "a fork of strfry"),
 )
-"""Sentences, looked for from the start of a text in lower case; the first that fits decides."""
+"""Sentences, matched at the start of a text in lower case; the first match decides."""
 
 REFINEMENTS: Final = _rows(
     (
@@ -211,7 +213,7 @@ REFINEMENTS: Final = _rows(
     ),
     (r"^you cannot request another user's\b", Meaning.RESTRICTED, "nostr-sdk local_relay/local/inner.rs"),
     (r"^duplicate event\b", Meaning.DUPLICATE, "cagliostr main.cxx"),
-    # What "error:" covers and no later attempt will change.
+    # Cases of "error:" that no later attempt will change.
     (
         r"^(?:invalid (?:request|filter|event)|bad (?:request|json|filter|message)|json bad|malformed)\b",
         Meaning.REFUSED,
@@ -225,14 +227,14 @@ REFINEMENTS: Final = _rows(
     ),
     (r"\bnot supported$", Meaning.REFUSED, "block/buzz req.rs"),
 )
-"""What the text after a word of `PREFIXES` may say besides, looked for anywhere in it."""
+"""What the text after a word of `PREFIXES` may say in addition, searched anywhere in it."""
 
 # One word and ": " may stand before: the id of a subscription, in front of a word that NIP-01 or 42 lists.
 _LEADING = re.compile(
     r"(?:\S{1,64}: (?=(?:auth-required|restricted|rate-limited|blocked|invalid|error|unsupported): ))?"
     rf"({'|'.join(sorted(map(re.escape, PREFIXES), key=len, reverse=True))})(?::|$) ?"
 )
-# Nothing after these says more than they do.
+# The text after these adds nothing.
 _FINAL = frozenset({"auth-required", "duplicate", "pow", "pow-adaptive", "mute"})
 _LAYERS = 4  # "error: bad msg: invalid message: ..." has three
 
@@ -249,19 +251,19 @@ _LIMITS = (
 )
 _LIMITED = frozenset({Meaning.TOO_MANY, Meaning.TOO_LARGE, Meaning.LIMIT_TOO_HIGH})
 
-# What stands before an id: nothing (nostr.land, cagliostr), or what nostream, monstr (twice) and NIP-01 write there.
+# What comes before an id: nothing (nostr.land, cagliostr), or what nostream, monstr (twice) and NIP-01 write there.
 _BEFORE_ID = re.compile(r"^|\b(?:duplicate subscription|new sub_id|already exists -|duplicate:) ", re.IGNORECASE)
-_NAMED_AT_MOST = 4  # a text of nothing but such words names none
+_NAMED_AT_MOST = 4  # a text that consists of such words names none
 _WORD = re.compile(r"[\w-]")
 
 
 def meaning(text: str) -> Meaning | None:
-    """Return what the text of a NOTICE, CLOSED or OK asks of the client, or None if it is no refusal that is known.
+    """Return what the text of a NOTICE, CLOSED or OK requires of the client, or None if it is not a known refusal.
 
-    The text of a CLOSED, and of an OK that says false, belongs to a refusal also where this returns None: treat it as
-    `Meaning.REFUSED`. An empty CLOSED is none: nostr-sdk's LocalRelay ends a REQ for ids so once it has sent them all,
-    chorus and bostr confirm a CLOSE. A NOTICE of which this returns None is a greeting, news, or about something nobody
-    waits for.
+    The text of a CLOSED, and of an OK that says false, is a refusal even if this returns None: treat it as
+    `Meaning.REFUSED`. An empty CLOSED is not one: nostr-sdk's LocalRelay ends a REQ for ids with it once it has sent
+    them all, and chorus and bostr confirm a CLOSE with it. A NOTICE for which this returns None is a greeting, news, or
+    about something that nobody waits for.
 
     >>> meaning("ERROR: too many concurrent REQs")
     <Meaning.TOO_MANY: 'too-many'>
@@ -286,10 +288,10 @@ def meaning(text: str) -> Meaning | None:
 
 
 def limit(text: str) -> int | None:
-    """Return the number that a refusal names as the most the relay takes, or None.
+    """Return the most that the relay accepts, if a refusal names it, or None.
 
-    The number of subscriptions for `Meaning.TOO_MANY`, of bytes, filters or values for `Meaning.TOO_LARGE`, a filter's
-    ``limit`` for `Meaning.LIMIT_TOO_HIGH`; None for other texts, and for a number that is 0.
+    The number of subscriptions for `Meaning.TOO_MANY`; of bytes, filters or values for `Meaning.TOO_LARGE`; a filter's
+    ``limit`` for `Meaning.LIMIT_TOO_HIGH`. None for other texts, and if the number is 0.
 
     >>> limit("Subscription rejected: Too many subscriptions: Number of subscriptions must be less than or equal to 10")
     10
@@ -302,12 +304,12 @@ def limit(text: str) -> int | None:
 
 
 def subject(text: str, ids: Iterable[str]) -> str | None:
-    """Return the subscription of `ids` that a NOTICE names, or None.
+    """Return the one of `ids` that a NOTICE names, or None.
 
-    An id counts only where relays put one: at the start, before a colon or alone (cagliostr sends the text as a third
-    element then), and where nostream and monstr name it. It has at least three characters and no letter or digit beside
-    it: "feed" is found in "feed: error: ...", and not in "we feed on your data". If several fit, the longest is
-    returned.
+    An id counts only where relays put one: at the start, before a colon or alone (then cagliostr sends the text as a
+    third element), and where nostream and monstr name it. It must have at least three characters and no letter or digit
+    next to it: "feed" is found in "feed: error: ...", but not in "we feed on your data". If several match, the longest
+    is returned.
 
     >>> subject("REQ new sub_id feed not allowed, already at max subs=10", ["feed", "fee"])
     'feed'

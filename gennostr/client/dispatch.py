@@ -1,14 +1,14 @@
 """Dispatch: what connections report to a client, one callback at a time.
 
-Batches are taken apart here, and after each message of the mailbox one step of that is done: a flood of events delays a
-call by one callback, not by the flood.
+Batches are taken apart here: after each message of the mailbox comes one step of that, so that a flood of events delays
+a call by one callback, not by the whole flood.
 
-What was subscribed to, published or counted by the client's functions is handled by `gennostr.client.relay_pool`, which
-then sees each message before its callback does. Relays of which a client wants none of that have nothing in between.
+`gennostr.client.relay_pool` handles the client's subscriptions, publications and counts: it sees each message before
+its callback does. Relays that a client uses for none of these bypass it.
 
-Each attempt ends in one handle_disconnect: the first end reported of a connection's process counts, be it the
-connection's own word, the user's removal or the process's death; what comes after it is dropped. A client that removes
-a relay itself knows of the end at once: only handle_disconnect follows.
+Each attempt ends in one handle_disconnect. The first end reported for a connection's process counts, whether reported
+by the connection, by the user's removal or by the process's death; what comes after it is dropped. A client that
+removes a relay itself knows of the end at once: only handle_disconnect follows.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ _COMMANDS = frozenset(get_args(ClientCommand))
 
 
 class Client(Server, Protocol):
-    """What the dispatch needs of the user's object: see `gennostr.client.gen_nostr.GenNostr`."""
+    """What the dispatch needs from the user's object: see `gennostr.client.gen_nostr.GenNostr`."""
 
     signer: Signer | Sequence[Signer] | None
     deduplicate: bool
@@ -79,14 +79,14 @@ class Client(Server, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Disconnected:
-    """The second half of an end: handle_error, and what it has asked for, has run."""
+    """The second half of an end: handle_error, and what it continued with, have run."""
 
     relay: Relay
     reason: object
 
 
 class ClientEngine(Engine):
-    """Runs a client: its tree of connections, and its relays' callbacks."""
+    """Runs a client: its table of connections, and the callbacks for its relays."""
 
     pid_class = GenNostrPid
     receives = frozenset(
@@ -102,7 +102,7 @@ class ClientEngine(Engine):
         pid.connections, pid.relay_pool = self._table, self._pool
         # Attempts whose end was reported, until their processes are dead.
         self._ended: set[Process] = set()
-        # Those that the client has removed itself, until that is reported: it knows, and gets nothing else of them.
+        # Those that the client has removed itself, until that is reported: it knows, and gets nothing more from them.
         self._given_up: set[Process] = set()
         client = self.server
         self._callbacks: dict[type, Callable[[Any, Relay, Any], Any]] = {
@@ -115,10 +115,10 @@ class ClientEngine(Engine):
             CountMessage: client.handle_count,
             UnknownMessage: client.handle_unknown,
             **dict.fromkeys((MessageError, *MessageError.__subclasses__()), client.handle_error),
-            # What the pool keeps to itself.
+            # For messages that the pool keeps to itself.
             type(None): _deliver_nothing,
         }
-        # The place in the batch that is the first of the work.
+        # The index of the next message in the batch that is the first of the work.
         self._at = 0
 
     # For the pool.
@@ -134,32 +134,32 @@ class ClientEngine(Engine):
         return self.server.signer
 
     def run_callback(self, name: str, *arguments: object) -> None:
-        """Run a callback with `arguments` and the state, right after the one under way."""
+        """Run a callback with `arguments` and the state, right after the current one."""
         self.then(PendingCallback(name, arguments))
-        # A batch under way stops for what is in the mailbox, and looks at nothing else.
+        # A batch being handled stops only for a message in the mailbox.
         self.process.deliver(WAKE)
 
     def run_command(self, command: ClientCommand) -> None:
-        """Hand `command` to the pool right after the callback under way."""
+        """Pass `command` to the pool right after the current callback."""
         self.then(command)
         self.process.deliver(WAKE)
 
     def run_behind(self, command: ClientCommand) -> None:
-        """Hand `command` to the pool when what relays have sent so far was handled."""
+        """Pass `command` to the pool after everything that relays have sent so far."""
         self.add_work(command)
 
     # Hooks.
 
     def init(self, argument: object) -> object:
-        """Start the tree, then run init."""
+        """Start the connection table, then run init."""
         self.process.watch(self._pool)
         self._table.start()
         outcome = super().init(argument)
-        self._pool.signers()  # an invalid one is reported now, not when a relay first asks
+        self._pool.signers()  # an invalid one is reported now, not at a relay's first challenge
         return outcome
 
     def terminate(self, reason: object) -> None:
-        """Run terminate, then stop the tree: whoever sees the client's end finds the sockets closed."""
+        """Run terminate, then stop the connections: when others see the client's end, the sockets are closed."""
         try:
             super().terminate(reason)
         finally:
@@ -170,7 +170,7 @@ class ClientEngine(Engine):
                 wait_down(primary.process, None)
 
     def receive(self, message: Any) -> None:
-        """Put what connections report with the work; do what the client's own parts want."""
+        """Queue what connections report; execute what the client's own parts request."""
         match message:
             case PendingCallback(name, arguments):
                 self.call(getattr(self.server, name), *arguments, ok=True)
@@ -190,7 +190,7 @@ class ClientEngine(Engine):
                 self.add_work(message)
 
     def step(self) -> None:
-        """Handle messages of the first batch until the mailbox has something, or the event that is first."""
+        """Handle messages of the first batch until the mailbox has something, or handle the first event."""
         batch = self.work[0]
         self.handling(batch)
         if type(batch) is not Batch:
@@ -213,7 +213,7 @@ class ClientEngine(Engine):
         process, nothing_waits = self.process, self.mailbox.empty
         messages, relay, callbacks = batch.messages, batch.relay, self._callbacks
         at, end = self._at, len(messages)
-        # One that a callback in this loop leads to knows none of these messages: they were sent before.
+        # A session that a callback in this loop creates must not see these messages: they were sent before it.
         session = self._pool.sessions.get(relay.url)
         try:
             while at < end:
@@ -261,7 +261,7 @@ class ClientEngine(Engine):
 
     def _connected(self, process: Process, relay: Relay, outbox: Outbox) -> None:
         self._pool.connecting(relay, outbox)
-        # What handle_connect sends goes before what waits for the connection.
+        # What handle_connect sends goes before messages that wait for the connection.
         outbox.greeting = True
         try:
             self.call(self.server.handle_connect, relay, ok=True)
@@ -280,7 +280,7 @@ class ClientEngine(Engine):
         if error is None:
             self._after_error(relay, reason)
             return
-        # The rest comes after what handle_error may ask for (its continue_), and before all else.
+        # The rest runs after what handle_error may continue with (its continue_), and before everything else.
         self.then(_Disconnected(relay, reason))
         self.call(self.server.handle_error, error, relay, ok=True)
 
@@ -293,8 +293,8 @@ class ClientEngine(Engine):
         if process is not None:
             self._given_up.discard(process)
         if process is not None and process in self._ended:
-            # It had ended by itself, and that was reported, while it was being removed: what is left is to give up
-            # the attempt that handle_disconnect may have asked for since.
+            # It had ended by itself, and that was reported, while it was being removed: what is left to do is to cancel
+            # the attempt that handle_disconnect may have requested since.
             pending = self._table.take(relay.url)
             if pending is None:
                 return
@@ -305,4 +305,4 @@ class ClientEngine(Engine):
 
 
 def _deliver_nothing(message: None, relay: Relay, state: Any) -> None:
-    """Run no callback."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""What a relay session wants done, as values: `gennostr.client.relay_pool` performs them, in order."""
+"""The effects of a relay session, as values: `gennostr.client.relay_pool` performs them, in order."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -9,21 +9,21 @@ from gennostr.nostr.event import Event
 from gennostr.nostr.messages import CountResult
 
 Key: TypeAlias = Literal["silence", "hold", "full", "cool-down", "challenge", "signature", "answer", "verdict"]
-"""The deadlines of a session: one each, so that to set one replaces the one before."""
+"""The deadlines of a session: one for each key, so setting one replaces the one before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Queue a message for the relay. What does not fit goes back by `RelaySession.not_sent`, and all after it."""
+    """Queue a message for the relay. If it does not fit, it and all after it go back by `RelaySession.not_sent`."""
 
     payload: bytes
     subject: "RelaySubscription | Attempt | Event | str"
-    """What it is about: a REQ, an event or count, an AUTH's event, or the id that a CLOSE names."""
+    """What it is for: a REQ, an event or count, an AUTH's event, or the id in a CLOSE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Run a callback of the user's, such as handle_eose, with this message or error and the relay."""
+    """Run a user's callback, such as handle_eose, with this message or error and the relay."""
 
     callback: str
     argument: object
@@ -31,7 +31,7 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """An attempt has its answer, or what stands in its place."""
+    """An attempt has its answer, or an outcome that says why there is none."""
 
     attempt: Attempt
     answer: Outcome | CountResult
@@ -39,14 +39,14 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class CheckComplete:
-    """See whether handle_eose_all is due: this relay has no stored event left to send, or is not waited for."""
+    """Check whether handle_eose_all is due: this relay has no stored event left to send, or is not waited for."""
 
     subscription: Subscription
 
 
 @dataclass(frozen=True, slots=True)
 class SetDeadline:
-    """Call `RelaySession.deadline_expired` with `key` after so many seconds, instead of what was set for it before."""
+    """Call `RelaySession.deadline_expired` with `key` after so many seconds, replacing the deadline set before."""
 
     key: Key
     seconds: float
@@ -54,30 +54,30 @@ class SetDeadline:
 
 @dataclass(frozen=True, slots=True)
 class CancelDeadline:
-    """Let the deadline of `key` pass unnoticed."""
+    """Cancel the deadline of `key`."""
 
     key: Key
 
 
 @dataclass(frozen=True, slots=True)
 class RequestInformation:
-    """Fetch the relay's information document (NIP-11), and hand it to `RelaySession.informed`."""
+    """Fetch the relay's information document (NIP-11), and pass it to `RelaySession.informed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Have a signer sign the answer to a challenge (NIP-42), and hand it to `RelaySession.signed` with `turn`."""
+    """Have a signer sign the answer to a challenge (NIP-42), and pass it to `RelaySession.signed` with `turn`."""
 
     challenge: str
     signer: int
-    """Which of the client's signers, from 0."""
+    """The index of the signer among the client's."""
     turn: int
-    """Tells this signature from earlier ones that are still to come."""
+    """Distinguishes this signature from earlier ones that are still pending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Write a line to the log."""
+    """Log a line."""
 
     level: Literal["warning", "info"]
     text: str

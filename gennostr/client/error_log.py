@@ -15,9 +15,9 @@ from gennostr.values import printable, shown
 INTERVAL: Final = 60.0
 """Seconds between two lines about errors of one kind at one relay."""
 MOST: Final = 1024
-"""Lines within `INTERVAL`, over all relays and kinds; also the number of entries that are kept."""
+"""The most lines within `INTERVAL`, over all relays and kinds; also the number of entries kept."""
 MOST_SHOWN: Final = 500
-"""Characters of an error's text in a line."""
+"""The most characters of an error's text in a line."""
 
 _Kind: TypeAlias = type | tuple[type, str]
 
@@ -30,27 +30,27 @@ class _Entry:
     def __init__(self, logged_at: float) -> None:
         self.logged_at = logged_at
         self.left_out = 0
-        """Errors since then."""
+        """The number of errors since then."""
 
     def covers(self, now: float) -> bool:
-        """Whether it is too early for the next line. A clock that was set back (a test's) makes it not early."""
+        """Whether it is too early for the next line; it is not if the clock was set back (a test's)."""
         return self.logged_at <= now < self.logged_at + INTERVAL
 
 
 class ErrorLog:
-    """One client's errors that were logged, by relay and kind. It logs nothing itself, and has no clock.
+    """The errors of one client that were logged, by relay and kind. It logs nothing itself, and has no clock.
 
-    It belongs to the client's thread. A call from another thread, or from a finalizer in the middle of one, may at
-    worst miscount.
+    It belongs to the client's thread. A call from another thread, or from a finalizer during a call, can at worst
+    miscount.
     """
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, _Kind], _Entry] = {}
-        # Errors that had no entry, because all entries were in use.
+        # Errors that got no entry, because all entries were in use.
         self._others = 0
 
     def line(self, url: str, error: object, now: float) -> str | None:
-        """Return the line to log about `error` at the relay `url`, or None if there is to be none now."""
+        """Return the line to log about `error` at the relay `url`, or None if there is none to log now."""
         key = url, _kind(error)
         entry = self._entries.get(key)
         if entry is not None and entry.covers(now):
@@ -71,17 +71,17 @@ class ErrorLog:
         return text
 
     def _forget(self, now: float) -> None:
-        """Drop the entries that leave nothing out any more."""
+        """Drop the entries that no longer suppress anything."""
         for key, entry in list(self._entries.items()):
             if not entry.covers(now):
                 self._entries.pop(key, None)
 
 
 def error_log(client: Pid) -> ErrorLog:
-    """Return the client's; it is made when it is first needed: a client that overrides handle_error has none.
+    """Return the client's log, created at first use: a client that overrides handle_error has none.
 
-    It lives on the handle, of which a client has one for its whole life: so it ends with the client, and takes no name
-    on the user's object.
+    It is stored on the handle, of which a client has one for its whole life: so it ends with the client, and takes no
+    name on the user's object.
     """
     held: dict[str, Any] = vars(client)
     log: ErrorLog | None = held.get("error_log")

@@ -1,10 +1,10 @@
-"""`fetch`: all stored events that match, of several relays, newest first, each once.
+"""`fetch`: all stored events that match, from several relays, newest first, without duplicates.
 
-How one filter is read at one relay, however few events that gives at once, is in `gennostr.client.pages`. Here each
-pair of them is a stream: the `Reader`, a client like others, requests its pages by `subscribe`, which takes care of
-lost connections, authentication, rate limits and verification. `Fetch`, the iterator, merges the streams.
+`gennostr.client.pages` reads one filter at one relay, however few events that relay sends at once. Here each pair of
+filter and relay is a stream. The `Reader`, an ordinary client, requests each page by a subscription, which handles lost
+connections, authentication, rate limits and verification. `Fetch`, the iterator, merges the streams.
 
-A filter that is too large for many relays is cut into several streams. Its limit holds for all of them together.
+A filter that is too large for many relays is split into several streams, with one limit for all of them together.
 """
 
 import heapq
@@ -34,13 +34,13 @@ from gennostr.otp.timers import send_after
 from gennostr.values import Handle
 
 AHEAD: Final = 2
-"""Pages that are requested before they are wanted."""
+"""The number of pages requested ahead."""
 LOOK: Final = 0.5
-"""Seconds from one look at who has been silent for too long to the next."""
+"""Seconds between checks for relays that have been silent for too long."""
 LARGE: Final = 32 * 1024
-"""Bytes of a filter that is requested as it is; one that is larger is cut: many relays take no more than 64 KiB."""
+"""The size in bytes above which a filter is split: many relays accept at most 64 KiB."""
 
-# How a MessageError shows an EVENT that could not be decoded, and its subscription.
+# How a MessageError shows an EVENT that could not be decoded, with its subscription.
 _UNDECODABLE = re.compile(r"""not a relay's message: .*?: b'\s*\[\s*"EVENT"\s*,\s*"([^"\\]*)\"""", re.DOTALL)
 
 
@@ -49,11 +49,11 @@ class FetchProgress:
     """How far one relay has been read."""
 
     events: int = 0
-    """Taken so far; other relays may have had some of them too."""
+    """Events read so far; other relays may have some of them too."""
     pages: int = 0
-    """The requests that were answered."""
+    """The number of requests that were answered."""
     oldest: int | None = None
-    """Seconds since 1970: all that is newer was read."""
+    """Seconds since 1970: everything newer has been read."""
     done: bool = False
     error: BaseException | None = None
     """Why it could not be read to its end, or only with a gap."""
@@ -65,20 +65,20 @@ class _Stream:
 
     url: str
     group: int
-    """The place of the filter that this is, or is a part of, among those of all relays."""
+    """The index of the filter that this is or belongs to, counted over all relays."""
     paging: Paging
     page: list[Event] = field(default_factory=list)
-    """What has come for the page under way."""
+    """The events received for the current page."""
     rejected: Rejected = field(default_factory=Rejected)
-    """What has come beside it."""
+    """The rejected events of the current page."""
     id: str | None = None
-    """The subscription of the page under way."""
+    """The subscription of the current page."""
     ready: deque[Page] = field(default_factory=deque)
     waiting: Request | None = None
 
 
 class _Look:
-    """Sent by the reader's timer: it is time to see who has been silent for too long."""
+    """The message of the reader's timer: check for relays that have been silent for too long."""
 
 
 class Reader(GenNostr[list[_Stream]]):
@@ -90,7 +90,7 @@ class Reader(GenNostr[list[_Stream]]):
         self._by_id: dict[str, _Stream] = {}
         self._numbers = count(1)
         self._errors: dict[str, BaseException] = {}
-        # When something came of a relay, or was requested, on the monotonic clock.
+        # When something last arrived from a relay, or was requested, on the monotonic clock.
         self._heard: dict[str, float] = {}
         for url in dict.fromkeys(stream.url for stream in streams):
             self.add_relay(Relay.new(url, options))
@@ -106,12 +106,12 @@ class Reader(GenNostr[list[_Stream]]):
         self._look = send_after(LOOK, self.pid, _Look())
 
     def terminate(self, reason: Any, state: Any, /) -> None:
-        """Leave no timer behind."""
+        """Cancel the timer."""
         del reason, state
         self._look.cancel()
 
     def _ask(self, stream: _Stream) -> None:
-        # Not checked again: `until` is the time of an event, which may claim one that no user would write.
+        # Not checked again: `until` is the time of an event, which can be one that no user would write.
         page = CheckedFilters([stream.paging.next_filter()])
         stream.id = f"page-{next(self._numbers)}"
         subscribe_whole(self, page, stream.id, stream.url)  # events of two REQs would not be one page
@@ -120,7 +120,7 @@ class Reader(GenNostr[list[_Stream]]):
         self._by_id[stream.id] = stream
 
     def _ready(self, stream: _Stream, page: Page) -> None:
-        """Give away a page, and read ahead."""
+        """Deliver a page, and read ahead."""
         if stream.id is not None:
             self.unsubscribe(stream.id)
             del self._by_id[stream.id]
@@ -139,7 +139,7 @@ class Reader(GenNostr[list[_Stream]]):
         self._ready(stream, stream.paging.fail(error, stream.page))
 
     def handle_call(self, request: int, from_: Request, state: list[_Stream], /) -> CallOutcome[list[_Stream]]:
-        """Answer with the next page of a stream, now or when it is there."""
+        """Reply with the next page of a stream, now or when it has arrived."""
         stream = state[request]
         if stream.ready:
             page = stream.ready.popleft()
@@ -163,18 +163,19 @@ class Reader(GenNostr[list[_Stream]]):
         return None
 
     def handle_event(self, message: EventMessage, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
-        """Put it on its page."""
+        """Add the event to its page."""
         del state
         stream = self._by_id.get(message.subscription_id)
         if stream is not None:
             stream.page.append(message.event)
-            # Newer than the first, it may be a live one. Of these there is no end, and they do not replace an EOSE.
+            # Newer than the first, it may be a live event. These never end, so they must not postpone the timeout for
+            # an EOSE.
             if message.event.created_at <= stream.page[0].created_at:
                 self._heard[relay.url] = clock().monotonic()
         return None
 
     def handle_eose(self, message: EoseMessage, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
-        """Turn the page."""
+        """Finish the page."""
         del state
         stream = self._by_id.get(message.subscription_id)
         if stream is not None:
@@ -185,7 +186,7 @@ class Reader(GenNostr[list[_Stream]]):
     def handle_closed(
         self, message: ClosedMessage, relay: Relay, state: list[_Stream], /
     ) -> RelayOutcome[list[_Stream]]:
-        """Give up what the relay does not want to give."""
+        """Give up a stream that the relay refuses."""
         del relay, state
         stream = self._by_id.get(message.subscription_id)
         if stream is not None:
@@ -193,9 +194,9 @@ class Reader(GenNostr[list[_Stream]]):
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
-        """Note an event that was rejected, or an error that may become the reason for giving up.
+        """Record a rejected event, or an error that may become the reason for giving up.
 
-        Another message that cannot be decoded, a NOTICE say, has nothing to do with any page.
+        Any other message that cannot be decoded, such as a NOTICE, does not concern a page.
         """
         del state
         if not isinstance(reason, MessageError):
@@ -203,7 +204,7 @@ class Reader(GenNostr[list[_Stream]]):
             return None
         id_ = _subscription_of(reason)
         for stream in list(self._by_id.values()):
-            # An unrequested event may not say for which subscription it came.
+            # An unrequested event may not name the subscription it was sent for.
             if stream.url == relay.url and (stream.id == id_ or (id_ is None and reason.problem != "malformed")):
                 if isinstance(reason, RequestTooLarge):
                     self._fail(stream, reason)
@@ -212,14 +213,14 @@ class Reader(GenNostr[list[_Stream]]):
         return None
 
     def handle_connect(self, relay: Relay, state: list[_Stream], /) -> RelayOutcome[list[_Stream]]:
-        """Forget the error that this attempt did not have."""
+        """Forget the error of an earlier attempt."""
         del state
         self._errors.pop(relay.url, None)
         return None
 
 
 def _subscription_of(error: MessageError) -> str | None:
-    """Return the id of the subscription that an event, or a REQ, was for; None where it is unknown."""
+    """Return the id of the subscription that an event or REQ was for; None if it is unknown."""
     if error.problem != "malformed" or isinstance(error, RequestTooLarge):
         return error.subscription_id
     undecodable = _UNDECODABLE.match(str(error))
@@ -231,14 +232,17 @@ class _Group:
     """The streams of one filter at one relay."""
 
     left: int | None
-    """How many events are still wanted of them together; None: all."""
+    """How many more events they may deliver together; None: all."""
     streams: list[int] = field(default_factory=list)
     last: tuple[int, str] | None = None
-    """The last event that one of them has given: two may have the same."""
+    """The last event delivered by one of them: two streams may have the same one."""
 
 
 class Fetch(Handle, Iterator[Event]):
-    """The events, as an iterator; made by `fetch`. It ends its client when it is through, closed or forgotten."""
+    """The iterator over the events; made by `fetch`.
+
+    Its client ends when it is exhausted, closed or garbage-collected.
+    """
 
     def __init__(self, reader: GenNostrPid, streams: Sequence[_Stream], limits: Sequence[int | None]) -> None:
         self._reader: GenNostrPid | None = reader
@@ -267,7 +271,7 @@ class Fetch(Handle, Iterator[Event]):
             reader.exit(SHUTDOWN)
 
     def close(self) -> None:
-        """End it: no more events come. Twice is as good as once."""
+        """End it: no more events are returned. Closing twice does no harm."""
         reader, self._reader = self._reader, None
         self._heads.clear()
         if reader is not None:
@@ -302,7 +306,7 @@ class Fetch(Handle, Iterator[Event]):
             event = self._pages[stream].popleft()
             self._count(self._group_of[stream], place)
             self._advance(stream)
-            if place != self._last:  # otherwise another stream has given it already
+            if place != self._last:  # otherwise another stream has delivered it already
                 self._last = place
                 return event
         if self._reader is not None:
@@ -313,12 +317,12 @@ class Fetch(Handle, Iterator[Event]):
         raise StopIteration
 
     def _count(self, group: _Group, place: tuple[int, str]) -> None:
-        """Count an event of a filter at a relay; the last that is wanted ends all streams of these."""
+        """Count an event of a filter at a relay; the last one within the limit ends all streams of the group."""
         if group.left is None or place == group.last:
             return
         group.last = place
         group.left -= 1
-        if not group.left and len(group.streams) > 1:  # one alone ends by itself
+        if not group.left and len(group.streams) > 1:  # a single one ends by itself
             for stream in group.streams:
                 self._pages[stream].clear()
                 self._progress[stream] = replace(self._progress[stream], done=True)
@@ -326,7 +330,7 @@ class Fetch(Handle, Iterator[Event]):
             heapq.heapify(self._heads)
 
     def _advance(self, stream: int) -> None:
-        """Have the next event of a stream among the heads."""
+        """Put the next event of a stream on the heap."""
         events = self._pages[stream]
         while not events and not self._progress[stream].done:
             if self._reader is None:
@@ -354,17 +358,18 @@ def fetch(
     timeout: float = 30.0,
     **options: Unpack[RelayOptions],
 ) -> Fetch:
-    """Return an iterator over all stored events that match, of all the relays: newest first, each once.
+    """Return an iterator over all stored events that match: newest first, without duplicates.
 
-    Relays give a few hundred events at once; this requests more until there are none. Of the same second, the lowest id
-    comes first. A filter's `limit` is for each relay. Pages are read as they are wanted, and two ahead. A filter of
-    more than 32 KiB is requested in parts.
+    Relays send a few hundred events at once; this requests more until none are left. Within one second, the lowest id
+    comes first. A filter's `limit` applies to each relay. Pages are read as they are needed, plus two ahead. A filter
+    of more than 32 KiB is requested in parts.
 
-    A relay that cannot be read to its end, because it is silent or cannot be reached for `timeout` seconds, refuses, or
-    sends events that are forged, undecodable or do not match, does not end the others: when all events were given,
-    FetchIncomplete is raised, and says which relay, and why.
+    A relay may fail: it is silent or unreachable for `timeout` seconds, refuses, or sends events that are forged,
+    undecodable or do not match. The others are still read to their end. After the last event, FetchIncomplete is
+    raised; it says which relay failed, and why.
 
-    `options` are those of the relays, with `verify` on unless given. `signer` is for relays that want authentication.
+    `options` are the options of the relays; `verify` is on unless given. `signer` is for relays that require
+    authentication.
 
     Raises:
         TypeError, ValueError: an argument is invalid, or a filter is larger than the option `max_queue_size`; the
@@ -397,6 +402,6 @@ def fetch(
 
 
 def _parts(filter_: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return a filter in parts of at most LARGE bytes, as far as it can be cut."""
+    """Split a filter into parts of at most LARGE bytes, as far as it can be split."""
     groups = split_filters([filter_], LARGE)
     return [filter_] if groups is None else [part for group in groups for part in group]

@@ -1,32 +1,30 @@
 """WebSocket frames (RFC 6455), as a client reads and writes them: bytes in, messages out, and no I/O.
 
-The rules, and the code to close with where one is broken:
+The rules, and the close code for a violation:
 
-======  =========================================================================================================
-1002    A relay's frame is not masked (5.1). Reserved bits are zero, opcodes known, lengths in their shortest form
+======  ========================================================================================================= 1002
+A relay's frame is not masked (5.1). Reserved bits are zero, opcodes known, lengths in their shortest form
         and below 2**63 (5.2). A continuation continues something, and no message begins inside another (5.4).
         Control frames are final and carry 125 bytes at most (5.5). The payload of a close frame is empty, or a
         code that may be sent and a reason (5.5.1, 7.4).
-1007    Text is UTF-8 (8.1), and so is the reason in a close frame.
-1009    A message has ``max_message_size`` bytes at most.
-======  =========================================================================================================
+1007    Text is UTF-8 (8.1), and so is the reason in a close frame. 1009    A message has ``max_message_size`` bytes at
+most. ======  =========================================================================================================
 
-websocket-client's own reader is laxer: it takes masked frames, longer lengths than needed, fragmented pong and close
-frames, and has no limit. It serves the handshake; the frames are read here.
+websocket-client's own reader is laxer: it accepts masked frames, longer lengths than needed, fragmented pong and close
+frames, and has no limit. It does the handshake; the frames are read here.
 
-Text and binary messages alike are delivered as ``bytes``: both are JSON to Nostr. Text is checked as a whole, once,
-in C; the JSON decoder would not do, as it does not look at what it skips. A binary message owes nobody UTF-8, so it is
-no violation here if it is none: it is delivered as it is, and who decodes it finds out.
+Text and binary messages are both delivered as ``bytes``: to Nostr, both are JSON. Text is checked as a whole, once, in
+C; the JSON decoder would not do, as it does not check what it skips. A binary message need not be UTF-8, so it is no
+violation here if it is not: it is delivered as it is, and its decoder finds out.
 
 How it works: `FrameReader.receive` is the hot path of the library, and cuts all complete frames out of one read. Final
-text frames of 126 bytes to 64 KiB, which are what a relay sends all day, are cut in one tight loop that creates nothing
-but their payloads; everything else takes the slow branch. What a read leaves over, the start of a frame, is kept with
-the number of bytes that it takes to get on: to complete the header first, then the frame. Until these are there, reads
-are appended and not looked at, so a frame is copied a fixed number of times however it arrives, and time is linear in
-the bytes.
+text frames of 126 bytes to 64 KiB, which are most of what a relay sends, are cut in one tight loop that creates nothing
+but their payloads; everything else takes the slow branch. The rest of a read, the start of a frame, is kept with the
+number of bytes needed to continue: first to complete the header, then the frame. Until these have arrived, reads are
+appended unexamined, so a frame is copied a fixed number of times however it arrives, and time is linear in the bytes.
 
-Limits are kept while reading: a header that announces too much is refused before its payload arrives. What is held is
-appended to bytearrays, never listed: a list of two-byte reads, or fragments, takes twenty times their bytes, and the
+Limits are enforced while reading: a header that announces too much is refused before its payload arrives. What is held
+is appended to bytearrays, never listed: a list of two-byte reads, or fragments, takes twenty times their bytes, and the
 sender chooses their size. So between reads no more is held than ``max_message_size`` and one control frame.
 """
 
@@ -76,7 +74,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The peer's close frame; the code is None where it gave none."""
+    """The peer's close frame; the code is None if it gave none."""
 
     code: int | None
     reason: str
@@ -86,23 +84,23 @@ Received: TypeAlias = bytes | Ping | Pong | Close | ProtocolError
 
 
 class FrameReader:
-    """Cuts the messages out of a stream. A message has `max_message_size` bytes at most, assembled."""
+    """Cuts a stream into messages. A message has `max_message_size` bytes at most, reassembled."""
 
     def __init__(self, max_message_size: int = 5 * 1024 * 1024) -> None:
         self._max = max_message_size
-        # The start of a frame that is not complete, and how many bytes complete it, or its header.
+        # The start of an incomplete frame, and how many bytes complete it, or its header.
         self._partial = bytearray()
         self._needed = 0
-        # The fragments of a message that is not complete, and its opcode; 0 (CONTINUATION) outside of one.
+        # The fragments of an incomplete message, and its opcode; 0 (CONTINUATION) if there is none.
         self._fragments = bytearray()
         self._fragments_opcode = 0
         self._over = False
         self.large = False
-        """Whether a message of LARGE bytes or more was among what the last read completed."""
+        """Whether the last read completed a message of LARGE bytes or more."""
 
     @property
     def buffered(self) -> int:
-        """Bytes held for what is not complete."""
+        """The number of bytes held for incomplete frames and messages."""
         return len(self._partial) + len(self._fragments)
 
     @property
@@ -113,8 +111,8 @@ class FrameReader:
     def receive(self, data: bytes | bytearray | memoryview) -> list[Received]:
         """Return what `data` completes, in wire order; nothing of `data` itself is kept.
 
-        A violation is not raised but returned, as the last item: a `ProtocolError`, whose code is the one to close
-        with. After it, or after a `Close`, nothing is read any more: further calls return ``[]``.
+        A violation is not raised but returned, as the last item: a `ProtocolError` with the code for the close frame.
+        After it, or after a `Close`, nothing more is read: further calls return ``[]``.
         """
         self.large = False
         if self._over:
@@ -184,7 +182,7 @@ class FrameReader:
                     return received
                 append(payload)
                 continue
-            # From here on the rare frames. Their headers are judged before their payloads arrive.
+            # From here on the rare frames. Their headers are checked before their payloads arrive.
             violation = self._judge(first, length)
             if violation is not None:
                 append(violation)
@@ -213,7 +211,7 @@ class FrameReader:
         return ProtocolError(code, reason)
 
     def _judge(self, first: int, length: int) -> ProtocolError | None:
-        """Return what is wrong with a frame by its header."""
+        """Return what is wrong with a frame, judging by its header."""
         opcode = first & 0x0F
         if first & 0x70:
             return self._violation(PROTOCOL_ERROR, "reserved bits set")
@@ -280,7 +278,7 @@ def _is_utf8(text: bytes) -> bool:
         if len(text) < LARGE:
             str(text, "utf-8")
         else:
-            # In pieces, for a str has up to four bytes for each character.
+            # In pieces, for a str takes up to four bytes per character.
             decoder = _DECODER()
             for at in range(0, len(text), LARGE):
                 decoder.decode(text[at : at + LARGE])
@@ -303,9 +301,9 @@ def _needed(start: bytearray) -> int:
 
 
 def encode_frame(opcode: int, payload: bytes, mask_key: bytes | None = None) -> bytes:
-    """Return a final frame, masked as a client's must be (5.3); the key is random unless one is given.
+    """Return a final frame, masked as a client's must be (5.3); the key is random unless given.
 
-    Raises ValueError for a control frame of more than 125 bytes, and for a key that has not 4.
+    Raises ValueError for a control frame of more than 125 bytes, and for a key that does not have 4.
     """
     size = len(payload)
     if opcode >= CLOSE and size > 125:
@@ -331,6 +329,6 @@ def apply_mask(payload: bytes, key: bytes) -> bytes:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """Return a masked close frame; `reason` is cut between characters to the 123 bytes that fit into it."""
+    """Return a masked close frame; `reason` is cut, between characters, to the 123 bytes that fit."""
     text = reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore").encode()
     return encode_frame(CLOSE, _LENGTH_16.pack(code) + text)

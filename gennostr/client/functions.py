@@ -1,7 +1,7 @@
 """The functions of a client: relays, messages, subscriptions, publications and counts.
 
-They are the same in a client's callbacks (`self`) and on its handle, and run in the caller: they check their arguments,
-and what is left to do is done there, for relays and messages, or in the client's thread, for the rest.
+They are the same in a client's callbacks (`self`) and on its handle. They check their arguments in the caller. The
+functions for relays and messages then do all their work there; the others leave it to the client's thread.
 """
 
 import logging
@@ -34,15 +34,15 @@ Filters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class ClientFunctions:
-    """The functions of a client, in its callbacks (`self`) and on its handle."""
+    """Subscribe, publish, count and manage relays, in callbacks (`self`) and on the handle."""
 
     def add_relay(self, relay: str | Relay, **options: Unpack[RelayOptions]) -> Pid:
-        """Connect to a relay; return its connection, or the one that there is already.
+        """Connect to a relay; return its connection, or the existing one.
 
         `relay` is a url or a `Relay`; options are those of `Options`, by name.
 
         Raises:
-            TypeError, ValueError: the url or an option is none; nothing is started.
+            TypeError, ValueError: the url or an option is invalid; nothing is started.
             NoProcess: the client is dead.
 
         """
@@ -62,24 +62,26 @@ class ClientFunctions:
             raise
 
     def remove_relay(self, relay: str | Relay) -> None:
-        """Close the connection, or give up the next attempt; handle_disconnect is told REMOVE_RELAY at once.
+        """Close the connection, or cancel the pending attempt.
+
+        handle_disconnect is called with REMOVE_RELAY at once.
 
         Raises:
-            RelayNotFound: there is neither.
-            TypeError, ValueError: `relay` is no relay.
+            RelayNotFound: there is neither a connection nor a pending attempt.
+            TypeError, ValueError: `relay` is not a relay.
 
         """
         acting()
         connections(self).remove(_url(relay))
 
     def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
-        """Connect again after a while: the relay's next reconnect delay ±25 %, or `delay` seconds.
+        """Reconnect after `delay` seconds; None: after the relay's next reconnect delay ±25 %.
 
-        For use in handle_disconnect. There is one pending attempt per url; `delay=0` makes it now.
+        For use in handle_disconnect. There is one pending attempt per url; with `delay=0` it starts now.
 
         Raises:
-            TypeError, ValueError: `relay` or `delay` is no such thing.
-            RuntimeError: the system refuses the timers a thread, and no timer runs that has one; nothing has changed.
+            TypeError, ValueError: `relay` or `delay` is invalid.
+            RuntimeError: the system cannot start a thread for the timers, and none is running; nothing has changed.
 
         """
         acting()
@@ -88,20 +90,20 @@ class ClientFunctions:
         connections(self).schedule(relay if isinstance(relay, Relay) else Relay.new(relay), delay)
 
     def list_relays(self) -> list[str]:
-        """Return the urls of all connections, also of those still connecting; none in backoff."""
+        """Return the urls of all connections, including those still connecting, but not those in backoff."""
         acting()
         return [url for url, _, _ in connections(self).connections()]
 
     def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
-        """Send a message (JSON text, or a list that is encoded) to one relay.
+        """Send a message (JSON text, or a list to encode) to one relay.
 
-        Before the connection is up it is queued, and sent after what handle_connect sends. In a callback, the
-        connection can have ended without handle_disconnect having been called yet: then the message goes with it.
+        Before the connection is up, the message is queued and sent after those that handle_connect sends. In a
+        callback, the connection can have ended before handle_disconnect was called: then the message is lost with it.
 
         Raises:
             RelayNotFound: there is no connection to it.
-            Overflow: too much waits to be sent there already.
-            TypeError, ValueError: it is no message (`MessageError`), or `relay` no relay.
+            Overflow: the connection's outbox is full.
+            TypeError, ValueError: it is not a message (`MessageError`), or `relay` is not a relay.
 
         """
         acting()
@@ -112,12 +114,12 @@ class ClientFunctions:
             _put(self, outbox, payload)
 
     def broadcast_message(self, message: str | list[Any]) -> list[str]:
-        """Send a message to every connection; return the urls that it was queued for.
+        """Send a message to every connection; return the urls for which it was queued.
 
-        A connection whose outbox is full is left out, with a warning in the log.
+        A connection whose outbox is full is skipped, and a warning is logged.
 
         Raises:
-            TypeError, ValueError: it is no message.
+            TypeError, ValueError: it is not a message.
 
         """
         acting()
@@ -133,22 +135,23 @@ class ClientFunctions:
         return queued
 
     def relay_statistics(self) -> dict[str, RelayStatistics]:
-        """Return how each relay stands and what was counted since it was added, by url; those in backoff included.
+        """Return each relay's status and counters since it was added, by url.
 
-        Each is read where it is counted, at about the same time. One that was removed is not there.
+        Includes relays in backoff, but not those that were removed. The counters are read where they are kept, at about
+        the same time.
         """
         acting()
         return connections(self).statistics()
 
     def ping(self, relay: str | Relay) -> None:
-        """Ping a relay; when it has answered, `relay_statistics` tells its latency.
+        """Ping a relay; after its answer, `relay_statistics` shows the latency.
 
-        A relay that does not answer is not given up for that: the keepalive has pings of its own. A connection that is
-        not open yet does nothing.
+        A missing answer does not end the connection: the keepalive sends pings of its own. Before the connection is
+        open, this does nothing.
 
         Raises:
             RelayNotFound: there is no connection to it.
-            TypeError, ValueError: `relay` is no relay.
+            TypeError, ValueError: `relay` is not a relay.
 
         """
         acting()
@@ -160,13 +163,14 @@ class ClientFunctions:
         """Request events from relays until `unsubscribe`; return the subscription's id.
 
         Each relay gets a REQ (NIP-01) when it connects, and after a reconnect one that resumes where the last ended:
-        nothing is missed, and nothing delivered twice. `filters` is a filter or a list of them; `relays` are urls, and
-        None is every relay that the client has or will have. `id` has 1 to 64 characters; a subscription with the same
-        id is replaced.
+        nothing is missed, and nothing is delivered twice. `filters` is a filter or a list of filters. `relays` is a
+        list of urls; None means every relay that the client has or will have. `id` has 1 to 64 characters; an existing
+        subscription with the same id is replaced.
 
-        handle_event is called with the events that match; one that does not is an error (handle_error). handle_eose is
-        called at the end of each relay's stored events, handle_eose_all at the end of all of them. Filters that are too
-        large for a relay are divided; those that cannot be are reported to handle_error as `RequestTooLarge`.
+        handle_event is called with each event that matches; an event that does not match is an error (handle_error).
+        handle_eose is called at the end of each relay's stored events, handle_eose_all when all relays have reached it.
+        Filters that are too large for a relay are split; those that cannot be split are reported to handle_error as
+        `RequestTooLarge`.
 
         Raises:
             TypeError, ValueError: an argument is invalid, or the REQ is larger than a relay's ``max_queue_size``; the
@@ -182,7 +186,7 @@ class ClientFunctions:
         return id
 
     def unsubscribe(self, id: str) -> None:  # noqa: A002
-        """Close a subscription (NIP-01's CLOSE); events that are on their way are not delivered.
+        """Close a subscription (NIP-01's CLOSE); events still on their way are not delivered.
 
         An unknown id is ignored.
 
@@ -198,13 +202,14 @@ class ClientFunctions:
     def publish(
         self, event: Event | Mapping[str, Any], relays: Sequence[str] | None = None, timeout: float = 10.0
     ) -> Publication:
-        """Send an event to relays (None: all that the client has), also to those that connect within `timeout` seconds.
+        """Send an event to relays, including those that connect within `timeout` seconds.
 
-        The result has an `Outcome` for each relay: ``publish(event).result()`` in a thread, ``await publish(event)`` in
-        a coroutine. Where a callback of the client has called it, the client is sent `PublicationDone`.
+        `relays` is a list of urls; None means all that the client has. The result has an `Outcome` for each relay:
+        ``publish(event).result()`` in a thread, ``await publish(event)`` in a coroutine. If a callback of the client
+        called it, the client also gets a `PublicationDone` message.
 
         Raises:
-            TypeError, ValueError: it is not an event, or its id is not that of its content (`MessageError`).
+            TypeError, ValueError: it is not an event, or its id does not match its content (`MessageError`).
             NoProcess: the client is dead.
 
         """
@@ -222,10 +227,10 @@ class ClientFunctions:
         return publication
 
     def count(self, filters: Filters, relays: Sequence[str] | None = None, timeout: float = 10.0) -> CountRequest:
-        """Request the number of events that match from relays (NIP-45); the result is a `Count`, theirs merged.
+        """Request the number of matching events from relays (NIP-45); the result is a merged `Count`.
 
-        It arrives as that of `publish` does; where a callback of the client has called it, as `CountDone`. A relay that
-        does not answer within its ``eose_timeout`` has the outcome "timeout".
+        Wait for it as for the result of `publish`; if a callback of the client called it, the client also gets a
+        `CountDone` message. A relay that does not answer within its ``eose_timeout`` has the outcome "timeout".
 
         Raises:
             TypeError, ValueError: an argument is invalid, or the COUNT is larger than a relay's ``max_queue_size``.
@@ -244,7 +249,7 @@ class ClientFunctions:
 class GenNostrPid(ClientFunctions, Pid):
     """The handle of a client: a pid with the client's functions.
 
-    ``connections`` and ``relay_pool`` are what they work on; these are not for users.
+    ``connections`` and ``relay_pool`` are internal: the functions work on them.
     """
 
     connections: ConnectionTable
@@ -252,7 +257,7 @@ class GenNostrPid(ClientFunctions, Pid):
 
 
 def _handle(client: ClientFunctions) -> GenNostrPid:
-    """Return the handle of a client, given that or the client itself."""
+    """Return the handle of a client, given the handle or the client itself."""
     handle: object = client if isinstance(client, GenNostrPid) else getattr(client, "pid", None)
     assert isinstance(handle, GenNostrPid)  # noqa: S101
     return handle
@@ -269,14 +274,14 @@ def relay_pool(client: ClientFunctions) -> RelayPool:
 
 
 def subscribe_whole(client: ClientFunctions, filters: Filters, id_: str, url: str) -> None:
-    """Subscribe at one relay by one REQ: one that is too large for the relay is reported, and not divided."""
+    """Subscribe at one relay with one REQ; if it is too large for the relay, it is reported, not split."""
     _command(client, Subscribe(Subscription(id_, checked_filters(filters), frozenset([url]), whole=True)))
 
 
 def _outbox(client: ClientFunctions, url: str) -> Outbox | None:
     """Return the outbox of the connection to `url`.
 
-    None: it has ended, and the caller is the client, which learns of that by the handle_disconnect that comes next.
+    None: the connection has ended and the caller is the client, whose handle_disconnect is called next.
     """
     found = connections(client).find(url)
     if found is not None:
@@ -304,14 +309,14 @@ def _check_size(client: ClientFunctions, payload: bytes, urls: frozenset[str] | 
 
 def _send(client: ClientFunctions, pending: PendingAnswers[Any]) -> None:
     process = relay_pool(client).process
-    # Watched before it is sent: from here on the client's death ends it, wherever the command is then.
+    # Watch it before sending: from here on, the client's death ends it, wherever the command is by then.
     if not process.watch(pending, waits=True):
         raise NoProcess(process.pid)
     _command(client, SendToRelays(pending))
 
 
 def _command(client: ClientFunctions, command: ClientCommand) -> None:
-    """Have the client do it: at once if it is the caller."""
+    """Have the client run the command: at once if the client is the caller."""
     acting()
     pool = relay_pool(client)
     process = pool.process
@@ -328,10 +333,10 @@ def _url(relay: str | Relay) -> str:
 
 
 def urls_of(relays: Sequence[str | Relay] | None) -> frozenset[str] | None:
-    """Return the normalized urls of a list of relays; None is None.
+    """Return the normalized urls of a list of relays, or None for None.
 
     Raises:
-        TypeError, ValueError: one is none.
+        TypeError, ValueError: a url, or the list itself, is invalid.
 
     """
     if relays is None:

@@ -4,12 +4,12 @@
     ---------------                                 --------
     the connection is up                            handle_connect(relay, state)
     an error                                        handle_error(reason, relay, state)
-    the end of an attempt                           handle_disconnect(reason, relay, state)
+    a connection or attempt has ended               handle_disconnect(reason, relay, state)
     EVENT, EOSE, OK, NOTICE, AUTH, CLOSED, COUNT    handle_event(message, relay, state), ...
     any other message                               handle_unknown(message, relay, state)
     the last EOSE of a subscription                 handle_eose_all(subscription_id, state)
 
-beside all of GenServer's. What calls them is in `gennostr.client.dispatch`.
+in addition to all callbacks of GenServer. `gennostr.client.dispatch` calls them.
 """
 
 import logging
@@ -46,40 +46,41 @@ RelayOutcome = Ok[S] | NoReply[S] | Stop[S] | None
 
 
 class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
-    """A client: subclass it, and give it callbacks."""
+    """A Nostr client: subclass it and override its callbacks."""
 
     signer: Signer | Sequence[Signer] | None = None
-    """Who answers challenges (NIP-42); on the class, where a function is a method as ever, or set in init.
+    """The signer, or signers, that answer AUTH challenges (NIP-42); a class attribute, or set in init.
 
-    None: nobody, unless handle_auth does. See `gennostr.client.signing.Signer`.
+    On the class, a plain function is a method, as usual. None: challenges are not answered, unless handle_auth does it.
+    See `gennostr.client.signing.Signer`.
     """
     deduplicate: bool = False
-    """Whether an event that several relays send is told once for each subscription; on the class, or set in init."""
+    """Whether an event sent by several relays is delivered once per subscription; a class attribute, or set in init."""
 
     def handle_info(self, message: Any, state: S, /) -> CallbackOutcome[S]:
-        """Handle a sent message; the default logs it, unless it is `PublicationDone` or `CountDone`."""
+        """Handle an info message; the default logs it, unless it is `PublicationDone` or `CountDone`."""
         if isinstance(message, PublicationDone | CountDone):
             return None
         return super().handle_info(message, state)
 
-    # The callbacks; each returns `Ok`, `NoReply`, `Stop`, or nothing.
+    # The callbacks. Each returns `Ok`, `NoReply`, `Stop`, or nothing.
 
     def handle_connect(self, relay: Relay, state: S, /) -> RelayOutcome[S]:
         """Handle the opening of a connection."""
 
     def handle_disconnect(self, reason: Any, relay: Relay, state: S, /) -> RelayOutcome[S]:
-        """Handle the end of an attempt; the default reconnects unless the relay was removed."""
+        """Handle the end of a connection or attempt; the default reconnects unless the relay was removed."""
         del state
         if reason is not REMOVE_RELAY:
             self.reconnect(relay)
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: S, /) -> RelayOutcome[S]:
-        """Handle an error; where it ends the connection, handle_disconnect comes next.
+        """Handle an error; if it ends the connection, handle_disconnect is called next.
 
-        The default logs it: one WARNING with the relay and the reason, and of errors of the same kind at the same relay
-        (the exception's class, and `MessageError.problem`) one a minute, with the number of those left out. A client
-        that overrides this decides for itself; ``super().handle_error(...)`` logs as well.
+        The default logs one WARNING with the relay and the reason. Errors of the same kind (the exception's class, and
+        `MessageError.problem`) at the same relay are logged once a minute, with the number left out. Override it to
+        decide for yourself; ``super().handle_error(...)`` still logs.
         """
         del state
         if logger.isEnabledFor(logging.WARNING):
@@ -95,10 +96,10 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
         """Handle an EOSE (NIP-01)."""
 
     def handle_eose_all(self, subscription_id: str, state: S, /) -> RelayOutcome[S]:
-        """Handle the end of stored events for all of a subscription's relays: none has any left to send.
+        """Handle the end of stored events: no relay of the subscription has any left to send.
 
-        Called once for each `subscribe`. It does not wait for a relay that is down, once an attempt has failed, for one
-        that has refused the subscription, nor for one that is silent for its ``eose_timeout``.
+        Called once for each `subscribe`. It does not wait for a relay that is down (once an attempt has failed), has
+        refused the subscription, or has been silent for its ``eose_timeout``.
         """
 
     def handle_ok(self, message: OkMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:

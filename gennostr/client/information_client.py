@@ -1,12 +1,12 @@
-"""The information document of a relay (NIP-11), asked for over HTTP at the relay's own url.
+"""The information document of a relay (NIP-11), requested over HTTP at the relay's own url.
 
-The way there is the connection's: `Dial` does TCP, the tunnel through a proxy and TLS, with the relay's options. Here
-the caller's thread drives it, and waits where the dial would wait: `InformationRequest._wait` is the only place where a
-request blocks, and its deadline and `InformationRequest.cancel` wake it there. HTTP is http.client's, on a socket that
-is none: `_Wire` waits in the same place, and counts what is read, for http.client would read headers, 1xx answers and
-trailers without end.
+It connects as a connection does: `Dial` does TCP, the tunnel through a proxy and TLS, with the relay's options. Here
+the caller's thread drives it, and waits where the dial would: `InformationRequest.wait` is the only place where a
+request blocks, and where its deadline and `InformationRequest.cancel` wake it. HTTP is done by http.client, on an
+object that only looks like a socket: `_Wire` waits in the same place and counts the bytes read, since http.client would
+read headers, 1xx responses and trailers without end.
 
-Only the system's resolver is not interrupted: the name of a host takes as long to look up as it takes.
+Only the system's resolver cannot be interrupted: looking up a host name takes as long as it takes.
 """
 
 import http.client
@@ -31,32 +31,32 @@ from gennostr.otp.clock import clock
 ACCEPT: Final = "application/nostr+json"
 READ_SIZE: Final = 8192
 CHUNKS: Final = 1024
-"""Bytes that a chunked body may have on the wire, besides twice its size."""
+"""Bytes that a chunked body may have on the wire, in addition to twice its size."""
 
 
 def relay_information(
     url: str, *, timeout: float = 10.0, max_size: int = 64 * 1024, **options: Any
 ) -> RelayInformation:
-    """Return what the relay at `url` says of itself (NIP-11). This blocks; `timeout` seconds for all of it.
+    """Return the information document of the relay at `url` (NIP-11). Blocks.
 
-    The options are those of `GenNostr.add_relay`; ``websocket`` counts here, but for its subprotocols, and
-    ``max_handshake_size``. The document may have `max_size` bytes. No redirect is followed. A host's name is looked up
-    by the system, which may take longer than `timeout`.
+    `timeout` is in seconds, for everything together. The options are those of `GenNostr.add_relay`; only ``websocket``,
+    without its subprotocols, and ``max_handshake_size`` have an effect. The document may have `max_size` bytes.
+    Redirects are not followed. The system looks up the host name, which may take longer than `timeout`.
 
     Raises:
-        TypeError, ValueError: the url (`RelayUrlError`) or an option is none.
-        OSError: no connection; `ssl.SSLError` among them.
+        TypeError, ValueError: the url (`RelayUrlError`) or an option is invalid.
+        OSError: no connection, including `ssl.SSLError`.
         ConnectTimeout: it took longer than `timeout`.
-        ConnectionLost: the relay ended the connection before all was there.
-        HandshakeError: the answer is no HTTP, or has another status than 200: ``.status``.
-        MessageError: what came is no JSON object, or over `max_size`.
+        ConnectionLost: the relay ended the connection before everything was received.
+        HandshakeError: the response is not HTTP, or its status is not 200: ``.status``.
+        MessageError: the response is not a JSON object, or larger than `max_size`.
 
     """
     return InformationRequest(Relay.new(url, **options), timeout=timeout, max_size=max_size).run()
 
 
 class InformationRequest:
-    """One request, to be run once; another thread may cancel it. For what it raises see `relay_information`."""
+    """One request, to be run once; another thread can cancel it. `relay_information` lists what it raises."""
 
     def __init__(self, relay: Relay, *, timeout: float = 10.0, max_size: int = 64 * 1024) -> None:
         check_number("timeout", timeout, least=0.0, strict=True)
@@ -68,12 +68,12 @@ class InformationRequest:
         self.dial = _Dial(relay)
         # Reentrant, for a finalizer may cancel it between any two lines; what it protects is valid at each of them.
         self._lock = threading.RLock()
-        # Why it must end, and, while it runs, the socket whose byte wakes the thread.
+        # Why it must end and, while it runs, the socket whose byte wakes the thread.
         self._end: GenNostrError | None = None
         self._waker: socket.socket | None = None
 
     def run(self) -> RelayInformation:
-        """Ask, and return the answer."""
+        """Send the request and return the information."""
         timer = clock().call_at(clock().monotonic() + self._timeout, self._expire)
         try:
             self._woken, waker = socket.socketpair()
@@ -91,7 +91,10 @@ class InformationRequest:
             timer.cancel()
 
     def cancel(self) -> None:
-        """End it, now or as soon as it is run: `run` raises ConnectionLost, unless it is done. Any thread may."""
+        """End it, now or as soon as it is run: `run` raises ConnectionLost, unless it is done.
+
+        Any thread may call this.
+        """
         self._wake(ConnectionLost(f"{self._shown}: the request for its information was cancelled"))
 
     def _expire(self) -> None:
@@ -107,7 +110,7 @@ class InformationRequest:
     # In the thread that runs it.
 
     def wait(self, want: Want | None) -> None:
-        """Wait for the socket; None: only see whether it is to end."""
+        """Wait for the socket; None: only check whether it must end."""
         if want is not None and self._end is None:
             assert self.dial.sock is not None  # noqa: S101
             poll = select.poll()
@@ -147,14 +150,14 @@ class InformationRequest:
 
     @contextmanager
     def _failures(self, over: GenNostrError) -> Iterator[None]:
-        """Raise our errors for http.client's; `over` is that of an answer over its limit."""
+        """Convert the exceptions of http.client; `over` is raised if the answer is over its limit."""
         try:
             yield
         except _OverError:
             raise over from None
         except (http.client.RemoteDisconnected, http.client.IncompleteRead) as error:
             raise ConnectionLost(f"{self._shown}: the answer is incomplete") from error
-        except (http.client.HTTPException, ValueError) as error:  # ValueError: a chunk of less than no bytes
+        except (http.client.HTTPException, ValueError) as error:  # ValueError: a chunk with a negative size
             problem = f"{type(error).__name__}: {error}"
             raise HandshakeError(f"{self._shown} gave an answer that is no HTTP: {problem!r:.200}") from error
 
@@ -169,7 +172,7 @@ class InformationRequest:
             headers["authorization"] = ("Authorization", basic_authorization(parts.username, parts.password))
         headers["accept"] = ("Accept", ACCEPT)
         headers["connection"] = ("Connection", "close")
-        # What the url and the request are made of is not the headers' to say twice.
+        # Headers that follow from the url and the request cannot be given a second time.
         given = [each for each in Headers(options.get("headers") or []).items() if each[0].lower() not in headers]
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         connection.putrequest("GET", quote(target, safe=string.punctuation), skip_host=True, skip_accept_encoding=True)
@@ -179,7 +182,7 @@ class InformationRequest:
 
 
 class _Dial(Dial):
-    """A dial that ends where the upgrade would begin, and looks up names in the thread that it runs in."""
+    """A dial that stops before the upgrade, and looks up names in its own thread."""
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay, None)  # type: ignore[arg-type] # only its resolver tells a connection
@@ -194,18 +197,18 @@ class _Dial(Dial):
 
 
 class _OverError(Exception):
-    """Unwinds http.client at a limit. It would take a MessageError, a ValueError, for one of its own."""
+    """Unwinds http.client at a limit. A MessageError, a ValueError, would be taken for one of its own."""
 
 
 class _Wire(io.RawIOBase):
-    """What http.client takes for its socket, and reads the answer from: `limit` bytes at most."""
+    """What http.client uses as its socket, to read the answer from: `limit` bytes at most."""
 
     def __init__(self, request: InformationRequest, limit: int) -> None:
         super().__init__()
         self._request = request
         self.limit = limit
         self.count = 0
-        """How many were read."""
+        """The number of bytes read."""
 
     def sendall(self, data: bytes) -> None:
         for want in self._request.dial.send(data):
@@ -216,7 +219,7 @@ class _Wire(io.RawIOBase):
         return io.BufferedReader(self)
 
     def close(self) -> None:
-        """Leave it: http.client may be done with its socket before the answer is read."""
+        """Do nothing: http.client may close its socket before the answer is read."""
 
     def readable(self) -> bool:
         return True

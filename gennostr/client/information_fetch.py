@@ -1,4 +1,4 @@
-"""The fetch of a relay's information by a client: a short-lived actor, for it blocks."""
+"""Fetches a relay's information for a client, in a short-lived actor, because it blocks."""
 
 import logging
 from typing import Final
@@ -16,21 +16,21 @@ from gennostr.values import printable, shown
 logger = logging.getLogger(__name__)
 
 TIMEOUT: Final = 3.0
-"""Seconds for all of it: REQs wait for it meanwhile."""
+"""Seconds for everything together: REQs wait for it meanwhile."""
 
 
 class InformationFetch(GenServer[None]):
-    """Sends the client the information of a relay, or None; and ends then, or with the client."""
+    """Sends the information of a relay, or None, to the client; then ends. It also ends with the client."""
 
     def init(self, init_arg: tuple[Process, Relay], /) -> InitOutcome[None]:
-        """Go on after start has returned."""
+        """Continue after start has returned."""
         client, relay = init_arg
         self._url = relay.url
-        # Imported by the first: HTTP takes as long to import as all the rest.
+        # Imported on first use: HTTP takes as long to import as all the rest.
         from gennostr.client.information_client import InformationRequest  # noqa: PLC0415
 
         self._request = InformationRequest(relay, timeout=TIMEOUT)
-        # Not linked: a client that traps exits would be told of an actor that is none of its own.
+        # Not linked: a client that traps exits would get the exit of an actor that it did not start.
         if not client.watch(self):
             return Stop(NORMAL)
         self._client = client
@@ -42,7 +42,7 @@ class InformationFetch(GenServer[None]):
         information: RelayInformation | None = None
         try:
             information = self._request.run()
-        except Exception as error:  # most relays have none, or say it in another way: all is well without
+        except Exception as error:  # most relays have none, or an unusual one: all works without
             logger.debug("no information of %s: %s", redact(self._url), printable(shown(error, str)))
         self._client.unwatch(self)
         self._client.put_from(self.pid.process, Informed(self._url, information))

@@ -17,7 +17,7 @@ _SSLOPT = _SSLOPT_TEXTS | {"cert_reqs", "check_hostname", "context", "password"}
 
 
 class RelayOptions(TypedDict, total=False):
-    """The fields of `Options` as keywords, of ``add_relay`` for example."""
+    """The fields of `Options` as keyword arguments, for example of ``add_relay``."""
 
     websocket: Mapping[str, Any]
     reconnect: Sequence[float]
@@ -36,43 +36,48 @@ class RelayOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Options(Shared):
-    """How to connect to a relay. Times are seconds, sizes are bytes.
+    """How to connect to a relay. Times are in seconds, sizes in bytes.
 
     Raises:
         TypeError: an option of that name does not exist, or its value has the wrong type.
-        ValueError: its value cannot be; the message names both.
+        ValueError: its value is invalid; the message names both.
 
     """
 
-    # Mappings have no hash, nor has much of what may be in them: they count for == alone.
+    # Mappings are not hashable, nor are many of the values in them: they are compared with == only.
     websocket: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
-    """For websocket-client: headers, cookie, host, origin, subprotocols, sslopt, sockopt; and proxy, the
-    url of an HTTP proxy. Not shown by ``repr``: nearly any of them may hold a secret."""
+    """Options of websocket-client, and a proxy. Not shown by ``repr``: nearly any of them may hold a secret.
+
+    Those of websocket-client are headers, cookie, host, origin, subprotocols, sslopt and sockopt; proxy is the url of
+    an HTTP proxy.
+    """
     reconnect: Sequence[float] = (0.5, 1.0, 5.0, 10.0, 30.0)
-    """The delays before the attempts to reconnect; the last repeats."""
+    """The delays before attempts to reconnect; the last one repeats."""
     tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0}, hash=False)
-    """What the connection does every so many seconds."""
+    """The periodic tasks of the connection, with the seconds between runs."""
     connect_timeout: float = 15.0
-    """For DNS, TCP, TLS and the upgrade together."""
+    """The time limit for DNS, TCP, TLS and the upgrade together."""
     ping_interval: float = 30.0
-    """Silence after which the relay is pinged."""
+    """How long the relay may be silent before it is pinged."""
     ping_timeout: float = 30.0
-    """More silence after which the connection is given up."""
+    """How much longer it may be silent before the connection is given up."""
     close_timeout: float = 3.0
     """How long the relay may take to answer a close frame."""
     max_message_size: int = 5 * 1024 * 1024
-    """Of a received message, assembled."""
+    """The largest message to receive, reassembled."""
     max_handshake_size: int = 64 * 1024
-    """Of the answer to the upgrade."""
+    """The largest response to the upgrade."""
     max_queue_size: int = 1024 * 1024
-    """Of the messages that wait to be sent."""
+    """The total size of the messages that wait to be sent."""
     max_queue_messages: int = 1024
     """The number of messages that wait to be sent."""
     verify: bool = False
-    """Whether ids and signatures of events are checked before anything else sees them."""
+    """Whether ids and signatures of events are checked before anything else uses the events."""
     eose_timeout: float | None = 10.0
-    """Seconds without an event after which a relay that has sent no EOSE is not waited for any more, by
-    handle_eose_all; nor one that has not answered a COUNT. None: for ever."""
+    """How long to wait for a relay's EOSE or its answer to a COUNT; None: for ever.
+
+    Counted from the relay's last event; after it, handle_eose_all no longer waits for the relay's EOSE.
+    """
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ping_interval", "ping_timeout", "close_timeout"):
@@ -88,7 +93,7 @@ class Options(Shared):
             check_number("eose_timeout", self.eose_timeout, least=0.0, strict=True)
         if not isinstance(self.verify, bool):
             raise TypeError(f"verify must be True or False, not {shown(self.verify)}")
-        given: object = self.reconnect  # whatever a caller without a type checker gave
+        given: object = self.reconnect  # from a caller without a type checker it may be anything
         if not isinstance(given, Sequence) or isinstance(given, str):
             raise TypeError(f"reconnect must be a list of seconds, not {shown(given)}")
         object.__setattr__(self, "reconnect", tuple(given))
@@ -107,7 +112,7 @@ class Options(Shared):
 
     @classmethod
     def of(cls, **options: Unpack[RelayOptions]) -> Self:
-        """Return options, or say which name is none."""
+        """Return options; a name that does not exist raises a TypeError."""
         known = {each.name for each in fields(cls)}
         for name in options:
             if name not in known:
@@ -123,7 +128,7 @@ def check_number(
     strict: bool = False,
     kinds: tuple[type, ...] = (int, float),
 ) -> None:
-    """Raise TypeError or ValueError, which name the option and the value, unless that is a number in its range."""
+    """Raise TypeError or ValueError, naming the option and the value, unless it is a number in range."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be a number, not {shown(value)}")
     number: Any = value
@@ -146,14 +151,14 @@ def _check_proxy(proxy: object) -> None:
             parts = urlsplit(proxy)
             legal = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
             legal = legal and parts.path in ("", "/") and not parts.query and not parts.fragment
-        except ValueError:  # the port is none
+        except ValueError:  # the port is invalid
             pass
-    if not legal:  # not shown: in what is no url, a password may stand anywhere
+    if not legal:  # not shown: in something that is not a url, a password may be anywhere
         raise ValueError("websocket['proxy'] must be the url of an HTTP proxy: http://host:port")
 
 
 def _check_sslopt(sslopt: object) -> None:
-    """Refuse what would be ignored: who asks for a check and is not understood must not go without."""
+    """Refuse what would be ignored: a check that was requested but misspelled must not be skipped silently."""
     _check_mapping("sslopt", sslopt, _SSLOPT)
     assert isinstance(sslopt, Mapping)  # noqa: S101
     for name in _SSLOPT_TEXTS & sslopt.keys():
@@ -189,10 +194,10 @@ def _check_sslopt(sslopt: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Relay(Shared):
-    """A relay: its normalized url, its options, and how it stands.
+    """A relay: its normalized url, its options, and its connection's status.
 
-    ``connected_at``: seconds since 1970, None before the connection is up. ``reconnect_counter``: attempts to
-    reconnect since it last was up for a while.
+    ``connected_at``: seconds since 1970, None before the connection is up. ``reconnect_counter``: attempts to reconnect
+    since it was last up for a while.
     """
 
     url: str
@@ -200,16 +205,16 @@ class Relay(Shared):
     connected_at: float | None = None
     reconnect_counter: int = 0
     up_since: float | None = field(default=None, compare=False)
-    """`connected_at` on the clock's monotonic scale, which nobody sets."""
+    """`connected_at` on the monotonic clock, which no clock change affects."""
     clock_offset: float | None = field(default=None, compare=False)
-    """Seconds by which the relay's clock is ahead of this machine's, by the date in its answer to the upgrade."""
+    """Seconds by which the relay's clock is ahead of this machine's, by the Date in its response to the upgrade."""
 
     @classmethod
     def new(cls, url: str, options: Options | None = None, **more: Unpack[RelayOptions]) -> Self:
-        """Return a relay with `url` normalized; options come as `Options` or by name.
+        """Return a relay with `url` normalized; options are given as `Options` or by name.
 
         Raises:
-            TypeError, ValueError: the url (`RelayUrlError`) or an option is none.
+            TypeError, ValueError: the url (`RelayUrlError`) or an option is invalid.
 
         """
         if options is not None and not isinstance(options, Options):
@@ -223,7 +228,7 @@ class Relay(Shared):
 
     @staticmethod
     def normalize_url(url: str) -> str:
-        """Return the one spelling of `url`; see `gennostr.nostr.relay_url`."""
+        """Return the normalized form of `url`; see `gennostr.nostr.relay_url`."""
         return normalize_url(url)
 
     def __repr__(self) -> str:

@@ -1,9 +1,9 @@
-"""The outbox: what waits to be sent to one relay, bounded, filled from any thread.
+"""The outbox: a bounded queue of messages to one relay, filled from any thread.
 
-What is sent before the connection is up waits until ``handle_connect`` has run, and goes after what that sent.
+Messages sent before the connection is up wait until ``handle_connect`` has run, and are sent after its messages.
 
-No lock is waited for here: a finalizer or a signal handler may send between any two lines. What several threads use is
-used in single steps that are atomic: deques, a list that holds one token while nobody has woken the connection, and a
+Nothing here waits for a lock, since a finalizer or a signal handler may send between any two lines. What several
+threads share is used in atomic steps: deques, a list that holds one token while nobody has woken the connection, and a
 lock that is only tried.
 """
 
@@ -25,37 +25,38 @@ class Flush(Enum):
 
 
 FLUSH: Final = Flush.FLUSH
-"""Told to a connection: there is something to send."""
+"""Sent to a connection: there is something to send."""
 
 
 class Outbox:
-    """Any thread puts; the connection's thread alone opens, makes ready and takes."""
+    """The queue of one attempt. Any thread puts; only the connection's thread opens, makes ready and takes."""
 
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
-        """The relay as it stands; the connection alone writes it."""
+        """The relay's current value; only the connection writes it."""
         self.over = False
-        """Whether the end of the attempt was told: whatever becomes of the connection, it is not restarted."""
+        """Whether the end of the attempt was reported: whatever happens to the connection, it is not restarted."""
         self.removed = False
-        """Whether that end was a removal by the client itself, which knows of it then."""
+        """Whether that end was a removal by the client itself, which therefore knows of it."""
         self.greeting = False
-        """Whether handle_connect runs now: what the client sends meanwhile goes first. The client alone writes it."""
+        """Whether handle_connect is running: what the client sends meanwhile goes first. Only the client writes it."""
         self._max_size = relay.options.max_queue_size
         self._max_messages = relay.options.max_queue_messages
-        # What was put, in order, and whether it goes before what waits for `ready`.
+        # What was put, in order, and whether it goes before messages that wait for `ready`.
         self._arrived: deque[tuple[bytes, bool]] = deque()
-        # The connection's alone: what it has found there, and what of that waits for `ready`.
+        # Used by the connection only: what it has taken from there, and what of that waits for `ready`.
         self._queue: deque[bytes] = deque()
         self._early: deque[bytes] = deque()
         self._ready = False
-        # A token, unless somebody has woken the connection since it last looked. Who puts something looks for the token
-        # afterwards; the connection adds it and then looks at what was put. The deque orders the two: what the
-        # connection missed was put after that, and so whoever put it finds the token. Pings alike.
+        # A token, unless the connection was woken since it last looked. A thread that puts something looks for the
+        # token afterwards; the connection adds the token and then looks at what was put. The deque orders the two:
+        # anything the connection missed was put after that, so the thread that put it finds the token. The same holds
+        # for pings.
         self._asleep: list[None] = []
         self._wake: Callable[[], None] | None = None
         self._pings: deque[None] = deque(maxlen=1)
-        # The bytes that were put and taken, over all: the first, with those that are still to be added to it, and the
-        # second, which is the connection's. `_adding` is held by the thread that adds.
+        # The total bytes put and taken: the first, with those still to be added to it, and the second, which only the
+        # connection uses. `_adding` is held by the thread that adds.
         self._put_size = 0
         self._to_add: deque[int] = deque()
         self._adding = allocate_lock()
@@ -64,13 +65,13 @@ class Outbox:
     def put(self, payload: bytes, *, first: bool = False) -> None:
         """Queue `payload`; `first` is for what handle_connect sends.
 
-        The limits are exact but for this: threads that put at the same moment may exceed them by a message each.
+        The limits are exact except that threads that put at the same moment may each exceed them by one message.
 
         Raises:
-            Overflow: it does not fit any more, and is not queued.
+            Overflow: it does not fit, and is not queued.
 
         """
-        # What is being added now, by another thread or by the one that this has interrupted, is not seen: one message.
+        # What is just being added, by another thread or by the one that this has interrupted, is not seen: one message.
         waiting = self._put_size + (sum(self._to_add.copy()) if self._to_add else 0) - self._taken_size
         count = len(self._arrived) + len(self._queue) + len(self._early)
         if waiting + len(payload) > self._max_size or count >= self._max_messages:
@@ -90,42 +91,42 @@ class Outbox:
             self._ring()
 
     def ping(self) -> None:
-        """Have the relay pinged, once for all who ask before that happens; before the connection is up, nothing."""
+        """Request a ping, sent once for all requests before it; before the connection is up, do nothing."""
         if self.relay.connected_at is not None:
             self._pings.append(None)
             self._ring()
 
     def _ring(self) -> None:
-        """Wake the connection, unless somebody has."""
+        """Wake the connection, unless it was woken already."""
         if self._asleep:
             try:
                 self._asleep.pop()
-            except IndexError:  # at the same moment
+            except IndexError:  # another thread did, at the same moment
                 return
             assert self._wake is not None  # noqa: S101
             self._wake()
 
-    # The connection's.
+    # For the connection.
 
     def open(self, wake: Callable[[], None]) -> None:
-        """Take what handle_connect sends from now on: the connection is up, and `wake` calls it."""
+        """Accept what handle_connect sends from now on: the connection is up, and `wake` wakes it."""
         self._wake = wake
         self._look()
         if self._queue or self._pings.copy():
             self._ring()
 
     def ready(self) -> None:
-        """Let everything through: handle_connect has run."""
+        """Let all messages through: handle_connect has run."""
         self._sort()
         self._ready = True
         self._queue.extend(self._early)
         self._early.clear()
-        self._sort()  # what came meanwhile from threads that did not see that it is ready, and so do not ring
+        self._sort()  # what arrived meanwhile from threads that did not see `_ready`, and so do not ring
         if self._queue:
             self._ring()
 
     def take(self, budget: int) -> list[bytes]:
-        """Remove and return messages of about `budget` bytes; empty when nothing waits."""
+        """Remove and return messages of about `budget` bytes; empty when none waits."""
         self._look()
         taken: list[bytes] = []
         while self._queue and budget > 0:
@@ -136,7 +137,7 @@ class Outbox:
         return taken
 
     def _look(self) -> None:
-        """Find what was put; whoever puts something from now on wakes the connection."""
+        """Fetch what was put; from now on, a thread that puts something wakes the connection."""
         if not self._asleep:
             self._asleep.append(None)
         self._sort()
@@ -150,7 +151,7 @@ class Outbox:
             pass
 
     def take_ping(self) -> bool:
-        """Whether a ping was asked for since this was last called; to be called after `take`, before waiting."""
+        """Return whether a ping was requested since the last call; call it after `take`, before waiting."""
         try:
             self._pings.pop()
         except IndexError:

@@ -1,23 +1,24 @@
-"""All stored events of one filter at one relay, page by page: what to request next, and what can be given away.
+"""All stored events of one filter at one relay, page by page: what to request next, and what can be delivered.
 
-Pure: a page of events and its EOSE go in; what can be given away and the next filter come out.
+Pure: a page of events and its EOSE go in; the events to deliver and the next filter come out.
 
-A relay answers a REQ with its newest events, newest first (NIP-01), and stops at a number of its own that it may not
-say: its cap. So a page does not say what comes after it, unless there is a hint (NIP-67): `finish` ends the reading,
+A relay answers a REQ with its newest events, newest first (NIP-01), and stops at a number of its own, which it may not
+say: its cap. So a page does not show what comes after it, unless there is a hint (NIP-67): `finish` ends the reading,
 `more` means that there is another page. Without hints this is known:
 
-- Each page requests what is as old as the oldest event of the last one, or older: of that second the relay may have
-  more. The second is held back until it is complete, so the order is NIP-01's, by age and then by id.
-- A page without a new event that is shorter than an earlier one is the end: the relay could have given more.
-- One that is as long may be all that the relay gives at once, all of it from one second. The reading resumes one second
-  earlier, and if anything is there, the error says that the second may be incomplete: there is no way to request more.
+- Each page requests events as old as the oldest of the last page, or older: of that second the relay may have more.
+  The second is held back until it is complete, so the order is NIP-01's, by age and then by id.
+- A page without a new event that is shorter than an earlier one is the end: the relay could have sent more.
+- A page as long as earlier ones may be all that the relay sends at once, all of it from one second. The reading
+  resumes one second earlier, and if anything is there, the error says that the second may be incomplete: there is no
+  way to request more of it.
 
-Not every relay gives its newest events. What gives its oldest would end after one page and seem complete. So nothing is
-given away before another page has brought older events. Where the first page was the last, a request for what is as new
-as its newest event, or newer, must bring nothing new, or what the first page has too when it is requested again: that
-was published meanwhile. Where that fails, or a page is not in descending order, windows of time take over. The window
+Not every relay sends its newest events. One that sends its oldest would end after one page and seem complete. So
+nothing is delivered before another page has brought older events. If the first page was the last, a request for events
+as new as its newest, or newer, must bring nothing new, or only what the first page also has when it is requested again:
+that was published meanwhile. If that fails, or a page is not in descending order, windows of time take over. The window
 of a page is split between two of its events. Each half must then bring something new, or all that is in it: the relay
-gives at least as many events at once as it did for the whole, and those were more than are known of either half. This
+sends at least as many events at once as it did for the whole, and those were more than are known of either half. This
 holds for every order and every choice of a relay, as long as its cap stays the same.
 """
 
@@ -31,36 +32,36 @@ from gennostr.exceptions import MessageError, RelayRefused
 from gennostr.nostr.event import Event
 
 PAGE: Final = 500
-"""Events requested at once: as many as most relays give."""
+"""Events requested at once: as many as most relays send."""
 FULL: int = 100
-"""Events of one second that nothing new came with, from which on the relay is taken to have more of them."""
+"""If so many events of one second came with nothing new, the relay is assumed to have more of them."""
 TWO: Final = 2
-"""Events that every relay is taken to give at once: the end of a single event needs no further proof."""
+"""The number of events that every relay is assumed to send at once: a single event needs no further proof."""
 STRAYS: Final = 10
-"""One of so many events in a page may be newer than its first: live events arrive while stored ones are sent."""
+"""One in so many events of a page may be newer than its first: live events arrive while stored ones are sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What can be given away, in NIP-01's order; `done` with the last, and why that is not all."""
+    """Events to deliver, in NIP-01's order; the last page has `done`, and in `error` why events may be missing."""
 
     events: Sequence[Event] = ()
     oldest: int | None = None
-    """The second down to which the relay was read, which may be older than what can be given away."""
+    """The second down to which the relay was read; it may be older than the events delivered so far."""
     done: bool = False
     error: BaseException | None = None
 
 
 @dataclass(slots=True)
 class Rejected:
-    """The events of a page that were rejected, by what was wrong with them."""
+    """The rejected events of a page, by what was wrong with them."""
 
     forged: list[MessageError] = field(default_factory=list)
     unrequested: list[MessageError] = field(default_factory=list)
     undecodable: list[MessageError] = field(default_factory=list)
 
     def add(self, error: MessageError) -> None:
-        """Note the error of one event."""
+        """Add the error of one event."""
         match error.problem:
             case "forged":
                 self.forged.append(error)
@@ -73,7 +74,7 @@ class Rejected:
         return len(self.forged) + len(self.unrequested) + len(self.undecodable)
 
     def error(self) -> RelayRefused:
-        """Return an error that names each kind, how many there were, and the first of it."""
+        """Return an error that names each kind, how many there were, and the first of each."""
         kinds = (("forged", self.forged), ("unrequested", self.unrequested), ("undecodable", self.undecodable))
         parts = [f"{len(errors)} {name} ({errors[0]})" for name, errors in kinds if errors]
         return RelayRefused(f"it sent events that are no answer: {', '.join(parts)}")
@@ -83,14 +84,14 @@ class _Mode(Enum):
     DOWN = auto()
     """From the newest event down, each page from where the last one ended."""
     ABOVE = auto()
-    """Whether there is anything as new as the newest event of the first page, or newer."""
+    """Check whether there is anything as new as the newest event of the first page, or newer."""
     WINDOWS = auto()
-    """Window by window, newest first, each split until nothing new comes."""
+    """Window by window, newest first, each split until nothing new arrives."""
 
 
 @dataclass(slots=True)
 class _Window:
-    """A range of seconds, both included, and the events in it that are known."""
+    """A range of seconds, both inclusive, and the known events in it."""
 
     since: int | None
     until: int | None
@@ -99,18 +100,18 @@ class _Window:
 
 @dataclass(slots=True)
 class _Answer:
-    """A page as it came: events by id in the order of their arrival."""
+    """A page as received: events by id in the order of their arrival."""
 
     events: dict[str, Event]
     size: int
-    """With the rejected ones: they count for the relay's cap, and others may come after them."""
+    """Including rejected events: they count for the relay's cap, and others may follow them."""
     finish: bool
     more: bool
     rejected: Rejected
 
 
 class Paging:
-    """Read all events that match one filter; `over` when the last page was turned."""
+    """Reads all events that match one filter; `over` is set when the last page was turned."""
 
     def __init__(self, filter_: Mapping[str, Any]) -> None:
         self._filter = {name: value for name, value in filter_.items() if name != "limit"}
@@ -119,30 +120,30 @@ class Paging:
         self._last: int | None = filter_.get("until")
         self._ids = len(set(filter_["ids"])) if "ids" in filter_ else None
         self.over = self._left == 0
-        """Whether there is nothing to be requested any more."""
+        """Whether there is nothing left to request."""
         self._mode = _Mode.DOWN
         self._gap: BaseException | None = None
-        # How many events have come, and how many with the rejected ones.
+        # How many events have arrived, without and with the rejected ones.
         self._count = self._received = 0
-        # The oldest second among them, and those that were not given away, in order.
+        # The oldest second among them, and the events not delivered yet, in order.
         self._oldest: int | None = None
         self._held: list[Event] = []
-        # Where the next page begins, and the ids of that second that are known.
+        # Where the next page begins, and the known ids of that second.
         self._until = self._last
         self._known: set[str] = set()
-        # Whether older events have come after the first page: then the relay gives its newest ones.
+        # Whether older events have followed the first page: then the relay sends its newest ones.
         self._trusted = False
-        # The gap that there is if anything is older than a second that took up a whole page.
+        # The error to report if anything is older than a second that filled a whole page.
         self._doubt: RelayRefused | None = None
         self._asked = 0
         self._short: int | None = None
-        """The size of the last page, if it was less than was requested."""
+        """The size of the last page, if it was smaller than requested."""
         self._most = TWO
-        """The size of the largest page: the relay gives so many at once."""
+        """The size of the largest page: the relay sends so many at once."""
         self._cap: int | None = None
-        """The size of the smallest page after which there was more, though more was requested."""
+        """The size of the smallest page that was not the last, though more was requested."""
         self._above_from = 0
-        # The newest event that came after the first page, and all that came until the first page is requested again.
+        # The newest event that was found above the first page, and all events until the first page is requested again.
         self._newer: Event | None = None
         self._before: list[Event] = []
         self._windows: list[_Window] = []
@@ -158,7 +159,7 @@ class Paging:
             since, until, self._asked = window.since, window.until, PAGE + len(window.known)
         else:
             since, until = self._since, self._until
-            # One more than is wanted, so that the end of the last second shows.
+            # One more than wanted, to see where the last second ends.
             wanting = None if self._left is None else self._left - len(self._held)
             size = min(PAGE, wanting + 1) if wanting is not None and wanting > 0 else PAGE
             self._asked = size + len(self._known)
@@ -169,14 +170,14 @@ class Paging:
         return {**page, "limit": self._asked}
 
     def turn(self, events: Iterable[Event], hints: object = None, rejected: Rejected | None = None) -> Page:
-        """Take what has come for `next_filter` up to its EOSE, which had `hints`; return what can be given away."""
+        """Take the events received for `next_filter` until its EOSE, with its `hints`; return what can be delivered."""
         rejected = rejected or Rejected()
         page = {event.id: event for event in events}
         self._received += len(rejected)
         more = _says(hints, "more")
         size = len(page) + len(rejected)
         if self._count and size < FULL:
-            # A relay that ignores since and until sends all that it has again: so few are no part of more.
+            # A relay that ignores since and until sends everything again: so few events are all it has.
             size -= len(rejected.unrequested)
             rejected.unrequested.clear()
         answer = _Answer(page, size, _says(hints, "finish") and not more, more, rejected)
@@ -193,7 +194,7 @@ class Paging:
         return replace(turned, oldest=turned.events[-1].created_at) if turned.events else turned
 
     def fail(self, error: BaseException, events: Iterable[Event] = ()) -> Page:
-        """Return the end of what cannot be read on, with what was held back and the `events` of the page under way."""
+        """End the reading after `error`; return what was held back, with the `events` of the current page."""
         self._gap = error
         rest = {event.id: event for event in (*self._held, *events) if event.id not in self._known}
         rest |= {event.id: event for event in (*self._held, *self._before)}
@@ -225,7 +226,7 @@ class Paging:
         if not _descends(answer.events.values()) and not (answer.finish and (first or self._trusted)):
             return self._divide(new)
         self._short = answer.size if answer.size < self._asked else None
-        # Where the page lies within one second, that is still the second that was known.
+        # If the page lies within one second, it is still the second that was known.
         known = self._known if oldest == self._until else set()
         self._known = known | {event.id for event in new if event.created_at == oldest}
         self._until = self._oldest = oldest
@@ -241,7 +242,7 @@ class Paging:
         return self._give(given)
 
     def _nothing_new(self, answer: _Answer) -> Page:
-        """Decide whether this is the end, or only that of a second."""
+        """Decide whether this is the end of all events, or only of a second."""
         if self._count and answer.rejected.unrequested:
             return self.fail(answer.rejected.error())  # it ignores `until`
         if len(answer.rejected) and (not answer.events or answer.size >= self._most):
@@ -273,10 +274,10 @@ class Paging:
         return self._ids is not None and self._count >= self._ids
 
     def _has_enough(self, whole: int, answer: _Answer) -> bool:
-        """Whether the limit is reached: by `whole` events of seconds that are complete, or by the first of the next.
+        """Whether the limit is reached: by `whole` events of complete seconds, or by the first events of the next.
 
-        Of a second in which the limit lies, more may come, with lower ids. But a relay that has sent much of it in
-        NIP-01's order has begun with the lowest.
+        If the limit lies within a second, more of that second may follow, with lower ids. But a relay that has sent
+        much of it in NIP-01's order has begun with the lowest.
         """
         if self._left is None or len(self._held) < self._left:
             return False
@@ -286,11 +287,11 @@ class Paging:
         return self._asked >= PAGE and arrived == sorted(arrived, key=order)
 
     def _settle(self) -> Page:
-        """End, unless there may be newer events: a relay that gives its oldest ones has come to an end as well."""
+        """End, unless there may be newer events: a relay that sends its oldest ones has also come to an end."""
         self._doubt = None
         if self._trusted or self._received < self._most or self._has_all_ids() or not self._held:
             return self._end()
-        # There may be more of the newest second too. Where that is the only one, it was requested already.
+        # There may be more of the newest second too. If it is the only one, it was requested already.
         newest, oldest = self._held[0].created_at, self._held[-1].created_at
         since = newest + (newest == oldest)
         if self._last is not None and since > self._last:
@@ -305,13 +306,14 @@ class Paging:
             newest = min(new, key=order)
             if newest.created_at == self._held[0].created_at:
                 return self._divide(new)
-            # It may have been published meanwhile. Then the first page, requested again, will have it or newer ones.
+            # It may have been published meanwhile. Then the first page, requested again, has it or newer ones.
             self._mode, self._newer = _Mode.DOWN, newest
             self._before, self._held = [*self._held, *new], []
             self._until, self._known, self._oldest, self._count = self._last, set(), None, 0
             self._gap = None  # it will show again
             return Page()
-        # Events that do not match are older, from a relay that ignores `since`. Others may hide newer ones.
+        # Events that do not match are older, from a relay that ignores `since`. Other rejected ones may hide newer
+        # events.
         if answer.size >= self._most and (answer.rejected.forged or answer.rejected.undecodable):
             self._gap = answer.rejected.error()
         elif answer.more:
@@ -321,13 +323,13 @@ class Paging:
     # Window by window.
 
     def _divide(self, new: Iterable[Event]) -> Page:
-        """Read all that was not given away once more, in windows."""
+        """Read everything that was not delivered once more, in windows."""
         given: list[Event] = []
         known = {event.id: event for event in (*self._held, *new)}
         if self._trusted and self._oldest is not None and self._until is not None:
             until = self._until
             given = [event for event in self._held if event.created_at > until]
-        else:  # nothing was given away, and what is missing will show
+        else:  # nothing was delivered, and what is missing will show
             until, self._gap = self._last, None
         for event in given:
             del known[event.id]
@@ -336,7 +338,7 @@ class Paging:
         return self._give(given)
 
     def _split(self, window: _Window) -> None:
-        """Put smaller windows in the place of one that has more than one second and at least one event."""
+        """Replace a window of more than one second, with at least one event, by smaller ones."""
         times = sorted(event.created_at for event in window.known.values())
         if times[0] < times[-1]:
             # At the median, or above: there is an event on both sides.
@@ -384,7 +386,7 @@ class Paging:
         self._held = given
         return self._end()
 
-    # What is given away.
+    # Delivering.
 
     def _give(self, events: Sequence[Event]) -> Page:
         if self._left is not None:
@@ -402,7 +404,7 @@ class Paging:
 
 
 def order(event: Event) -> tuple[int, str]:
-    """Return the key of NIP-01's order: newest first, and the lowest id first in one second."""
+    """Return the key of NIP-01's order: newest first, and within one second the lowest id first."""
     return -event.created_at, event.id
 
 
@@ -412,7 +414,7 @@ def _says(hints: object, word: str) -> bool:
 
 
 def _descends(events: Iterable[Event]) -> bool:
-    """Whether events come newest first, but for a few that are newer than the first: they are live ones."""
+    """Whether events are sorted newest first, except for a few live ones that are newer than the first."""
     times = [event.created_at for event in events]
     stored = [time for time in times if time <= times[0]] if times else []
     if (len(times) - len(stored)) * STRAYS > len(times):

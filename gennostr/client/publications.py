@@ -1,6 +1,6 @@
-"""The futures of what is sent once and answered once: events to be published (NIP-01), and counts (NIP-45).
+"""The futures of EVENT messages to be published (NIP-01) and of COUNT messages (NIP-45).
 
-A `Publication` or `CountRequest` is one for all its relays: `result` waits for it in a thread, ``await`` in a
+A `Publication` or `CountRequest` is one future for all its relays: `result` waits for it in a thread, ``await`` in a
 coroutine. Its part at one relay is an `Attempt`.
 """
 
@@ -30,47 +30,49 @@ class Count:
     """How many events match, by all relays that have answered (NIP-45)."""
 
     count: int
-    """The estimate of the merged registers, or the greatest number that one relay gave, if that is more: relays share
-    events, so numbers without registers cannot be added up."""
+    """The estimate from the merged registers, or the greatest number from one relay if that is more.
+
+    Relays share events, so numbers without registers cannot be added up.
+    """
     approximate: bool
     hll: HyperLogLog | None
-    """The registers of all relays that gave them, merged."""
+    """The registers of all relays that sent them, merged."""
     by_relay: Mapping[str, CountResult | Outcome] = field(hash=False)
-    """Each relay's own answer, or what stands in its place."""
+    """Each relay's own answer, or an `Outcome` that says why there is none."""
 
 
 class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
     """A future for the combined answers of several relays. Made by the functions of a client."""
 
     key: str
-    """What a relay's answer names."""
+    """The id by which a relay's answer refers to it."""
     payload: bytes
-    """What is sent, encoded."""
+    """The encoded message."""
     is_event: bool
 
     def __init__(self, client: Process, relays: frozenset[str] | None, timeout: float) -> None:
         super().__init__()
         check_seconds("timeout", timeout)
         self.relays = relays
-        """Urls; None: those that the client has when it comes to this."""
+        """The urls; None: those that the client has when it handles the command."""
         self.timeout = timeout
         self._client = client
-        # Whether a callback of the client asked for it: then its end is a message to the client as well.
+        # If a callback of the client requested it, the client also gets a message when it is done.
         self.notifies = current() is client
-        # By url, for those that it goes to; the client's thread alone has it.
+        # By url, for the relays that it goes to; used by the client's thread only.
         self.answers: dict[str, Any] = {}
         self.open: dict[str, Attempt] = {}
         self.deadline: Deadline[Any] | None = None
-        # What threads and coroutines wait for: a callback of the future itself could not be taken back.
+        # Threads and coroutines wait for this: a done callback of the future itself could not be removed.
         completion = self._completion = Completion()
         self.add_done_callback(completion.end)
-        # Taken by the one cancellation that notifies.
+        # Acquired by the one cancellation that notifies.
         self._cancellation = allocate_lock()
 
     def cancel(self) -> bool:
         """Cancel it, unless it has ended; see `concurrent.futures.Future.cancel`.
 
-        It then counts as done for `concurrent.futures.wait` and `as_completed`, as no executor has to take note first.
+        `concurrent.futures.wait` and `as_completed` then count it as done, since no executor has to take note first.
         """
         cancelled = super().cancel()
         if cancelled and self._cancellation.acquire(False):  # noqa: FBT003
@@ -78,12 +80,14 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         return cancelled
 
     def result(self, timeout: float | None = None) -> T:
-        """Return the result; wait at most `timeout` seconds (None: until it is there, which its own timeout sees to).
+        """Return the result; wait at most `timeout` seconds.
+
+        None: wait until there is one; the future's own timeout ensures that there will be.
 
         Raises:
-            TimeoutError: it is not there yet.
+            TimeoutError: there is no result yet.
             CallExit: the client ended first.
-            CallingSelf: called in a callback of its client, which could not go on meanwhile.
+            CallingSelf: called in a callback of its own client, which would wait for itself.
 
         """
         self._wait(timeout)
@@ -95,7 +99,7 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         return value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what `result` would raise, or None; wait as that does, and raise the same until it is there."""
+        """Return the exception that `result` would raise, or None; wait as `result` does, with the same errors."""
         self._wait(timeout)
         return super().exception(0)
 
@@ -120,7 +124,7 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
                 raise CallingSelf(self._client.pid)
             try:
                 await self._completion.wait_async(self._client)
-            except asyncio.CancelledError:  # cancels it with the task, as asyncio.wrap_future does
+            except asyncio.CancelledError:  # cancels the future with the task, as asyncio.wrap_future does
                 self.cancel()
                 raise
         return self.result(0)
@@ -129,24 +133,24 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         """End it with the client's exit; see `gennostr.otp.process.Watcher`."""
         try:
             self.set_exception(CallExit(reason, process.pid))
-        except InvalidStateError:  # it has ended
+        except InvalidStateError:  # it has ended already
             pass
 
     def finish(self) -> None:
-        """End it with the answers; runs in the client."""
+        """End it with the answers; called in the client's thread."""
         try:
             self.set_result(self.merge())
-        except InvalidStateError:  # cancelled by who waited, or ended by a kill of the client
+        except InvalidStateError:  # cancelled by its user, or ended by a kill of the client
             pass
         self._client.unwatch(self)
 
     def merge(self) -> T:
-        """Return the result that the answers make."""
+        """Return the result that the answers make up."""
         raise NotImplementedError
 
 
 class Publication(PendingAnswers[dict[str, Outcome]]):
-    """An event on its way: the future of ``{url: Outcome}``."""
+    """An event being published: a future of ``{url: Outcome}``."""
 
     is_event = True
 
@@ -160,12 +164,12 @@ class Publication(PendingAnswers[dict[str, Outcome]]):
         return f"<Publication of {self.event.id[:8]}: {'done' if self.done() else 'pending'}>"
 
     def merge(self) -> dict[str, Outcome]:
-        """Return a copy."""
+        """Return a copy of the answers."""
         return dict(self.answers)
 
 
 class CountRequest(PendingAnswers[Count]):
-    """A count on its way: the future of a `Count`."""
+    """A count being requested: a future of a `Count`."""
 
     is_event = False
 
@@ -195,7 +199,7 @@ class CountRequest(PendingAnswers[Count]):
                 hll = registers if hll is None else hll.merge(registers)
         greatest = max((result.count for result in results), default=0)
         count = greatest if hll is None else max(hll.estimate(), greatest)
-        # One relay's exact number, and nobody else's to set it against, is the only one that is known.
+        # Exact only if a single relay was queried and its number is exact: what several have cannot be added up.
         exact = len(self.answers) == 1 and len(results) == 1 and not results[0].approximate and hll is None
         return Count(count, not exact, hll, dict(self.answers))
 
@@ -205,29 +209,29 @@ def _registers(result: CountResult) -> HyperLogLog | None:
         return None
     try:
         return HyperLogLog.from_hex(result.hll)
-    except ValueError:  # what a relay sends may be anything; its number counts all the same
+    except ValueError:  # a relay may send anything; its number still counts
         return None
 
 
 Counting = CountRequest
-"""The name of `CountRequest` before."""
+"""The former name of `CountRequest`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicationDone:
-    """The info message to a client of which a callback has published: ``publication.result()`` does not wait."""
+    """The info message to a client whose callback has published: ``publication.result()`` does not block."""
 
     publication: Publication
 
 
 @dataclass(frozen=True, slots=True)
 class CountDone:
-    """The info message to a client of which a callback has counted: ``counting.result()`` does not wait."""
+    """The info message to a client whose callback has requested a count: ``counting.result()`` does not block."""
 
     counting: CountRequest
 
 
 Published = PublicationDone
-"""The name of `PublicationDone` before."""
+"""The former name of `PublicationDone`."""
 Counted = CountDone
-"""The name of `CountDone` before."""
+"""The former name of `CountDone`."""

@@ -1,48 +1,54 @@
-"""What one relay takes: by its information document (NIP-11), and by what its refusals have shown."""
+"""The limits of one relay: from its information document (NIP-11), and from its refusals."""
 
 from typing import Final
 
 from gennostr.nostr.relay_information import RelayInformation
 
 FULL: Final = 20
-"""Stored events from which on a relay may have had more of them, unless it says so, or that it sends fewer at once."""
+"""A relay that sends so many stored events may have more, unless its hints say otherwise.
+
+If a limit in its document is lower, that counts instead.
+"""
 FETCH_AGAIN: Final = 300.0
-"""Seconds after which a relay that had no information document is asked for it again, on a new connection."""
+"""Seconds after which the document of a relay that had none is requested again, on a new connection."""
 SMALLEST_SIZE: Final = 1_024
-"""Bytes that every relay takes, whatever it says."""
+"""Bytes that every relay accepts, whatever it says."""
 SIZES: Final = (1_048_576, 512_000, 131_072, 65_536, 32_768, 16_384, 8_192, 4_096, 2_048, SMALLEST_SIZE)
-"""The limits of a message's bytes that relays have, such as khatru's (512,000), strfry's and nostr-rs-relay's (131,072)
-and the one in NIP-11's example (16,384), and what lies between: what is too large is tried again with the next."""
+"""The message sizes in bytes to try: after a message that was too large, the next smaller one.
+
+They are limits of relays, such as khatru's (512,000), strfry's and nostr-rs-relay's (131,072) and the one in NIP-11's
+example (16,384), and sizes in between.
+"""
 
 
 class RelayLimits:
-    """One relay's, over all its connections; None is no limit, as far as is known."""
+    """The limits of one relay, over all its connections; None is no limit, as far as is known."""
 
     def __init__(self) -> None:
         self.subscriptions: int | None = None
         """How many REQs can be open at once."""
         self.size: int | None = None
-        """How many bytes a message can have, for the relay and for our own outbox."""
+        """The largest message in bytes, for the relay and for our own outbox."""
         self.known = False
         """Whether the document was fetched, or there is none."""
         self.outbox_size: int | None = None
-        """Bytes that our own outbox holds."""
+        """The size of our own outbox in bytes."""
         self.full = FULL
-        """Stored events from which on the relay may have had more of them."""
+        """The number of stored events from which on the relay may have more of them."""
         self.max_limit: int | None = None
         """The greatest ``limit`` of a filter."""
         self.counts = True
-        """Whether it answers COUNT, as far as this connection has shown."""
+        """Whether the relay answers COUNT, as far as this connection has shown."""
         self._asked_at: float | None = None
         self._has_none = False
-        # Of the document, and as refusals have shown.
+        # From the document, and as refusals have shown.
         self._max_subscriptions: int | None = None
         self._max_open: int | None = None
         self._max_length: int | None = None
         self._max_taken: int | None = None
 
     def connected(self, outbox_size: int, now: float) -> None:
-        """Begin with a new connection; `now` is on the monotonic clock."""
+        """Start a new connection; `now` is on the monotonic clock."""
         self.outbox_size = outbox_size
         self.counts = True
         self._combine()
@@ -50,14 +56,14 @@ class RelayLimits:
             self._asked_at, self.known, self._has_none = None, False, False
 
     def ask(self, now: float) -> bool:
-        """Whether the document is to be fetched now: it is wanted, and was not asked for yet."""
+        """Whether to fetch the document now: it is wanted, and was not requested yet."""
         if self._asked_at is not None:
             return False
         self._asked_at = now
         return True
 
     def inform(self, information: RelayInformation | None) -> None:
-        """Take the document, or None: there is none."""
+        """Use the document; None: there is none."""
         self.known = True
         self._has_none = information is None
         self._max_subscriptions = self._max_length = None
@@ -70,7 +76,7 @@ class RelayLimits:
         self._combine()
 
     def _combine(self) -> None:
-        """Take the lower of what the document and the refusals say."""
+        """Take the lower of the limits from the document and from refusals."""
         self.subscriptions = _lowest(self._max_subscriptions, self._max_open)
         relay = _lowest(self._max_length, self._max_taken)
         if relay is not None:
@@ -78,7 +84,7 @@ class RelayLimits:
         self.size = _lowest(relay, self.outbox_size)
 
     def learn_subscriptions(self, open_: int) -> bool:
-        """Note that a REQ was one too many beside `open_` others; return whether that is news."""
+        """Record that a REQ was one too many in addition to `open_` others; return whether that is new."""
         if self._max_open is not None and self._max_open <= open_:
             return False
         self._max_open = open_
@@ -86,7 +92,7 @@ class RelayLimits:
         return True
 
     def learn_size(self, size: int) -> bool:
-        """Note that a message of `size` bytes was too large; return whether smaller ones can be sent."""
+        """Record that a message of `size` bytes was too large; return whether smaller ones can be sent."""
         smaller = next((each for each in SIZES if each < size), None)
         if smaller is None:
             return False
@@ -95,7 +101,7 @@ class RelayLimits:
         return True
 
     def learn_limit(self, limit: int | None) -> bool:
-        """Note the greatest ``limit`` that a refusal has named, if any; return whether it is lower than before."""
+        """Record the greatest ``limit`` named by a refusal, if any; return whether it is lower than before."""
         if limit is None or limit < 1 or (self.max_limit is not None and limit >= self.max_limit):
             return False
         self.max_limit = limit

@@ -1,11 +1,11 @@
-"""All relays of one client: sessions, the effects that they want, and what spans relays.
+"""All relays of one client: its sessions, their effects, and what spans relays.
 
-Whatever concerns subscriptions, publications, counts and authentication arrives here in the client's thread: messages
+Everything about subscriptions, publications, counts and authentication arrives here in the client's thread: messages
 before the user's callback gets them, commands of the client's functions, deadlines, the ends of connections. It goes to
-the relay's `RelaySession`, which answers with effects, and these are performed here. So nothing in here has a lock.
+the relay's `RelaySession`, which returns effects, and these are performed here. So nothing here needs a lock.
 
-Seen events and handle_eose_all span relays and belong to the pool. Events do not pass the sessions' state machine: they
-are judged by its tables alone.
+Seen events and handle_eose_all span relays and belong to the pool. Events bypass the sessions' state machine: only its
+tables are needed to judge them.
 """
 
 import logging
@@ -57,62 +57,62 @@ logger = logging.getLogger(__name__)
 logger.addFilter(tracebacks.escape)
 
 REMOVED: Final = 256
-"""Relays that the client does not have any more and whose resume points are remembered."""
+"""How many relays that the client no longer has keep their resume points."""
 
 _Due: TypeAlias = tuple[RelaySession, str] | PendingAnswers[Any]
 """What a deadline is for: one of a session's, or the timeout of a publication or count."""
 
 
 class Client(Protocol):
-    """What the pool needs of the client."""
+    """What the pool needs from the client."""
 
     @property
     def deduplicate(self) -> bool:
-        """Whether an event that several relays send is delivered once for each subscription."""
+        """Whether an event sent by several relays is delivered once per subscription."""
 
     @property
     def signer(self) -> Signer | Sequence[Signer] | None:
-        """Who answers challenges."""
+        """The signer, or signers, that answer challenges."""
 
     def run_callback(self, name: str, *arguments: object) -> None:
-        """Run a callback with `arguments` and the state, right after the one under way."""
+        """Run a callback with `arguments` and the state, right after the current one."""
 
     def run_command(self, command: ClientCommand) -> None:
-        """Hand `command` to the pool right after the callback under way."""
+        """Pass `command` to the pool right after the current callback."""
 
     def run_behind(self, command: ClientCommand) -> None:
-        """Hand `command` to the pool when what relays have sent so far was handled."""
+        """Pass `command` to the pool after everything that relays have sent so far."""
 
 
 class RelayPool:
-    """One client's; only `down` runs in another thread, when the client is dead."""
+    """The pool of one client; only `down` runs in another thread, when the client is dead."""
 
     def __init__(self, client: Client, process: Process, table: ConnectionTable) -> None:
         self.process = process
         self.sessions: dict[str, RelaySession] = {}
-        """By url. None is there before the client wants something of it that this pool does."""
+        """By url. A relay has none until the client uses it for something that this pool handles."""
         self._client = client
         self._table = table
         self._timers: TimerQueue[_Due] = TimerQueue(process, DeadlinesDue())
-        # Whether something here is under way: see `command`.
+        # Whether a method of the pool is running: see `command`.
         self._busy = False
-        # As far as the client knows, whether or not there is a session: the connections, and of those the relays whose
+        # As far as the client knows, with or without a session: the connections, and of these the relays whose
         # handle_connect has run.
         self._connections: dict[str, Outbox] = {}
         self._up: dict[str, Relay] = {}
-        # Those of relays that were removed, or not reconnected to; the oldest first.
+        # Relays that were removed, or not reconnected; the oldest first.
         self._removed: dict[str, None] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._deadlines: dict[tuple[str, str], Deadline[_Due]] = {}
         self._seen = SeenEvents()
 
-    # What the client's functions want.
+    # Commands of the client's functions.
 
     def command(self, command: ClientCommand) -> None:
-        """Do what `command` says; right after what is under way, if it is that which has led to this call.
+        """Execute `command`, or, if a method of the pool has led to this call, right after that.
 
-        A finalizer can run between any two lines, and futures run callbacks of the user's: what these want of the
-        client must not find the pool halfway.
+        A finalizer can run between any two lines, and futures run callbacks of the user's: what these request from the
+        client must not find the pool in an intermediate state.
         """
         if self._busy:
             self._client.run_command(command)
@@ -138,9 +138,9 @@ class RelayPool:
             self._busy = False
 
     def _subscribe(self, subscription: Subscription) -> None:
-        """Keep `subscription`, in the place of one with the same id, and send its REQs."""
+        """Keep `subscription`, replacing one with the same id, and send its REQs."""
         now = _now()
-        for session in list(self.sessions.values()):  # what it replaces may have been for others
+        for session in list(self.sessions.values()):  # the one it replaces may have been for other relays
             if not subscription.is_for(session.url):
                 self._perform(session, session.unsubscribe(subscription.id, now))
         self._subscriptions[subscription.id] = subscription
@@ -151,7 +151,7 @@ class RelayPool:
                 session = self.sessions[url]
                 self._perform(session, session.subscribe(subscription, now))
             else:
-                self._session(url)  # a new one has all there is
+                self._session(url)  # a new session gets all subscriptions
 
     def _unsubscribe(self, id_: str) -> None:
         if self._subscriptions.pop(id_, None) is not None:
@@ -160,7 +160,7 @@ class RelayPool:
                 self._perform(session, session.unsubscribe(id_, now))
 
     def _send(self, pending: PendingAnswers[Any]) -> None:
-        """Send what is waited for to its relays."""
+        """Send a publication or count to its relays."""
         there = self._table.known()
         urls = sorted(there if pending.relays is None else pending.relays)
         pending.open = {
@@ -178,7 +178,7 @@ class RelayPool:
                 self._settle(attempt, Outcome("not_sent", None, f"the client has no relay {redact(attempt.url)}"))
 
     def _settle(self, attempt: Attempt, answer: object) -> None:
-        """Note a relay's answer, or what stands in its place; the last one ends the wait."""
+        """Record a relay's answer, or the reason why there is none; the last one completes the future."""
         pending: PendingAnswers[Any] = attempt.pending
         if pending.open.pop(attempt.url, None) is not None:
             pending.answers[attempt.url] = answer
@@ -190,7 +190,7 @@ class RelayPool:
             pending.deadline.cancel()
         pending.finish()
         if pending.notifies and not pending.cancelled():
-            # In its turn, like a message from another process: a callback is never run inside of another.
+            # In its turn, like a message from another process: a callback never runs inside another.
             done = PublicationDone(pending) if isinstance(pending, Publication) else CountDone(pending)  # type: ignore[arg-type]
             self.process.deliver(done)
 
@@ -205,7 +205,7 @@ class RelayPool:
             if isinstance(due, tuple):
                 session, key = due
                 if key == "silence":
-                    # A client that is slow is no silent relay: what it has not handled yet goes first.
+                    # A slow client does not make a relay silent: messages that it has not handled yet go first.
                     self._client.run_behind(SilenceDue(session.url))
                     continue
                 self._perform(session, session.deadline_expired(key, _now()))  # type: ignore[arg-type]
@@ -237,14 +237,14 @@ class RelayPool:
                 self._perform(session, session.connected(relay, now, signers=len(self.signers())))
         return session
 
-    # What happens to connections.
+    # Connections.
 
     def connecting(self, relay: Relay, outbox: Outbox) -> None:
-        """Take note of a connection, before its handle_connect runs."""
+        """Record a connection, before its handle_connect runs."""
         self._connections[relay.url] = outbox
 
     def connected(self, relay: Relay) -> None:
-        """Send what there is for this relay; its handle_connect has run."""
+        """Send everything for this relay; its handle_connect has run."""
         self._busy = True
         try:
             self._up[relay.url] = relay
@@ -258,7 +258,7 @@ class RelayPool:
             self._busy = False
 
     def disconnected(self, url: str, code: int | None) -> None:
-        """Take note of the end of an attempt, before the user's callback; `code` is that of a close frame."""
+        """Record the end of an attempt, before the user's callback; `code` is that of a close frame."""
         self._busy = True
         try:
             self._connections.pop(url, None)
@@ -272,13 +272,13 @@ class RelayPool:
             self._busy = False
 
     def relay_removed(self, url: str) -> None:
-        """Give up a relay that nobody connects to any more, after handle_disconnect; does nothing for others."""
+        """Give up a relay without connection or pending attempt, after handle_disconnect; ignore other relays."""
         self._busy = True
         try:
             session = self.sessions.get(url)
             if session is not None and url not in self._table.urls():
                 self._perform(session, session.relay_removed())
-                # Its resume points are kept: it may be added again, by the user's own backoff say.
+                # Its resume points are kept: it may be added again, for example by a backoff of the user's own.
                 self._removed[url] = None
                 if len(self._removed) > REMOVED:
                     oldest = next(iter(self._removed))
@@ -291,7 +291,7 @@ class RelayPool:
             self._busy = False
 
     def lagging(self, url: str) -> None:
-        """Take note that the relay is not read now, because the client has not handled what was read."""
+        """Record that the relay is not read now, because the client has not handled what was read."""
         session = self.sessions.get(url)
         if session is not None:
             session.lagging(_now())
@@ -301,10 +301,10 @@ class RelayPool:
         outbox = self._connections.get(url)
         return outbox is not None and not outbox.removed
 
-    # What relays send.
+    # Messages from relays.
 
     def received(self, session: RelaySession, message: RelayMessage | MessageError, relay: Relay) -> Any:
-        """Take note of a message; return what is to be delivered, a `RelayMessage` or a `MessageError`, or None."""
+        """Handle a message; return the `RelayMessage` or `MessageError` to deliver, or None."""
         self._busy = True
         try:
             kind = type(message)
@@ -314,7 +314,7 @@ class RelayPool:
                 return message
             machine = clock()
             now = Instant(machine.monotonic(), machine.time())
-            # Signers can be changed: what a challenge leads to goes by those of now.
+            # Signers can be changed: a challenge is answered by the current ones.
             effects = session.received(message, now, signers=len(self.signers()) if kind is AuthMessage else None)
             if not effects:
                 return None
@@ -329,7 +329,7 @@ class RelayPool:
             self._busy = False
 
     def _event(self, session: RelaySession, message: EventMessage, relay: Relay) -> Any:
-        """Judge an event, verified already: it must be new, and requested."""
+        """Judge an event that was verified already: it must be new, and requested."""
         event, id_ = message.event, message.subscription_id
         request = session.subscriptions.get(id_)
         if request is None:
@@ -350,7 +350,7 @@ class RelayPool:
             return None
         if not subscription.wants(event):
             if request.before is not None and request.before.wants(event):
-                return None  # sent before the relay has read of the change
+                return None  # sent before the relay read the new REQ
             text = f"event {event.id!r:.80} matches no filter of its subscription {id_!r:.80}"
             error = MessageError(text, "unrequested")
             error.subscription_id = subscription.id
@@ -372,7 +372,7 @@ class RelayPool:
                         rest = effects[place:]
                         subjects = [each.subject for each in rest if isinstance(each, Send)]
                         others: list[Effect] = [each for each in rest if not isinstance(each, Send)]
-                        # Together: what did not fit goes back in its order, and nothing overtakes it.
+                        # All at once: what did not fit goes back in its order, and nothing overtakes it.
                         self._perform(session, others + session.not_sent(subjects, _now()))
                         return
                 case Settle(attempt, answer):
@@ -427,7 +427,7 @@ class RelayPool:
     def _request_information(self, session: RelaySession) -> None:
         try:
             InformationFetch.start((self.process, session.relay))
-        except StartError:  # the system refused a thread: it goes without
+        except StartError:  # the system refused a thread: continue without
             logger.exception("the information of %s was not requested", redact(session.url))
             self._client.run_command(Informed(session.url, None))
 
@@ -438,7 +438,7 @@ class RelayPool:
         return signers(self._client.signer)
 
     def _sign(self, session: RelaySession, wanted: Sign) -> None:
-        """Have the answer to a challenge signed: at once by a key, in a thread of its own by a callable."""
+        """Have the answer to a challenge signed: at once by a key, in a separate thread by a callable."""
         url, turn = session.url, wanted.turn
         fields = unsigned(url, wanted.challenge, clock().time())
         event: object = None

@@ -1,18 +1,18 @@
 """The protocol state of one relay: open subscriptions, unanswered EVENT and COUNT messages, authentication.
 
-A pure core: what happens goes in by the methods, with the time, and what is to be done comes out as a list of effects
-(`gennostr.client.effects`). No socket, clock, thread, log or code of the user's is in here; `RelayPool` performs.
+A pure core: each method takes an input, with the time, and returns a list of effects to perform
+(`gennostr.client.effects`). It has no socket, clock, thread, log or user code; `RelayPool` performs the effects.
 
-A session outlives its connections. Each connection starts afresh: no REQ is open there, nobody is authenticated, and
-what was sent on the last one and not answered is sent once more.
+A session outlives its connections. Each connection starts afresh: no REQ is open, nobody is authenticated, and what was
+sent on the last one and not answered is sent once more.
 
-REQs go out in the order in which they were subscribed to, at most as many at once as the relay allows: by its
-information document (NIP-11), or by its refusals. The first needs no permission, unless it is large; before a second
-one, the document is fetched, and where there is none there is no limit.
+REQs are sent in the order in which they were subscribed to, at most as many at once as the relay allows, by its
+information document (NIP-11) or by its refusals. The first is sent at once, unless it is large; before a second one,
+the document is fetched, and if there is none, there is no limit.
 
 Every wait ends, whatever the relay does: ``eose_timeout`` seconds without an event complete a subscription's part in
-handle_eose_all, and end a COUNT; authentication has deadlines of its own. And no loop is driven by a relay: what it
-refuses is sent again once, or after a delay that doubles, or when something of ours was closed.
+handle_eose_all, and end a COUNT; authentication has deadlines of its own. And no relay can drive a loop: what it
+refuses is sent again once, or after a delay that doubles, or when another of our subscriptions was closed.
 """
 
 from collections import deque
@@ -56,34 +56,34 @@ from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
 
 HOLD: Final = 0.25
-"""Seconds that a relay that knew us on an earlier connection has to send a challenge, before it gets REQs."""
+"""Seconds to wait for a challenge before sending REQs, if the relay accepted a signer on an earlier connection."""
 COOL_DOWN: Final = (5.0, 300.0)
-"""Seconds without a REQ after ``rate-limited``: at first, doubled each time, and at most."""
+"""Seconds without a REQ after ``rate-limited``: first, doubled each time, and at most."""
 FULL_OUTBOX: Final = 1.0
-"""Seconds until what found the outbox full is tried again."""
+"""Seconds until messages that did not fit into the outbox are tried again."""
 FORGOTTEN: Final = 256
-"""Ids of subscriptions that were closed and whose last events can still come."""
+"""How many closed subscriptions are remembered by id, because their last events can still arrive."""
 LARGE: Final = 16_384
-"""Bytes of a REQ from which on the relay's limits are asked for before it is sent."""
+"""Bytes of a REQ from which on the relay's information document is fetched before it is sent."""
 MAX_PARTS: Final = 256
-"""REQs of one subscription at one relay, at most."""
+"""The most REQs for one subscription at one relay."""
 TOO_BIG: Final = 1009
 """The code of a close frame for a message that is too large (RFC 6455, 7.4.1)."""
 ENDLESS: Final = 60
-"""After so many times ``eose_timeout`` a REQ is not waited for any more, events or not."""
+"""After this many times ``eose_timeout``, a REQ is no longer waited for, even if events arrive."""
 ROUNDING: Final = 1e-6
-"""Seconds by which a deadline can seem to come early."""
+"""Seconds by which a deadline can seem to be early."""
 
 
 class RelaySession:
-    """One relay's; each method returns what is to be done."""
+    """The session of one relay; each method returns the effects to perform."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.relay: Relay | None = None
         """The relay as it last connected."""
         self.down = False
-        """Whether the last attempt has ended and no other has succeeded."""
+        """Whether the last attempt has ended and no later one has succeeded."""
         self.subscriptions: dict[str, RelaySubscription] = {}
         """By the id of the REQ: a relay's events are looked up here."""
         self.clock_offset = 0.0
@@ -94,11 +94,12 @@ class RelaySession:
         self._limits = RelayLimits()
         # The relay's option.
         self._eose_timeout: float | None = None
-        # By the id of the subscription: the REQs that make it up. Backfills are no part of it.
+        # By the id of the subscription: the REQs that make it up, without backfills.
         self._groups: dict[str, list[RelaySubscription]] = {}
-        # Whose EOSE was delivered on this connection: what is sent again has another, which is nobody's business.
+        # Those whose EOSE was delivered on this connection: a REQ that is sent again has another EOSE, which is not
+        # delivered.
         self._ended: set[Subscription] = set()
-        # REQs: to be sent, in order; open at the relay; and those that were closed here.
+        # REQs: those to be sent, in order; those open at the relay; and those that were closed here.
         self._line: dict[str, RelaySubscription] = {}
         self._open: dict[str, RelaySubscription] = {}
         self._forgotten: dict[str, Subscription] = {}
@@ -110,20 +111,20 @@ class RelaySession:
         self._cool_down = 0.0
         self._rate_limited_by_notice = False
         self._watching = False
-        # When the relay last was not read because of us: until then, nobody can know whether it was silent.
+        # When the relay was last left unread because of us: until then, its silence cannot be judged.
         self._lagged = 0.0
         self._attempts = AttemptQueue(self._limits, self._effects)
         self._authentication = Authentication(url, self._effects)
 
     def _take(self) -> list[Effect]:
         effects = self._effects.copy()
-        self._effects.clear()  # the list itself is the authentication's too
+        self._effects.clear()  # the authentication shares the list itself
         return effects
 
-    # The connection.
+    # Connections.
 
     def connected(self, relay: Relay, now: Instant, *, signers: int = 0) -> list[Effect]:
-        """Begin with a new connection; handle_connect has run."""
+        """Start a new connection; handle_connect has run."""
         self.relay = relay
         self.clock_offset = relay.clock_offset or 0.0
         self._eose_timeout = relay.options.eose_timeout
@@ -145,12 +146,12 @@ class RelaySession:
         return self._flush(now)
 
     def disconnected(self, code: int | None = None) -> list[Effect]:
-        """Take back what was not answered: the connection, or the attempt, has ended; `code` is of a close frame."""
+        """Take back unanswered messages: the connection, or the attempt, has ended; `code` is that of a close frame."""
         if code == TOO_BIG:
             self._too_large()
         for request in self._unanswered():
-            # Some servers end a connection without a word where a message is too large (uWebSockets, strfry's): one
-            # that is large and was the end of two connections is tried in parts.
+            # Some servers end a connection without a word if a message is too large (uWebSockets, strfry's): a large
+            # one that was the end of two connections is split.
             request.drops += 1
             if request.drops > 1 and request.size >= LARGE and self._limits.learn_size(request.size):
                 request.drops = 0
@@ -176,10 +177,10 @@ class RelaySession:
         self._attempts.give_up()
         return self._take()
 
-    # What may be sent is sent.
+    # Sending.
 
     def _flush(self, now: Instant) -> list[Effect]:
-        """Send what may be sent, and return all that is to be done."""
+        """Send what can be sent, and return all effects."""
         if self._up and not (self._holding or self._stuck):
             while self._to_close:
                 id_ = self._to_close.popleft()
@@ -191,7 +192,7 @@ class RelaySession:
         return self._take()
 
     def _send_next(self, now: Instant) -> bool:
-        """Send the next REQ, or put it aside; False if it must wait."""
+        """Send the next REQ, or set it aside; False if it must wait."""
         id_, request = next(iter(self._line.items()))
         if self._open and not self._has_room():
             return False
@@ -216,19 +217,19 @@ class RelaySession:
         return True
 
     def _has_room(self) -> bool:
-        """Whether another REQ is within the relay's budget, as far as that is known."""
+        """Whether another REQ is within the relay's limit, as far as that is known."""
         limit = self._limits.subscriptions
         if limit is None or len(self._open) < limit:
             return True
-        # Those that are open stay so: a page would wait for ever, and with it the EOSE.
+        # Open REQs stay open: a page would wait for ever, and with it the EOSE.
         for rest in [each for each in self._line.values() if isinstance(each, Backfill)]:
             self._warn("allows no other REQ: what it may have left out is missing")
             self._complete(rest)
         return False
 
     def _divide(self, request: RelaySubscription, size: int, limit: int) -> None:
-        """Put REQs in the place of one that is too large, or set it aside."""
-        # Of the id, and of a since that a resumed one has besides.
+        """Replace a REQ that is too large by several, or set it aside."""
+        # For the id, and for the since of a resumed REQ.
         around = 32 + max(len(write(["REQ", request.id, {}])), 64) + 32 * len(request.filters)
         parts = None
         if limit > around and not (isinstance(request, Backfill) or request.subscription.whole):
@@ -249,7 +250,7 @@ class RelaySession:
         self._put_parts(request, parts)
 
     def _put_parts(self, request: RelaySubscription, parts: Sequence[Sequence[dict[str, Any]]]) -> None:
-        """Put REQs for `parts` in the place of one in line."""
+        """Replace a REQ in line by one for each of `parts`."""
         divided = request.divided(parts)
         group = self._groups[request.subscription.id]
         place = group.index(request)
@@ -274,7 +275,7 @@ class RelaySession:
             elif self._open.pop(subject.id, None) is not None:
                 subject.size = 0
                 requests[subject.id] = subject
-                if subject.replaces:  # what it was to replace is open
+                if subject.replaces:  # the one it was to replace is still open
                     subject.replaces = False
                     closes.append(subject.id)
         self._attempts.not_sent(attempts)
@@ -286,7 +287,7 @@ class RelaySession:
         return self._take()
 
     def deadline_expired(self, key: Key, now: Instant) -> list[Effect]:
-        """Go on: a deadline that was set, and not cancelled, has expired."""
+        """Handle a deadline that was set, not cancelled, and has expired."""
         match key:
             case "hold":
                 self._holding = False
@@ -294,7 +295,7 @@ class RelaySession:
                 self._stuck = False
             case "cool-down":
                 self._cooling = False
-                if self._rate_limited_by_notice:  # which can have meant any of them
+                if self._rate_limited_by_notice:  # it can have meant any of them
                     self._rate_limited_by_notice = False
                     self._send_again(self._unanswered(), in_doubt=True)
             case "silence":
@@ -307,7 +308,7 @@ class RelaySession:
     # Subscriptions.
 
     def subscribe(self, subscription: Subscription, now: Instant) -> list[Effect]:
-        """Send a REQ for `subscription`, in the place of one with the same id."""
+        """Send a REQ for `subscription`, replacing one with the same id."""
         id_ = subscription.id
         replaced = self._forgotten.pop(id_, None)
         # The relay replaces an open REQ with the same id: no CLOSE is needed.
@@ -328,7 +329,7 @@ class RelaySession:
         return self._flush(now)
 
     def _send_instead(self, request: RelaySubscription, now: Instant) -> None:
-        """Send the first REQ in line in the place of an open one with its id; if it must wait, close that.
+        """Send the first REQ in line, replacing an open one with its id; if it must wait, close that one.
 
         Both count at the relay: no other may be sent before.
         """
@@ -339,12 +340,12 @@ class RelaySession:
             request.replaces = True
 
     def unsubscribe(self, id_: str, now: Instant) -> list[Effect]:
-        """Send a CLOSE for it."""
+        """Close the subscription `id_`."""
         self._drop(id_)
         return self._flush(now)
 
     def _drop(self, id_: str) -> None:
-        """Forget a subscription, and close what is open of it."""
+        """Forget a subscription, and close its open REQs."""
         for request in self._groups.pop(id_, []):
             self._ended.discard(request.subscription)
             self._drop_backfill(request)
@@ -362,24 +363,24 @@ class RelaySession:
             del self._forgotten[next(iter(self._forgotten))]
 
     def _drop_backfill(self, of: RelaySubscription) -> None:
-        """Request its pages no more: it has ended, or is requested anew."""
+        """Stop requesting pages for `of`: it has ended, or is requested anew."""
         if of.backfill is not None:
             self._close(of.backfill)
             of.backfill = None
 
     def forgets(self, id_: str) -> bool:
-        """Whether what still comes for this id is of a subscription that was closed."""
+        """Whether this is the id of a closed subscription, whose events can still arrive."""
         return id_ in self._forgotten
 
     def is_complete(self, subscription: Subscription) -> bool:
-        """Whether no stored event of `subscription` is waited for here."""
+        """Whether this relay has no stored event of `subscription` left to send, or is not waited for."""
         if self.down:
             return True
         group = self._groups.get(subscription.id)
         return group is not None and all(each.live or each.closed or each.overdue for each in group)
 
     def informed(self, information: RelayInformation | None, now: Instant) -> list[Effect]:
-        """Take the relay's information document, or None: it has none to give."""
+        """Use the relay's information document; None: it has none."""
         self._limits.inform(information)
         most, several = self._limits.subscriptions, len(self.subscriptions)
         if most is not None and several > most:
@@ -389,9 +390,9 @@ class RelaySession:
     # Messages.
 
     def received(self, message: RelayMessage, now: Instant, *, signers: int | None = None) -> list[Effect]:
-        """Take note of a message other than an EVENT; it is delivered if a `Deliver` says so.
+        """Handle a message other than an EVENT; it is delivered if a `Deliver` says so.
 
-        `signers` is how many the client has, None: as many as before.
+        `signers` is how many the client has; None: unchanged.
         """
         if signers is not None:
             self._authentication.signers = signers
@@ -437,7 +438,7 @@ class RelaySession:
             else:
                 self._complete(request)
             return None
-        if request.live:  # said once more: it changes nothing
+        if request.live:  # a second EOSE changes nothing
             return None
         if request.backfill is not None:
             return None
@@ -451,12 +452,12 @@ class RelaySession:
         return self._end_stored(request, message)
 
     def _end_stored(self, request: RelaySubscription, message: EoseMessage) -> EoseMessage | None:
-        """Note that a REQ has no stored event left; return the EOSE if it is the subscription's last."""
+        """Record that a REQ has no stored event left; return the EOSE if it is the subscription's last."""
         request.eose()
         subscription = request.subscription
-        if self.is_complete(subscription):  # also where another REQ of it was given up, and there is no EOSE to deliver
+        if self.is_complete(subscription):  # even if another REQ was given up, so that there is no EOSE to deliver
             self._effects.append(CheckComplete(subscription))
-        # Where the relay has refused one of several REQs, handle_closed was called: there is no end of stored events.
+        # If the relay has refused one of several REQs, handle_closed was called: there is no EOSE for the subscription.
         for each in self._groups[subscription.id]:
             if not (each.live or each.set_aside):
                 return None
@@ -466,13 +467,13 @@ class RelaySession:
         return message if request.id == subscription.id else EoseMessage(subscription.id, message.hints)
 
     def _complete(self, rest: Backfill) -> None:
-        """Deliver the EOSE that was kept back: there is nothing left."""
+        """Deliver the EOSE that was held back: nothing is left."""
         if rest.of.backfill is not rest:
             return
         self._drop_backfill(rest.of)
         place = len(self._effects)
         eose = self._end_stored(rest.of, EoseMessage(rest.subscription.id))
-        if eose is not None:  # before what that may lead to, handle_eose_all
+        if eose is not None:  # before handle_eose_all, which it may lead to
             self._effects.insert(place, Deliver("handle_eose", eose))
 
     def _closed(self, message: ClosedMessage, now: Instant) -> ClosedMessage | None:
@@ -503,7 +504,7 @@ class RelaySession:
         return None
 
     def _replace(self, request: RelaySubscription) -> None:
-        """Send a CLOSE before a REQ, once: the relay has another one with its id, and does not replace it."""
+        """Send a CLOSE and then the REQ again, once: the relay has another one with its id, and does not replace it."""
         self._to_close.append(request.id)
         self._send_again([request])
         request.retried = True
@@ -533,7 +534,7 @@ class RelaySession:
         return self._authentication.may_keep(prefix, items)
 
     def _end(self, request: RelaySubscription, message: ClosedMessage) -> ClosedMessage | None:
-        """Note that the relay has refused a REQ for good, on this connection; return what is delivered of that."""
+        """Record that the relay has refused a REQ for good, on this connection; return the CLOSED to deliver."""
         if isinstance(request, Backfill):
             self._warn("does not send all that it has left out")
             self._complete(request)
@@ -549,14 +550,14 @@ class RelaySession:
         return message if request.id == subscription.id else ClosedMessage(subscription.id, message.message)
 
     def _refuse(self, request: RelaySubscription, message: ClosedMessage) -> None:
-        """Deliver a refusal that was kept, or came without an id, as the CLOSED that it is."""
+        """Deliver a refusal that was kept, or came without an id, as a CLOSED."""
         place = len(self._effects)
         closed = self._end(request, message)
-        if closed is not None:  # before what that may lead to, handle_eose_all
+        if closed is not None:  # before handle_eose_all, which it may lead to
             self._effects.insert(place, Deliver("handle_closed", closed))
 
     def _send_again(self, requests: Iterable[RelaySubscription], *, in_doubt: bool = False) -> None:
-        """Put REQs back in line; `in_doubt`: what has refused them does not name them."""
+        """Put REQs back in line; `in_doubt`: the refusal does not name them."""
         for request in requests:
             id_ = request.id
             self._open.pop(id_, None)
@@ -574,7 +575,7 @@ class RelaySession:
             self._watch()  # its turn may never come
 
     def _unanswered(self) -> list[RelaySubscription]:
-        """Return the REQs of which nothing has come yet: those that a NOTICE without an id can mean."""
+        """Return the REQs without any answer yet: those that a NOTICE without an id can mean."""
         return [each for each in self._open.values() if not each.answered]
 
     def _back_off(self) -> None:
@@ -595,13 +596,13 @@ class RelaySession:
             self._warn(f"allows {len(self._open)} subscriptions at once: {request.subscription.id!r} waits")
 
     def _too_large(self) -> None:
-        """Learn from a refusal that does not say which message was too large: the largest that has no answer."""
+        """Handle a refusal that does not say which message was too large: assume the largest unanswered one."""
         requests: list[tuple[int, RelaySubscription | Attempt]] = [(each.size, each) for each in self._unanswered()]
         attempts = [each for several in self._attempts.in_flight.values() for each in several]
         sizes = [*requests, *((len(each.payload), each) for each in attempts)]
         size, largest = max(sizes, key=lambda each: each[0], default=(0, None))
         if largest is None or size <= SMALLEST_SIZE:
-            return  # it can have been the user's own
+            return  # it may have been the user's own message
         if isinstance(largest, Attempt):
             refused = self._attempts.in_flight.pop(largest.key)
             self._attempts.settle(refused, Outcome("rejected", None, f"{size} bytes are too large for the relay"))
@@ -610,14 +611,14 @@ class RelaySession:
         self._send_again([largest], in_doubt=True)
 
     def _notice(self, text: str, now: Instant) -> None:
-        """Look for a refusal in what a relay says in the old style."""
+        """Check whether a NOTICE is a refusal, as old relays send them."""
         meaning = dialects.meaning(text)
         if meaning is None:
             return
         unanswered = self._unanswered()
         named = dialects.subject(text, [each.id for each in unanswered])
         meant = unanswered if named is None else [each for each in unanswered if each.id == named]
-        # Whether it can mean nothing else.
+        # Set if it can mean nothing else.
         one = meant[0] if len(meant) == 1 and (named is not None or not self._attempts.in_flight) else None
         match meaning:
             case Meaning.RATE_LIMITED:
@@ -644,7 +645,7 @@ class RelaySession:
                 self._refuse(one, ClosedMessage(one.id, text))
 
     def _refused_by_notice(self, requests: list[RelaySubscription], meaning: Meaning, text: str, now: Instant) -> None:
-        """Keep all REQs that a NOTICE of an old relay can mean, until it knows us."""
+        """Keep all REQs that a NOTICE of an old relay can mean, until we are authenticated."""
         self._authentication.old_style = True
         for request in requests:
             del self._open[request.id]
@@ -652,23 +653,23 @@ class RelaySession:
             refused: list[Refused] = [(each, ClosedMessage(each.id, text)) for each in requests]
             self._conclude(self._authentication.keep(refused), now)
         else:
-            for request in requests:  # not delivered: each may not be the one that was meant
+            for request in requests:  # not delivered: any one of them may not be meant
                 self._end(request, ClosedMessage(request.id, text))
 
     # Silence.
 
     def _watch(self) -> None:
-        """Set the deadline for a silent relay: something is waited for."""
+        """Set the deadline for a silent relay, since an answer is waited for."""
         if not self._watching and self._eose_timeout is not None:
             self._watching = True
             self._effects.append(SetDeadline("silence", self._eose_timeout))
 
     def lagging(self, now: Instant) -> None:
-        """Note that more of the relay's messages may wait, unread, because we are slow."""
+        """Record that more of the relay's messages may wait unread, because we are slow."""
         self._lagged = now.monotonic
 
     def _waits(self, request: RelaySubscription) -> bool:
-        """Whether `request` waits for stored events, and not for a page or an authentication, whose waits end too."""
+        """Whether `request` waits for stored events; waits for a page or an authentication end by themselves."""
         if request.settled or request.overdue or request.backfill is not None:
             return False
         return not self._authentication.keeps(request)
@@ -684,7 +685,7 @@ class RelaySession:
             if not self._waits(request):
                 continue
             heard = max(request.heard, self._lagged)
-            # Events are patience for a while only: a relay could send one now and then for ever.
+            # Events extend the wait only for a while: a relay could send one now and then for ever.
             if heard > latest and request.begun_at > latest - ENDLESS * timeout:
                 next_ = heard if next_ is None else min(next_, heard)
             elif isinstance(request, Backfill):
@@ -714,7 +715,7 @@ class RelaySession:
         return self._flush(now)
 
     def timed_out(self, attempt: Attempt, seconds: float, now: Instant) -> list[Effect]:
-        """Wait no more for the answer to `attempt`, after so many seconds."""
+        """Stop waiting for the answer to `attempt`, after so many seconds."""
         refusal = self._authentication.drop(attempt)
         if refusal is not None:
             self._attempts.settle([attempt], Outcome.of(refusal))
@@ -728,7 +729,7 @@ class RelaySession:
             return None
         key = message.event_id
         if not key and not message.accepted:
-            # The old style: a refusal without an id. Such relays answer in order, so it is the oldest's.
+            # The old style: a refusal without an id. Such relays answer in order, so it is for the oldest.
             key = self._attempts.oldest_event() or ""
             self._authentication.old_style |= bool(key)
         if key not in self._attempts.in_flight:
@@ -736,7 +737,7 @@ class RelaySession:
         return message if self._answered(key, message, now) else None
 
     def _answered(self, key: str, message: OkMessage | ClosedMessage, now: Instant) -> bool:
-        """Settle what has the key `key`, or keep it until after the authentication; return whether it is settled."""
+        """Settle the attempts with `key`, or keep them for the authentication; return whether they are settled."""
         attempts = self._attempts.in_flight.pop(key)
         if not (isinstance(message, OkMessage) and message.accepted):
             meaning = dialects.meaning(message.message)
@@ -757,7 +758,7 @@ class RelaySession:
         return None
 
     def _refuse_counts(self, text: str) -> None:
-        """Note that the relay does not know COUNT: on this connection, it gets no other."""
+        """Record that the relay does not know COUNT: on this connection, it gets no other."""
         self._limits.counts = False
         for attempts in self._attempts.counts():
             del self._attempts.in_flight[attempts[0].key]
@@ -766,12 +767,12 @@ class RelaySession:
     # Authentication.
 
     def signed(self, turn: int, event: Event | None, now: Instant) -> list[Effect]:
-        """Take what a signer has signed, for `Sign` with this `turn`; None: it declined or failed."""
+        """Send the event of a signer, for the `Sign` with this `turn`; None: it declined or failed."""
         self._conclude(self._authentication.signed(turn, event), now)
         return self._flush(now)
 
     def _conclude(self, verdict: Verdict | None, now: Instant) -> None:
-        """Send again what was refused, or, where nobody was accepted, deliver its refusal."""
+        """Send again what was refused, or deliver the refusals if no signer was accepted."""
         if verdict is None:
             return
         if self._holding:
@@ -809,7 +810,7 @@ _CALLBACKS: Final[dict[type, str]] = {
 
 
 def _limited(filter_: dict[str, Any], limit: int) -> dict[str, Any]:
-    """Return a filter whose limit is `limit` at most."""
+    """Return a filter whose limit is at most `limit`."""
     return {**filter_, "limit": limit} if filter_.get("limit", 0) > limit else filter_
 
 

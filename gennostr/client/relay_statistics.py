@@ -1,10 +1,10 @@
-"""What each relay has brought and cost: counters, states, and how long a ping takes.
+"""What each relay has delivered and cost: counters, state, and ping latency.
 
 A client has one `RelayCounters`. It has a record for each relay that was added and not removed, and a record has the
-`AttemptCounters` of each attempt under way: two, while one closes and the next has begun. When a connection is dead,
-what its attempt has counted is added to the record.
+`AttemptCounters` of each running attempt: two, while one closes and the next has started. When a connection is dead,
+the counts of its attempt are added to the record.
 
-Nothing of this is a message to anybody: who asks reads the numbers where they are.
+None of this sends messages: readers read the numbers where they are kept.
 """
 
 import copy
@@ -24,41 +24,43 @@ from gennostr.otp.reasons import is_clean
 from gennostr.values import shown
 
 PATIENCE: Final = 0.5
-"""Seconds to wait for a change that another thread makes; only a finalizer that waits for us keeps it from its end."""
+"""Seconds to wait for another thread's change; only a finalizer that waits for this thread can delay it longer."""
 
 State: TypeAlias = Literal["connecting", "open", "closing", "backoff"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayStatistics:
-    """How a relay stands, and what was counted over all attempts since it was added. Times are seconds."""
+    """A relay's status and its counters over all attempts since it was added. Times are in seconds."""
 
     url: str
     state: State
-    """"closing": the attempt has ended, and its close handshake goes on. "backoff": there is no connection; the next
-    attempt waits for its time, or for handle_disconnect to ask for it."""
+    """"closing": the attempt has ended, but not its close handshake. "backoff": not connected.
+
+    In backoff, the next attempt waits for its delay, or for handle_disconnect to request it.
+    """
     connected_at: float | None = None
     """Since 1970; None unless the connection is open."""
     attempts: int = 0
     connects: int = 0
-    """How many of the attempts have succeeded."""
+    """How many of the attempts succeeded."""
     messages_received: int = 0
-    """Those that were told to the client; what was told as an error because it was no message is one of them."""
+    """Messages delivered to the client, including invalid ones, which are delivered as errors."""
     messages_sent: int = 0
-    """Those that were taken to be written, whether or not the relay got them."""
+    """Messages taken to be written, whether or not the relay received them."""
     bytes_received: int = 0
-    """Of WebSocket frames, headers included; the handshake is not, and of TLS what is inside it."""
+    """Bytes of WebSocket frames with their headers, without the handshake and without the overhead of TLS."""
     bytes_sent: int = 0
     latency: float | None = None
-    """From the last ping that was answered to its answer: until that was read, which a client that lags delays."""
+    """Time from the last answered ping until its answer was read; a client that lags delays the reading."""
     last_error: object = field(default=None, hash=False)
-    """What handle_error was told when an attempt last ended with an error; an exception, without its traceback."""
+    """The last error that ended an attempt, as passed to handle_error; an exception without its traceback."""
     undelivered: int = 0
-    """Bytes that the client has not handled yet, as they count for the limit: a message 256 besides its own."""
+    """Bytes that the client has not handled yet, as the limit counts them: each message counts 256 extra."""
 
     @property
     def reconnects(self) -> int:
-        """How many times it was connected to again."""
+        """How many times it was reconnected."""
         return max(0, self.connects - 1)
 
     def __repr__(self) -> str:
@@ -67,11 +69,11 @@ class RelayStatistics:
 
 
 class AttemptCounters:
-    """What one attempt counts.
+    """The counters of one attempt.
 
-    Its connection's thread alone writes the numbers: so an addition needs no lock, for no other can come between its
-    reading and its writing, and whoever reads finds each number as it was at some moment. What the thread of a killed
-    connection still counts, nobody reads.
+    Only its connection's thread writes the numbers, so an addition needs no lock: no other write can come between its
+    read and its write, and a reader finds each number as it was at some moment. Nobody reads what the thread of a
+    killed connection still counts.
     """
 
     __slots__ = (
@@ -90,10 +92,10 @@ class AttemptCounters:
         self.latency: float | None = None
         self.error: object = None
         self.over = False
-        """Whether the attempt has ended: what is left of it is the close handshake."""
+        """Whether the attempt has ended, and only the close handshake is left."""
 
     def end(self, error: object) -> None:
-        """Note the end, and the error if it was one."""
+        """Record the end, and the error if there was one."""
         self.error = _without_frames(error)
         self.over = True
 
@@ -102,7 +104,7 @@ class AttemptCounters:
         return 0 if self.credit is None else self.credit.undelivered()
 
     def add(self, other: "AttemptCounters") -> None:
-        """Add what `other`, a later one, has counted."""
+        """Add the counts of `other`, a later one."""
         self.connects += other.connects
         self.messages_received += other.messages_received
         self.messages_sent += other.messages_sent
@@ -113,9 +115,9 @@ class AttemptCounters:
 
 
 class _Record:
-    """One relay's: what the attempts that are over have counted together, and the counts of the others.
+    """The counts of one relay: the totals of ended attempts, and the counters of the running ones.
 
-    The three are replaced together and never changed, so that a reader finds what belongs together.
+    The three parts are replaced together and never modified, so a reader gets a consistent view.
     """
 
     __slots__ = ("_parts",)
@@ -125,16 +127,16 @@ class _Record:
 
     @property
     def running(self) -> tuple[AttemptCounters, ...]:
-        """The counts of the attempts that are not over."""
+        """The counters of the attempts that have not ended."""
         return self._parts[2]
 
     def begin(self, counted: AttemptCounters) -> None:
-        """Count an attempt."""
+        """Add an attempt."""
         attempts, past, running = self._parts
         self._parts = (attempts + 1, past, (*running, counted))
 
     def end(self, counted: AttemptCounters) -> None:
-        """Add up an attempt, be it one that never began."""
+        """Add an attempt to the totals, even one that was never started."""
         attempts, past, running = self._parts
         total = AttemptCounters()
         total.add(past)
@@ -142,7 +144,7 @@ class _Record:
         self._parts = (attempts, total, tuple(each for each in running if each is not counted))
 
     def statistics(self, url: str, state: State | None, connected_at: float | None) -> RelayStatistics:
-        """Return what there is; a state of None: there is neither a connection nor an attempt to come."""
+        """Return the statistics; a state of None means that there is neither a connection nor a pending attempt."""
         attempts, past, running = self._parts
         total, undelivered = AttemptCounters(), 0
         for counted in (past, *running):
@@ -167,20 +169,21 @@ class _Record:
 class _Changes:
     """Changes to one structure, made one after the other.
 
-    A finalizer or a signal handler may interrupt a change in its own thread and ask for another one, or wait for a
-    thread that does. So a change is put in a queue, and made by whoever has the turn: mostly the caller itself. Other
-    threads wait for their turn, so that their change has been made when they go on, but not for ever; what interrupts
-    the thread whose turn it is leaves its change to it. Whoever gives the turn back looks at the queue again.
+    A finalizer or a signal handler can interrupt a change in its own thread, and request another change or wait for a
+    thread that does. So changes are put in a queue, and whichever thread has the turn makes them: mostly the caller
+    itself. Other threads wait for their turn, but not for ever, so that their change has been made when they continue.
+    Code that interrupts the thread with the turn leaves its change to that thread. After giving up the turn, a thread
+    checks the queue again.
     """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        # Reentrant, so that what interrupts a change sees that it does, by `_making`, which this lock protects.
+        # Reentrant, so that code that interrupts a change can see that in `_making`, which this lock protects.
         self._turn = threading.RLock()
         self._making = False
 
     def make(self, change: Callable[[], object]) -> None:
-        """Make `change`, which must not raise; or leave it to the one that this has interrupted."""
+        """Make `change`, which must not raise, or leave it to the change that this call has interrupted."""
         self._queue.put(change)
         while self._turn.acquire(timeout=PATIENCE):
             try:
@@ -206,8 +209,8 @@ class _Changes:
 class RelayCounters:
     """The statistics of one client's relays.
 
-    All is written in `_changes`, except for the numbers of the counts. Readers need no lock: a copy of the dict is one
-    step, and a record shows what belongs together.
+    Everything is written in `_changes`, except for the numbers in the counters. Readers need no lock: copying the dict
+    is one step, and a record gives a consistent view.
     """
 
     def __init__(self) -> None:
@@ -215,7 +218,7 @@ class RelayCounters:
         self._records: dict[str, _Record] = {}
 
     def begin(self, url: str, process: Process, outbox: Outbox, credit: Credit) -> AttemptCounters:
-        """Count an attempt, and return what it counts in; it is added up when `process` dies."""
+        """Count an attempt and return its counters; they are added to the totals when `process` dies."""
         counted = AttemptCounters(process, credit)
         self._changes.make(partial(self._begin, url, counted, outbox))
         end = _End(self, url, counted)
@@ -224,12 +227,12 @@ class RelayCounters:
         return counted
 
     def _begin(self, url: str, counted: AttemptCounters, outbox: Outbox) -> None:
-        # One that was removed before it began has nothing to add to; `over` was set before `forget`.
+        # An attempt that was removed before this has no record to be added to; `over` was set before `forget`.
         if not outbox.over:
             self._records.setdefault(url, _Record()).begin(counted)
 
     def end(self, url: str, counted: AttemptCounters) -> None:
-        """Add up an attempt whose connection is dead."""
+        """Add an attempt whose connection is dead to the totals."""
         self._changes.make(partial(self._end, url, counted))
 
     def _end(self, url: str, counted: AttemptCounters) -> None:
@@ -249,11 +252,11 @@ class RelayCounters:
         record.end(counted)
 
     def urls(self) -> set[str]:
-        """Return the relays that there were attempts at, and that are not forgotten."""
+        """Return the relays that had attempts and are not forgotten."""
         return set(self._records)
 
     def forget(self, url: str, process: Process | None = None) -> None:
-        """Forget a relay, `process` being over; one that another connects to was added anew meanwhile, and stays."""
+        """Forget a relay when `process` is over; if another process connects to it, it was added anew and stays."""
         self._changes.make(partial(self._forget, url, process))
 
     def _forget(self, url: str, process: Process | None) -> None:
@@ -266,14 +269,14 @@ class RelayCounters:
             del self._records[url]
 
     def statistics(self, standing: Mapping[str, tuple[State, float | None]]) -> dict[str, RelayStatistics]:
-        """Return the statistics by url; `standing` are those that are connected to or will be: state, connected_at."""
+        """Return the statistics by url; `standing` has (state, connected_at) of those that are or will be connected."""
         records = self._records.copy()
         urls = dict.fromkeys((*records, *standing))
         return {url: records.get(url, _Record()).statistics(url, *standing.get(url, (None, None))) for url in urls}
 
 
 class _End:
-    """Adds what an attempt has counted to its record when its connection is dead."""
+    """Adds the counts of an attempt to its record when its connection is dead."""
 
     __slots__ = ("_counted", "_counters", "_url")
 
@@ -291,11 +294,11 @@ class _End:
 
 
 class Pings:
-    """The pings of one connection that are not answered yet: the oldest that is remembered, and the newest.
+    """The unanswered pings of one connection: the oldest one remembered, and the newest.
 
-    Two are enough, however many there are. A relay need not answer any but the newest (RFC 6455, 5.5.3); and while
-    pings are sent faster than they are answered, the oldest's answer is the next that comes. Each has a payload that
-    cannot be guessed, so that no answer comes before its ping.
+    Two are enough, however many there are. A relay need only answer the newest (RFC 6455, 5.5.3); and while pings are
+    sent faster than they are answered, the next answer is the oldest's. Each has a payload that cannot be guessed, so
+    no answer can come before its ping.
     """
 
     __slots__ = ("_newest", "_oldest")
@@ -313,10 +316,10 @@ class Pings:
         return payload
 
     def answered(self, payload: bytes, now: float) -> float | None:
-        """Return the seconds that the ping with `payload` took; None if it is none of those."""
+        """Return how many seconds the ping with `payload` took; None if it is not one of these."""
         oldest, newest = self._oldest, self._newest
         if newest is not None and newest[0] == payload:
-            self._oldest = self._newest = None  # the answer is one to all before it
+            self._oldest = self._newest = None  # it answers all earlier ones too
             return now - newest[1]
         if oldest is not None and oldest[0] == payload:
             self._oldest = newest
@@ -325,10 +328,10 @@ class Pings:
 
 
 def _without_frames(error: object) -> object:
-    """Return a copy that does not hold what its traceback does: the dead connection, and all that it has read."""
+    """Return a copy without the traceback, which would keep the dead connection and all it has read alive."""
     if not isinstance(error, BaseException):
         return error
     try:
         return copy.copy(error)
-    except Exception:  # of an exception of somebody else's, which cannot be made again
+    except Exception:  # an exception class of others, which cannot be copied
         return error

@@ -1,7 +1,7 @@
-"""Which events a client has delivered, so that duplicates are delivered once.
+"""The events that a client has delivered, so that duplicates are delivered once.
 
-An event that was verified is known by its id; one that was not, by all of it. A forgery has the id of another event,
-but never all of it: so it hides nothing.
+A verified event is identified by its id, an unverified one by all its content. A forgery can have the id of another
+event, but never all its content: so it cannot suppress that event.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ import msgspec
 from gennostr.nostr.event import Event
 
 SEEN: Final = 32_768
-"""Events that a client remembers at least, for all its subscriptions together; at most twice as many."""
+"""Events that a client remembers, over all its subscriptions: at least so many, at most twice as many."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class SeenEvents:
-    """The last SEEN events at least. Two generations, so that forgetting costs nothing."""
+    """At least the last SEEN events. Two generations, so that forgetting costs nothing."""
 
     def __init__(self) -> None:
         self._young: set[bytes] = set()
@@ -35,10 +35,10 @@ class SeenEvents:
 
 
 def identity(event: Event, *, verified: bool) -> bytes:
-    """Return what is different for every two events."""
+    """Return a key that differs for any two events."""
     return bytes.fromhex(event.id) if verified else hashlib.blake2b(_encode(event), digest_size=32).digest()
 
 
 def foreign_key(subscription_id: str, event: bytes) -> bytes:
-    """Return the key of an event for a subscription that the client does not keep; a relay chose its id."""
+    """Return the key of an event for an unknown subscription id, which the relay chose."""
     return hashlib.blake2b(subscription_id.encode() + event, digest_size=32).digest()

@@ -1,7 +1,7 @@
-"""Signers: who signs the answers to challenges (NIP-42), and where that runs.
+"""Signers, which sign the answers to challenges (NIP-42), and where they run.
 
 A secret key signs at once. A callable runs in a thread of its own, and may return a future: it may prompt a person, or
-reach a signer across the network (NIP-46), and delays no callback of the client meanwhile.
+use a signer across the network (NIP-46), and meanwhile delays no callback of the client.
 """
 
 import logging
@@ -29,9 +29,11 @@ KIND: Final = 22242
 """The kind of an event that answers a challenge."""
 
 Signer: TypeAlias = str | bytes | Callable[..., Event | Future[Event | None] | None]
-"""A secret key (32 bytes, or 64 hex digits), or what is called with `created_at`, `kind`, `content` and `tags`, by
-name, in a thread of its own, and returns the signed event, a future of it, or None for a relay that it does not want to
-be known to."""
+"""A secret key (32 bytes, or 64 hex digits), or a callable that signs.
+
+It is called with `created_at`, `kind`, `content` and `tags`, by name, in a thread of its own, and returns the signed
+event, a future of it, or None to stay unknown to that relay.
+"""
 
 
 class SecretKey:
@@ -77,7 +79,7 @@ def unsigned(url: str, challenge: str, time: float) -> dict[str, Any]:
 
 
 def checked(given: object, fields: dict[str, Any]) -> Event | BaseException | None:
-    """Return what a signer has returned for `fields`, or the error that it is."""
+    """Return what a signer has returned for `fields`: an event, None, or an error, which may be that it is invalid."""
     if given is None or isinstance(given, BaseException):
         return given
     if not isinstance(given, Event) or not _answers(given, fields):
@@ -87,11 +89,11 @@ def checked(given: object, fields: dict[str, Any]) -> Event | BaseException | No
 
 
 def _answers(event: Event, fields: dict[str, Any]) -> bool:
-    """Whether `event` answers the challenge, and can be sent: what a signer has made may hold anything."""
+    """Whether `event` answers the challenge and can be sent: a signer may return anything."""
     try:
         msgspec.convert(msgspec.structs.asdict(event), Event)
         encode(["AUTH", event])
-    except ValueError:  # MessageError and msgspec.ValidationError are such
+    except ValueError:  # MessageError and msgspec.ValidationError are ValueErrors
         return False
     return event.kind == KIND and all(tag in event.tags for tag in fields["tags"])
 
@@ -100,12 +102,12 @@ _Argument: TypeAlias = tuple[Process, str, int, Callable[..., Any], dict[str, An
 
 
 class SignerTask(GenServer[None]):
-    """Runs a signer, and sends the client what it has signed; ends then, or with the client."""
+    """Runs a signer, and sends the client what it has signed; then ends. It also ends with the client."""
 
     def init(self, init_arg: _Argument, /) -> InitOutcome[None]:
-        """Go on after start has returned."""
+        """Continue after start has returned."""
         self._client, self._url, self._turn, self._signer, self._fields = init_arg
-        # Not linked: a client that traps exits would be sent an Exit of an actor that is none of its own.
+        # Not linked: a client that traps exits would get the Exit of an actor that it did not start.
         if not self._client.watch(self):
             return Stop(NORMAL)
         return Ok(None, continue_=None)
@@ -115,7 +117,7 @@ class SignerTask(GenServer[None]):
         del argument, state
         try:
             given: object = self._signer(**self._fields)
-        except BaseException as error:  # of the user's code, SystemExit too: the client reports it
+        except BaseException as error:  # of user code, even SystemExit: the client reports it
             given = error
         if isinstance(given, Future):
             given.add_done_callback(self._done)
@@ -125,7 +127,7 @@ class SignerTask(GenServer[None]):
         return Stop()
 
     def _done(self, future: "Future[object]") -> None:
-        """Send what the future has; runs wherever it is completed."""
+        """Send the result of the future; called wherever it is completed."""
         if future.cancelled():
             self._send(None)
             return

@@ -1,16 +1,16 @@
 """A mailbox that waits for messages and for a socket at once.
 
-``get`` returns the next message, or, when none waits, a `SocketReady` as soon as the watched socket can be read or
+``get`` returns the next message or, when none waits, a `SocketReady` as soon as the watched socket can be read or
 written. A writer wakes a sleeping reader through a pipe; nothing is written while the reader is awake.
 
-Two things are shared, and both are used in single steps that are atomic: a deque of messages, and a list that holds a
-token while the reader sleeps. Whoever pops the token wakes the reader. The reader adds the token and then takes from
-the deque once more; a writer appends to the deque and then looks for the token. The deque orders the two: a message
-that the reader missed was appended after that, and so its writer finds the token. No lock is held, so a finalizer or a
-signal handler may ``put`` between any two lines of either.
+Two things are shared, and both are used in atomic steps: a deque of messages, and a list that holds a token while the
+reader sleeps. Whoever pops the token wakes the reader. The reader adds the token and then takes from the deque once
+more; a writer appends to the deque and then looks for the token. The deque orders the two: a message that the reader
+missed was appended after that, so its writer finds the token. No lock is held, so a finalizer or a signal handler may
+``put`` between any two lines of either.
 
-Made without a descriptor, so that making it cannot fail: `open` takes what waiting needs, in the reader's thread, where
-a failure has somebody to be told to.
+Creating one takes no descriptor, and so cannot fail: `open` gets what waiting needs, in the reader's thread, where a
+failure can be reported.
 """
 
 import math
@@ -26,7 +26,7 @@ from gennostr.otp.clock import MACHINE
 
 _READ = select.POLLIN | select.POLLPRI
 _LONGEST: Final = 3600.0
-"""Seconds of one poll, which takes no more milliseconds than fit into a C int."""
+"""The longest single poll in seconds: its milliseconds must fit into a C int."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ READABLE_AND_WRITABLE: Final = SocketReady(readable=True, writable=True)
 
 
 class _Pipe:
-    """Closed when nobody holds it any more: a writer that has got it writes to no other file of the same number."""
+    """Closed when nothing refers to it any more, so a writer never writes to another file with the same number."""
 
     __slots__ = ("read", "write")
 
@@ -69,7 +69,7 @@ class SocketMailbox:
         self._events = 0
 
     def open(self) -> None:
-        """Make the pipe; the reader's thread does, before its first `get`.
+        """Create the pipe; called in the reader's thread, before its first `get`.
 
         Raises:
             OSError: the system has no descriptors left.
@@ -88,10 +88,10 @@ class SocketMailbox:
                 return
             pipe = self._pipe
             if pipe is not None:
-                os.write(pipe.write, b"\0")  # one for each time that the reader goes to sleep, so it is never full
+                os.write(pipe.write, b"\0")  # one per sleep of the reader, so the pipe is never full
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
-        """Return the next message or `SocketReady`; raise ``queue.Empty`` where there is none (in time)."""
+        """Return the next message or `SocketReady`; raise ``queue.Empty`` if there is none (in time)."""
         if self._items and (item := self._next()) is not None:
             return item
         deadline = None if timeout is None or not block else MACHINE.monotonic() + timeout
@@ -100,18 +100,18 @@ class SocketMailbox:
         while True:
             asleep.append(None)
             try:
-                item = self._next()  # not only a look, which the deque would not order
+                item = self._next()  # takes, not only looks, since only taking is ordered by the deque
                 ready = [] if item is not None else self._poll.poll(milliseconds)
             finally:
-                asleep.clear()  # a token that is not there any more is with somebody who wakes it now or has done so
+                asleep.clear()  # a missing token was taken by a writer that wakes the reader now or has done so
             if item is not None:
                 return item
             found = self._found(ready)
             if items and (item := self._next()) is not None:
-                return item  # the socket is still ready at the next look
+                return item  # the socket is still ready at the next poll
             if found is not None:
                 return found
-            # Nothing: the time is over, or a writer has woken it late, for a message that was taken already.
+            # Nothing: the time is over, or a writer has woken the reader late, for a message that was taken already.
             if not block:
                 raise Empty
             if deadline is not None:
@@ -121,7 +121,7 @@ class SocketMailbox:
                 milliseconds = _milliseconds(remaining)
 
     def _found(self, ready: list[tuple[int, int]]) -> SocketReady | None:
-        """Return what of the socket is ready; take from the pipe what was written there."""
+        """Return how the socket is ready; empty the pipe."""
         found: SocketReady | None = None
         for descriptor, events in ready:
             if descriptor != self._watched:
@@ -133,14 +133,14 @@ class SocketMailbox:
         return found
 
     def _next(self) -> object:
-        """Return the next message, or None; who kills the reader empties the queue beside it."""
+        """Return the next message, or None; whoever kills the reader also empties the queue."""
         try:
             return self._items.popleft()
         except IndexError:
             return None
 
     def get_nowait(self) -> object:
-        """Return the next message; raise ``queue.Empty`` where there is none. It looks at neither socket nor pipe."""
+        """Return the next message; raise ``queue.Empty`` if there is none. Checks neither socket nor pipe."""
         item = self._next()
         if item is None:
             raise Empty
@@ -151,15 +151,15 @@ class SocketMailbox:
         return not self._items
 
     def qsize(self) -> int:
-        """How many messages wait."""
+        """Return how many messages wait."""
         return len(self._items)
 
     def ready(self) -> bool:
-        """Whether the watched socket is ready, or a message has just come; only the reader's thread may ask."""
+        """Return whether the watched socket is ready, or a message has just arrived; for the reader's thread only."""
         return bool(self._poll.poll(0))
 
     def watch(self, sock: socket.socket | None, *, read: bool = False, write: bool = False) -> None:
-        """Wait for `sock` to be readable, writable or both; for neither, it is not looked at."""
+        """Wait for `sock` to be readable, writable or both; if neither, it is not watched."""
         events = (_READ if read else 0) | (select.POLLOUT if write else 0)
         descriptor = sock.fileno() if sock is not None and events else -1
         if descriptor == self._watched and events == self._events:
@@ -168,15 +168,15 @@ class SocketMailbox:
             self._poll.unregister(self._watched)
             self._watched = None
         if descriptor >= 0:
-            self._poll.register(descriptor, events)  # in place of what it was registered for
+            self._poll.register(descriptor, events)  # replaces what it was registered for
             self._watched = descriptor
         self._events = events
 
     def close(self) -> None:
-        """Close the pipe; only the reader's thread may, when it reads no more."""
+        """Close the pipe; for the reader's thread only, when it reads no more."""
         self._pipe = None
 
 
 def _milliseconds(seconds: float) -> int:
-    """Return how long poll is to wait: whole milliseconds, rounded up, so that it returns once the time is over."""
+    """Return the timeout for poll: whole milliseconds, rounded up, so that it returns once the time is over."""
     return math.ceil(min(seconds, _LONGEST) * 1000)

@@ -1,9 +1,9 @@
-"""Subscriptions that outlive their connections (NIP-01): filters, resume points, pages of what was missed.
+"""Subscriptions that outlive their connections (NIP-01): filters, resume points, pages of missed events.
 
-A relay sends what it has stored, newest first, then EOSE, then what is new. So what came before an EOSE says nothing
-about what is missing, and only after it can the next REQ begin where the last one ended: OVERLAP seconds before the
-newest event that this relay has sent for this subscription, for relays do not get events in the order of their age. An
-event from the future would move that past all that is still to come: it does not count. Where no event counts, the REQ
+A relay sends its stored events, newest first, then EOSE, then new events. So events before an EOSE do not show what is
+missing, and only after it can the next REQ resume where the last one ended: OVERLAP seconds before the newest event
+that this relay has sent for this subscription, since relays do not receive events in the order of their age. An event
+from the future would move the resume point past events still to come, so it does not count. If no event counts, the REQ
 begins OVERLAP seconds before the first REQ was sent: a reconnect never requests more than the subscription did.
 """
 
@@ -18,7 +18,7 @@ from gennostr.nostr.filters import matches
 OVERLAP: Final = 60
 """Seconds before the newest event at which a subscription resumes."""
 LENIENCE: Final = 60
-"""Seconds that an event can be ahead of the clock and still count as the newest."""
+"""Events dated more than this many seconds ahead of the clock do not advance the resume point."""
 
 _numbers = count()
 
@@ -27,13 +27,13 @@ class Instant(NamedTuple):
     """A moment on both clocks, in seconds."""
 
     monotonic: float
-    """On the monotonic clock, which nobody sets: for waits."""
+    """On the monotonic clock, which no clock change affects: for waits."""
     time: float
-    """Since 1970: for what the relay is asked for."""
+    """Since 1970: for times in requests to the relay."""
 
 
 class Subscription:
-    """What was subscribed to. A value, but for `complete`: what each relay changes is in its `RelaySubscription`."""
+    """A subscription. A value, except for `complete`: what differs between relays is in `RelaySubscription`."""
 
     def __init__(
         self, id_: str, filters: Sequence[dict[str, Any]], relays: frozenset[str] | None, *, whole: bool = False
@@ -44,10 +44,10 @@ class Subscription:
         self.filters = filters
         self.relays = relays
         """Urls; None: every relay of the client."""
-        # Seen events are seen for one subscription: another one with its id starts afresh.
+        # Events are marked as seen per subscription: another one with its id starts afresh.
         self.token = _token()
         self.complete = False
-        """Whether handle_eose_all was called. Written by the pool alone."""
+        """Whether handle_eose_all was called. Only the pool writes it."""
         self._matchers: list[Mapping[str, Any]] = [
             {name: frozenset(value) if isinstance(value, list) else value for name, value in each.items()}
             for each in filters
@@ -68,20 +68,20 @@ class Subscription:
 class RelaySubscription:
     """One REQ of a subscription at one relay, over all its connections.
 
-    Mostly there is one for each; several where the filters are too large for one message (`divided`).
+    Usually a subscription has one at each relay; several if its filters are too large for one message (`divided`).
     """
 
     def __init__(self, subscription: Subscription, before: Subscription | None = None) -> None:
         self.subscription = subscription
         self.before = before
-        """What this replaced: its events can still be on the way, until the first EOSE or CLOSED."""
+        """The subscription that this replaced: its events can still be on the way, until the first EOSE or CLOSED."""
         self.id = subscription.id
         self.filters: Sequence[dict[str, Any]] = subscription.filters
         self.token = _token()
         self.drops = 0
         """How many connections in a row were lost while its REQ had no answer."""
         self.set_aside = False
-        """Whether it is too large for the relay and cannot be divided."""
+        """Whether it is too large for the relay and cannot be split."""
         # Over all connections: whether there was an EOSE, the newest event that counts, and the time of the first REQ.
         self._settled = False
         self._newest: int | None = None
@@ -89,9 +89,9 @@ class RelaySubscription:
         self.forget_connection()
 
     def forget_connection(self) -> None:
-        """Start afresh with the next connection, where no REQ was sent yet."""
+        """Reset what belongs to the last connection; on the next, no REQ was sent yet."""
         self.backfill: Backfill | None = None
-        """What completes it now."""
+        """The backfill that is completing it, if any."""
         self.live = False
         """Whether EOSE has arrived on this connection."""
         self.closed = False
@@ -99,34 +99,34 @@ class RelaySubscription:
         self.overdue = False
         """Whether the relay has been silent about it for too long to be waited for."""
         self.retried = False
-        """Whether it was sent again after an authentication."""
+        """Whether it was sent again after authentication."""
         self.in_doubt = False
-        """Whether it is in line and may be open all the same: a NOTICE that names no REQ has put it back."""
+        """Whether it may be open although it is in line: a NOTICE that names no REQ has put it back."""
         self.replaces = False
-        """Whether its REQ has taken the place of one that was open, without a CLOSE."""
+        """Whether its REQ has replaced one that was open, without a CLOSE."""
         self.lowered = False
         """Whether it was sent again with a lower ``limit``."""
         self.size = 0
-        """Bytes of its REQ; 0: none was sent."""
+        """The size of its REQ in bytes; 0: none was sent."""
         self.heard = 0.0
         """When something last happened to it, on the monotonic clock."""
         self.begun_at = 0.0
         """Since when it waits, to be sent or for its EOSE, on the monotonic clock."""
         self.resumed: list[dict[str, Any]] | None = None
-        """The filters of the REQ, where they resume from the last connection."""
+        """The filters of the REQ, if they resume from the last connection."""
         self.stored = 0
-        """How many events came before EOSE on this connection, and the oldest of them."""
+        """How many events came before EOSE on this connection; next, the oldest of them."""
         self.oldest: int | None = None
         self._latest: int | None = None
 
     @property
     def settled(self) -> bool:
-        """Whether no stored event is to come any more on this connection."""
+        """Whether no more stored events will come on this connection."""
         return self.live or self.closed
 
     @property
     def answered(self) -> bool:
-        """Whether anything has come of the REQ on this connection."""
+        """Whether the REQ has had any answer on this connection."""
         return self.live or self.closed or self.stored > 0
 
     def filters_at(self, time: float) -> Sequence[dict[str, Any]]:
@@ -150,7 +150,7 @@ class RelaySubscription:
         return {**resumed, "since": max(since, filter_.get("since", 0))}
 
     def sent(self, filters: Sequence[dict[str, Any]], size: int, time: float) -> None:
-        """Note that the REQ was sent, with these filters."""
+        """Record that the REQ was sent, with these filters."""
         self.size = size
         if self._begun is None:
             self._begun = int(time)
@@ -158,7 +158,7 @@ class RelaySubscription:
             self.resumed = list(filters)
 
     def note(self, created_at: int, monotonic: float, time: float) -> None:
-        """Note an event of this subscription, a new one or one seen before; `time` is the relay's."""
+        """Record an event of this subscription, a new one or one seen before; `time` is the relay's."""
         if not self.live:
             self.heard = monotonic
             self.stored += 1
@@ -169,14 +169,14 @@ class RelaySubscription:
                 self._newest = created_at
 
     def eose(self) -> None:
-        """Note the EOSE: all that is older than the newest was sent."""
+        """Record the EOSE: everything older than the newest event was sent."""
         self.live = True
         self.drops = 0
         self._settled = True
         self.before = None
         if self._latest is not None:
-            # What this connection has sent reaches back to where the last one ended: resuming from the newer of the
-            # two skips nothing.
+            # What this connection has sent reaches back to where the last one ended: resuming from the newer of the two
+            # skips nothing.
             self._newest = self._latest if self._newest is None else max(self._newest, self._latest)
         self._latest = self._newest
 
@@ -195,7 +195,7 @@ class RelaySubscription:
 
 
 class Backfill(RelaySubscription):
-    """What a resumed REQ has left out because the relay sends only so many events at once: requested page by page.
+    """The events that a resumed REQ left out because the relay sends only so many at once, requested page by page.
 
     Until the last page, the REQ that it completes has had no EOSE: a drop in between resumes where that began.
     """
@@ -205,7 +205,7 @@ class Backfill(RelaySubscription):
         self.of = of
         self.id = new_id("rest")
         self.heard = self.begun_at = of.heard
-        # Seen events are seen.
+        # Events seen by the REQ are also seen here.
         self.token = of.token
         self.filters = of.resumed or of.filters
         self._until = of.oldest
@@ -218,27 +218,28 @@ class Backfill(RelaySubscription):
         return [{**each, "until": min(until, each.get("until", until))} for each in self.filters]
 
     def sent(self, filters: Sequence[dict[str, Any]], size: int, time: float) -> None:
-        """Note that the REQ of a page was sent."""
+        """Record that the REQ of a page was sent."""
         del filters, time
         self.size = size
 
     def note(self, created_at: int, monotonic: float, time: float) -> None:
-        """Note an event of this page."""
+        """Record an event of this page."""
         super().note(created_at, monotonic, time)
         self.of.note(created_at, monotonic, time)
 
     def turn(self, full: int, *, more: bool | None) -> bool:
-        """Go on to the next page; False: there is none.
+        """Continue with the next page; False: there is none.
 
-        `full` is how many events the relay may send at once, `more` whether it says that it has more (NIP-67), if it
-        says. Each page begins before the last and is full, or it is the last: so a relay cannot have pages requested
-        for ever. That the events are new does not matter: another relay may have sent them all, and not what follows.
+        `full` is how many events the relay may send at once; `more` is whether it says that it has more (NIP-67), or
+        None. A page that does not begin before the last, or is not full, is the last page: so a relay cannot have pages
+        requested for ever. Whether the events are new does not matter: another relay may have sent them all, but not
+        those that follow.
         """
         if self.oldest is None or self._until is None or self.oldest > self._until:
             return False
         if not (self.stored >= full if more is None else more):
             return False
-        # Where one second takes up a whole page, there may be something before it.
+        # If one second fills a whole page, there may be something before it.
         self._until = self.oldest if self.oldest < self._until else self._until - 1
         heard, begun_at = self.heard, self.begun_at
         self.forget_connection()

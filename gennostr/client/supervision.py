@@ -1,11 +1,11 @@
-"""The tree below a client, and what its functions do with it.
+"""The supervision tree below a client, and what the client's functions do with it.
 
     PrimarySupervisor             one_for_one
       ├── ConnectionRegistry      url → connection (with its outbox)
       └── ConnectionSupervisor    one Connection per relay
 
-`ConnectionTable` is what the client, its handle and the actors below share: where the registry and the supervisor are
-now (they may be restarted), and which relays wait for their next attempt. Its methods run in the caller.
+The client, its handle and the actors below share a `ConnectionTable`. It knows the current registry and supervisor,
+which may be restarted, and which relays wait for their next attempt. Its methods run in the caller.
 """
 
 import logging
@@ -49,7 +49,7 @@ logger.addFilter(tracebacks.escape)
 JITTER: Final = 0.25
 CRASHES: Final = 2
 CRASH_SECONDS: Final = 30.0
-"""A connection that crashes more than CRASHES times within so many seconds is left to the client's backoff."""
+"""If a connection crashes more than CRASHES times within so many seconds, the client's backoff takes over."""
 
 
 class ConnectionRegistry(Registry):
@@ -57,15 +57,15 @@ class ConnectionRegistry(Registry):
 
 
 class _ConnectionSupervisorEngine(DynamicSupervisorEngine):
-    """Gives each url a budget of restarts of its own: they share no intensity."""
+    """Gives each url its own restart intensity instead of a shared one."""
 
     def __init__(self, server: Server, pid: Pid, inbox: Mailbox) -> None:
         super().__init__(server, pid, inbox)
-        # By url, for those that have crashed: the attempt that the backoff makes is another child.
+        # By url, for those that have crashed: the attempt after a backoff is another child.
         self._budgets: dict[object, RestartIntensity] = {}
 
     def may_restart(self, child: Child) -> bool | None:
-        """Count a restart; None, to let it go, once the url's budget is used up."""
+        """Count a restart; return None, to give the child up, if the url's intensity is exceeded."""
         name = None if child.last is None else child.last.process.name
         if isinstance(name, Via) and isinstance(name.value, Outbox) and name.value.over:
             return None  # it failed while it was closing
@@ -74,14 +74,14 @@ class _ConnectionSupervisorEngine(DynamicSupervisorEngine):
 
 
 class ConnectionSupervisor(DynamicSupervisor, engine=_ConnectionSupervisorEngine):
-    """Holds the connections."""
+    """Supervises the connections."""
 
 
 class PrimarySupervisor(Supervisor):
-    """Holds the registry and the connection supervisor."""
+    """Supervises the registry and the connection supervisor."""
 
     def init(self, init_arg: "ConnectionTable", /) -> SupervisorFlags:
-        """Supervise the two."""
+        """Return the flags and the two children."""
         return self.children(
             [
                 ChildSpec("ConnectionRegistry", init_arg.start_registry),
@@ -91,7 +91,7 @@ class PrimarySupervisor(Supervisor):
 
 
 class _Key(str):
-    """A url as a registry's key: equal to its text, and shown without credentials."""
+    """A url as a registry key: equal to its text, but shown without credentials."""
 
     __slots__ = ()
 
@@ -100,7 +100,7 @@ class _Key(str):
 
 
 class _Attempt:
-    """The next attempt at a relay, which waits for its time."""
+    """The next attempt to connect to a relay, waiting for its delay."""
 
     __slots__ = ("relay", "timer")
 
@@ -109,13 +109,13 @@ class _Attempt:
         self.timer: ScheduledCall | None = None
 
     def cancel(self) -> None:
-        """Have no ReconnectDue sent; one that has no timer yet was taken, and `ConnectionTable.schedule` sees that."""
+        """Prevent the ReconnectDue; without a timer yet, `ConnectionTable.schedule` sees that it was taken."""
         if self.timer is not None:
             self.timer.cancel()
 
 
 class ConnectionTable:
-    """One client's tree."""
+    """One client's connections and pending attempts."""
 
     def __init__(self, client: Process) -> None:
         self.client = client
@@ -123,24 +123,24 @@ class ConnectionTable:
         self.counters = RelayCounters()
         self._registry: RegistryPid | None = None
         self._supervisor: DynamicSupervisorPid | None = None
-        # The relays in backoff. No lock, so that a finalizer or a signal handler may add and remove relays anywhere:
+        # The relays in backoff. No lock, so that a finalizer or a signal handler can add and remove relays anywhere:
         # each use is one operation of the dict, which is atomic, or works on a copy.
         self._pending: dict[str, _Attempt] = {}
 
     # Start and stop.
 
     def start(self) -> None:
-        """Start the tree, linked to the client; runs in the client."""
+        """Start the tree, linked to the client; called in the client's thread."""
         self.client.watch(self)
         self.primary = PrimarySupervisor.start_link(self)
 
     def start_registry(self) -> Pid:
-        """Start the registry; runs in the primary supervisor."""
+        """Start the registry; called by the primary supervisor."""
         self._registry = ConnectionRegistry.start_link()
         return self._registry
 
     def start_supervisor(self) -> Pid:
-        """Start the connection supervisor; runs in the primary supervisor."""
+        """Start the connection supervisor; called by the primary supervisor."""
         supervisor: DynamicSupervisorPid = ConnectionSupervisor.start_link()
         self._supervisor = supervisor
         return supervisor
@@ -158,7 +158,7 @@ class ConnectionTable:
         if self.client.dead:
             return {}
         standing: dict[str, tuple[State, float | None]]
-        # Those in backoff first: one that is connected to meanwhile is then found in both.
+        # Those in backoff first: a relay that is connected meanwhile is then found in both.
         standing = dict.fromkeys(list(self._pending), ("backoff", None))
         for url, _, outbox in self.connections():
             connected_at = outbox.relay.connected_at
@@ -166,7 +166,7 @@ class ConnectionTable:
         return self.counters.statistics(standing)
 
     def relay_removed(self, url: str) -> None:
-        """Forget the statistics of a relay that nobody connects to any more; handle_disconnect has run."""
+        """Forget the statistics of a relay without connection or pending attempt; handle_disconnect has run."""
         if url not in self.urls():
             self.counters.forget(url)
 
@@ -180,20 +180,20 @@ class ConnectionTable:
         return [(str(key), process, outbox) for key, process, outbox in registry.table.entries()]  # type: ignore[misc]
 
     def known(self) -> set[str]:
-        """Return all relays that the client has, also those of which the end of an attempt is on its way to it.
+        """Return all relays of the client, including those whose end has not yet been handled.
 
-        The counters have those that there was an attempt at, until handle_disconnect has run and there is none to come.
+        The counters have each relay that had an attempt, until handle_disconnect has run and no attempt is pending.
         """
         return {*self.counters.urls(), *self._pending.copy()}
 
     def relays(self) -> list[Relay]:
-        """Return all relays, connected to or in backoff, with their options."""
+        """Return all relays, connected or in backoff, with their options."""
         waiting = [attempt.relay for attempt in self._pending.copy().values()]
         return [outbox.relay for _, _, outbox in self.connections()] + waiting
 
     def urls(self) -> set[str]:
-        """Return the relays that are connected to, or will be again: all that the client has."""
-        # Those in backoff before and after: whichever way one goes meanwhile, it is seen.
+        """Return the relays that are connected or will be again: all that the client has."""
+        # Those in backoff before and after: whichever way a relay changes meanwhile, it is seen.
         before = set(self._pending)
         connected = {url for url, _, _ in self.connections()}
         return before | connected | set(self._pending)
@@ -204,7 +204,7 @@ class ConnectionTable:
         return None if registry is None else registry.table.lookup(url)  # type: ignore[return-value]
 
     def open(self, relay: Relay) -> Pid:
-        """Start a connection, or return the one there is.
+        """Start a connection, or return the existing one.
 
         Raises:
             NoProcess: the client is dead.
@@ -229,15 +229,16 @@ class ConnectionTable:
                     raise
                 if self.client.dead:
                     raise NoProcess(self.client.pid) from error
-                # The supervisor, or the registry, is being restarted: the primary answers when it is done. Many tries,
-                # for a death is told to one after the other, and the primary may answer before it has heard of it.
+                # The supervisor or the registry is being restarted: the primary answers when that is done. This may
+                # take many tries: a death is reported to its watchers one after the other, and the primary may answer
+                # before it knows.
                 tries -= 1
                 if tries == 0 or self.primary is None:
                     raise
                 self.primary.which_children()
 
     def _start(self, relay: Relay) -> Pid:
-        """Start a connection; runs in the connection supervisor, for restarts too."""
+        """Start a connection; called by the connection supervisor, for restarts too."""
         registry = self._registry
         assert registry is not None  # noqa: S101
         outbox = Outbox(relay)
@@ -258,7 +259,7 @@ class ConnectionTable:
     def schedule(self, relay: Relay, delay: float | None = None) -> None:
         """Start the delay before the next attempt, unless one is pending."""
         if self.primary is None or self.primary.process.dead:
-            return  # a client that traps exits has outlived its tree: there is nobody to make an attempt
+            return  # a client that traps exits has outlived its tree: nothing could make an attempt
         delays = relay.options.reconnect
         if delay is None:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
@@ -271,10 +272,10 @@ class ConnectionTable:
             if delay > 0:
                 return
             self._pending[relay.url] = attempt
-        # Now that it is there, for the timer may fire at once.
+        # Only after the attempt is in the dict, for the timer may fire at once.
         try:
             attempt.timer = send_after(delay, self.client.pid, ReconnectDue(relay.url))
-        except RuntimeError:  # the system refuses the timers a thread: what was pending stays so
+        except RuntimeError:  # the system refuses a thread for the timers: what was pending stays pending
             if self._pending.get(relay.url) is attempt:
                 self.take(relay.url)
                 if before is not attempt:
@@ -282,13 +283,13 @@ class ConnectionTable:
             raise
         if before is not attempt:
             before.cancel()
-        if self.client.is_dead():  # `down` gives up what is there when it runs, which may have been before
+        if self.client.is_dead():  # `down` drops what is there when it runs, which may have been before this
             self._give_up(relay.url)
         elif self._pending.get(relay.url) is not attempt:  # it was taken before it had its timer
             attempt.cancel()
 
     def due(self, url: str) -> NotMade | None:
-        """Make the attempt whose delay is over, or say why it could not be made; runs in the client."""
+        """Make the attempt whose delay is over, or return why it could not be made; called in the client's thread."""
         pending = self.take(url)
         if pending is None:
             return None  # cancelled, or made already
@@ -296,7 +297,7 @@ class ConnectionTable:
             self.open(pending.relay)
         except Exception as error:
             if isinstance(error, StartError) and isinstance(error.reason, RuntimeError):
-                # The system refused a thread: no connection counts the attempt, and none tells of its end.
+                # The system refused a thread: no connection counts the attempt or reports its end.
                 self.counters.not_made(url, error)
                 return NotMade(pending.relay, error)
             logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
@@ -304,7 +305,7 @@ class ConnectionTable:
         return None
 
     def remove(self, url: str) -> None:
-        """Close the connection to `url`, or give up the next attempt; the client gets `Removed`.
+        """Close the connection to `url`, or cancel the next attempt; the client gets `Removed`.
 
         Raises:
             RelayNotFound: there is neither.
@@ -316,8 +317,9 @@ class ConnectionTable:
         found = self.find(url)
         if found is not None and self._registry is not None:
             process, outbox = found
-            # Whoever takes the name away is the one who removes; the url is free for add_relay from here on. The lock
-            # keeps the connection from dying in between: its death would arrive first, and then be a second end.
+            # Whichever thread releases the name is the one that removes; from here on, the url is free for add_relay.
+            # The lock keeps the connection from dying in between: its death would arrive first, and this would be a
+            # second end.
             with process.lock:
                 removed = not process.dead and self._registry.table.release(url, process)
                 if removed:

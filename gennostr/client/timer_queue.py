@@ -13,7 +13,7 @@ _numbers = count(1)
 
 
 class Deadline(Generic[K]):
-    """What is due at a time, unless `cancel` comes first."""
+    """A cancellable deadline."""
 
     __slots__ = ("key",)
 
@@ -21,25 +21,25 @@ class Deadline(Generic[K]):
         self.key: K | None = key
 
     def cancel(self) -> None:
-        """Let it pass unnoticed."""
+        """Cancel it."""
         self.key = None
 
 
 class TimerQueue(Generic[K]):
-    """Belongs to the client's thread; only `down` runs in another one, when the client is dead."""
+    """Deadlines, used by the client's thread; only `down` runs in another thread, when the client is dead."""
 
     def __init__(self, client: Process, message: object) -> None:
         self._client = client
-        # What the client is sent when the first is due; it then calls `due`.
+        # What the client is sent when the first deadline arrives; it then calls `due`.
         self._message = message
-        # The earliest first, and the one timer, which is for that.
+        # The earliest first, and the only timer, which is for that one.
         self._deadlines: list[tuple[float, int, Deadline[K]]] = []
         self._crowded = 1_024
         self._timer: ScheduledCall | None = None
         self._timer_at = 0.0
 
     def after(self, seconds: float, key: K) -> Deadline[K]:
-        """Have `key` due after so many seconds."""
+        """Add a deadline for `key` after so many seconds."""
         deadline = Deadline(key)
         if len(self._deadlines) >= self._crowded:  # most were cancelled: an answer comes long before its timeout
             self._deadlines = [each for each in self._deadlines if each[2].key is not None]
@@ -47,13 +47,14 @@ class TimerQueue(Generic[K]):
             self._crowded = max(1_024, 2 * len(self._deadlines))
         at = clock().monotonic() + seconds
         heapq.heappush(self._deadlines, (at, next(_numbers), deadline))
-        # A timer that is too early finds nothing due, and is wound for the next: cheaper than to cancel and set one.
+        # A timer that is too early finds nothing due, and is set for the next: cheaper than cancelling it and setting
+        # another.
         if self._timer is None or at < self._timer_at:
             self._wind()
         return deadline
 
     def _wind(self) -> None:
-        """Set the timer for the first."""
+        """Set the timer for the first deadline."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -63,13 +64,13 @@ class TimerQueue(Generic[K]):
             self._timer_at = self._deadlines[0][0]
             delay = max(0.0, self._timer_at - clock().monotonic())
             self._timer = timer = send_after(delay, self._client.pid, self._message)
-            if self._client.is_dead():  # killed meanwhile: `down` may have missed this one
+            if self._client.is_dead():  # killed meanwhile: `down` may have missed this timer
                 timer.cancel()
 
     def due(self) -> list[Deadline[K]]:
-        """Return what is due, in order; called when the message has arrived.
+        """Return the deadlines that are due, in order; called when the message has arrived.
 
-        What one of them leads to can cancel the next: its key is None then.
+        Handling one can cancel the next: its key is None then.
         """
         now = clock().monotonic()
         due: list[Deadline[K]] = []

@@ -1,12 +1,13 @@
-"""Verification: the events of one read, checked on every processor, in order, before anyone sees them.
+"""Verification: checks the events of one read on all processors, in order, before anyone sees them.
 
-A signature takes some forty microseconds in C, without the interpreter's lock; all else about an event takes less than
-ten, with it. So a few threads at once are worth it. The connection's own thread does the work, and where processors are
-idle, helpers take events from the same list until none is left: one relay's events, 35,000 a second on two processors.
+A signature takes some forty microseconds in C, without the interpreter's lock; everything else about an event takes
+less than ten, with it. So a few threads at once pay off. The connection's own thread does the work and, where
+processors are idle, helpers take events from the same list until none is left: for one relay, 35,000 events a second on
+two processors.
 
-Helpers live for one read. To start a thread costs about what it costs to wake one, and next to a hundred signatures
-that is nothing: so there is no pool to own, to fill up or to stop. Nothing is queued: a read is delivered, in order,
-when all of it is checked, and the next is not begun before.
+Helpers live for one read. Starting a thread costs about as much as waking one, and little next to a hundred signatures:
+so there is no pool to own, to fill up or to stop. Nothing is queued: a read is delivered, in order, when all of it is
+checked, and the next does not start before.
 """
 
 import os
@@ -21,17 +22,17 @@ from gennostr.nostr.event import verify
 from gennostr.nostr.messages import EventMessage, RelayMessage
 
 MAX_THREADS: Final = 5
-"""At once, for all connections: one more would wait for the interpreter's lock."""
+"""The most threads at once, for all connections: one more would only wait for the interpreter's lock."""
 EVENTS_PER_THREAD: Final = 16
-"""A helper for fewer would cost more than it spares."""
+"""The fewest events for which a helper saves more than it costs."""
 
-# Each is held by a thread that verifies, as many of them as there are processors. They are tried and never waited for,
-# so that a finalizer in a thread that verifies may wait for another connection's end.
+# Each is held by a thread that verifies; as many are in use as there are processors. They are tried and never waited
+# for, so that a finalizer in a thread that verifies can wait for another connection's end.
 _permits: Final = tuple(allocate_lock() for _ in range(MAX_THREADS))
 
 
 def verify_events(messages: MutableSequence[RelayMessage | MessageError]) -> None:
-    """Put a `MessageError` in the place of each event that is not what it claims to be.
+    """Replace each invalid event with a `MessageError`.
 
     Raises:
         ImportError: coincurve is not installed.
@@ -50,27 +51,27 @@ class _Work:
 
     def __init__(self, messages: MutableSequence[RelayMessage | MessageError]) -> None:
         self._messages = messages
-        self._claim = count().__next__  # one step of C: no two threads get the same place
+        self._claim = count().__next__  # one step of C: no two threads get the same index
         self._permits: list[LockType] = []
         self._left: SimpleQueue[None] = SimpleQueue()
         self._failure: BaseException | None = None
 
     def begin(self) -> int:
-        """Count the caller as working, start helpers where processors are idle; return how many."""
+        """Count the caller as working, start helpers where processors are idle, and return how many."""
         wanted = max(0, len(self._messages) // EVENTS_PER_THREAD - 1)
         self._permits = _free_permits(1 + wanted)
         helping = self._permits[1:]
         for number, permit in enumerate(helping):
             try:
                 start_new_thread(self._help, (permit,))
-            except RuntimeError:  # the system refused a thread: it goes without
+            except RuntimeError:  # the system refused a thread: continue without
                 for each in helping[number:]:
                     each.release()
                 return number
         return len(helping)
 
     def end(self, helpers: int) -> None:
-        """Wait for the helpers; raise what one of them failed by."""
+        """Wait for the helpers; raise the exception of one that failed."""
         for permit in self._permits[:1]:
             permit.release()
         for _ in range(helpers):
@@ -81,7 +82,7 @@ class _Work:
     def _help(self, permit: LockType) -> None:
         try:
             self.run()
-        except BaseException as error:  # told by who delivers: see `end`
+        except BaseException as error:  # raised in the thread that delivers: see `end`
             self._failure = error
         finally:
             permit.release()
@@ -101,7 +102,10 @@ class _Work:
 
 
 def _free_permits(wanted: int) -> list[LockType]:
-    """Acquire and return so many permits, or those that are free; the caller, who works in any case, has the first."""
+    """Acquire and return `wanted` permits, or as many as are free.
+
+    The first is for the caller, which works even without one.
+    """
     acquired: list[LockType] = []
     for permit in _permits[: _threads()]:
         if len(acquired) < wanted and permit.acquire(False):  # noqa: FBT003

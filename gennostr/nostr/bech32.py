@@ -1,4 +1,4 @@
-"""Bech32 (BIP-173), the text form of keys and ids that NIP-19 gives to people: npub1..., note1..., nsec1..."""
+"""Bech32 (BIP-173), the text form of keys and ids that NIP-19 uses for people: npub1..., note1..., nsec1..."""
 
 from typing import Final
 
@@ -12,10 +12,10 @@ _CHECKSUM: Final = 6  # characters
 def decode_bech32(text: str) -> tuple[str, bytes]:
     """Return the prefix and the data of a bech32 text, of any length.
 
-    BIP-173 allows 90 characters, NIP-19 more. The prefix is in lower case, whichever case the text has.
+    BIP-173 allows 90 characters, NIP-19 more. The prefix is returned in lower case, whatever case the text has.
 
     Raises:
-        ValueError: the text is not valid bech32. The message says why and shows nothing of it, as it may be a secret.
+        ValueError: the text is not valid bech32. The message says why but shows none of it, as it may be a secret.
 
     """
     lower = text.lower()

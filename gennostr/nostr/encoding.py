@@ -1,7 +1,7 @@
-"""What a client sends (NIP-01, 42, 45, 77): lists, checked and encoded; JSON text passes as it is.
+"""The messages a client sends (NIP-01, 42, 45, 77): lists are checked and encoded, JSON text is passed through.
 
-The labels that the NIPs define are checked for their shape, so that a mistake is told to its author and not by a
-relay's NOTICE. What is inside a filter or an event is not: relays and NIPs differ there.
+The shape of messages with labels from the NIPs is checked, so that their author learns of a mistake from an error and
+not from a relay's NOTICE. What is inside a filter or an event is not checked: relays and NIPs differ there.
 """
 
 import math
@@ -22,12 +22,12 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 def encode(message: str | Sequence[object]) -> bytes:
     """Return `message` as the payload of a text frame.
 
-    A str is JSON text and passes as it is. A list or tuple begins with its label; those that the NIPs define are
-    checked, others pass. An `Event` in it becomes its JSON object.
+    A str is JSON text and is passed through. A list or tuple begins with its label; labels from the NIPs are checked,
+    others pass. An `Event` in it becomes its JSON object.
 
     Raises:
-        TypeError: it is neither a str, a list nor a tuple.
-        MessageError: its shape is not the label's, or it cannot be written as JSON or UTF-8; the message says what.
+        TypeError: it is not a str, a list or a tuple.
+        MessageError: its shape does not fit its label, or it cannot be written as JSON or UTF-8; the message says what.
 
     """
     if isinstance(message, str):
@@ -121,7 +121,8 @@ def _check_values(label: str, value: object) -> None:
 
 
 def _plain(value: object) -> object:
-    # What passed the check and msgspec does not know: mappings other than dict, and subclasses of the plain types.
+    # For values that passed the check but msgspec does not know: mappings other than dict, and subclasses of the plain
+    # types.
     if isinstance(value, Mapping):
         return dict(value)
     for plain in (str, int, float):

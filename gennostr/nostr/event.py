@@ -3,7 +3,7 @@
 The id is the sha256 of the canonical JSON; the signature is BIP-340 Schnorr over the id. Signing and verifying need
 coincurve (``pip install 'gennostr[crypto]'``), ids do not.
 
-Reading an event checks its types only. What it claims, its hex, its id and its author, is for `verify` to check.
+Reading an event only checks its types. Its hex digits, its id and its author are checked by `verify`.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from gennostr.exceptions import MessageError
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A signed event. `id`, `pubkey` and `sig` are lower-case hex, `created_at` seconds since 1970."""
+    """A signed event. `id`, `pubkey` and `sig` are lower-case hex, `created_at` is in seconds since 1970."""
 
     id: str
     pubkey: str
@@ -29,13 +29,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     sig: str
 
     def __hash__(self) -> int:
-        return hash(self.id)  # the tags are lists, which have no hash; equal events have one id
+        return hash(self.id)  # the tags are lists and not hashable; equal events have the same id
 
     def compute_id(self) -> str:
         """Return the id that the event must have, whatever `id` says.
 
         Raises:
-            MessageError: a text in it cannot be UTF-8.
+            MessageError: a text in it cannot be encoded as UTF-8.
 
         """
         return event_id(self.pubkey, self.created_at, self.kind, self.tags, self.content)
@@ -51,23 +51,23 @@ _SECRET_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> bytes:
     r"""Return the canonical JSON of an event, in UTF-8.
 
-    NIP-01 to the letter: only ``\n \" \\ \r \t \b \f`` are escaped. The other control characters stand as they are,
-    though JSON would escape them (and some implementations do: their ids of such events differ).
+    Exactly as NIP-01 says: only ``\n \" \\ \r \t \b \f`` are escaped. The other control characters are written
+    unescaped, though JSON would escape them (as some implementations do: their ids of such events differ).
 
     Raises:
-        MessageError: a text in it cannot be UTF-8 (a lone surrogate).
+        MessageError: a text in it cannot be encoded as UTF-8 (a lone surrogate).
 
     """
     try:
         data = _encode([0, pubkey, created_at, kind, tags, content])
     except UnicodeEncodeError as error:
         raise MessageError(f"an event's text must be valid Unicode: {error}") from None
-    except ValueError as error:  # a number of more digits than int writes
+    except ValueError as error:  # a number with more digits than int converts to text
         raise MessageError(f"an event cannot be written as JSON: {error}") from None
     if b"\\u00" not in data:
         return data
-    # msgspec writes the other control characters as \u00xx. A plain "u00" after an escaped backslash looks alike, so
-    # those backslashes are put aside first, as a byte that UTF-8 never has. Whole replacements, not one call for each
+    # msgspec writes the other control characters as \u00xx. A plain "u00" after an escaped backslash looks the same, so
+    # those backslashes are first replaced by a byte that UTF-8 never has. Whole replacements, not one call for each
     # escape: a relay chooses how many there are.
     data = data.replace(b"\\\\", b"\xff")
     for escape, control in _ESCAPED_CONTROLS:
@@ -79,7 +79,7 @@ def event_id(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[st
     """Return the id that an event with these fields has.
 
     Raises:
-        MessageError: a text in it cannot be UTF-8.
+        MessageError: a text in it cannot be encoded as UTF-8.
 
     """
     return hashlib.sha256(serialize(pubkey, created_at, kind, tags, content)).hexdigest()
@@ -90,7 +90,7 @@ def public_key(secret_key: str | bytes) -> str:
 
     Raises:
         TypeError: it is neither text nor bytes.
-        ValueError: it is no secret key.
+        ValueError: it is not a valid secret key.
         ImportError: coincurve is not installed.
 
     """
@@ -109,8 +109,8 @@ def sign(
 
     Raises:
         TypeError: `secret_key` is neither text nor bytes.
-        ValueError: `secret_key` is none.
-        MessageError: a field has the wrong type, or a text in it cannot be UTF-8.
+        ValueError: `secret_key` is not a valid secret key.
+        MessageError: a field has the wrong type, or a text in it cannot be encoded as UTF-8.
         ImportError: coincurve is not installed.
 
     """
@@ -135,14 +135,14 @@ def sign(
 
 
 def verify(event: Event) -> None:
-    """Check the public key's and the signature's form, the id, and the signature.
+    """Check the form of the public key and the signature, the id, and the signature itself.
 
     Raises:
         MessageError: one of them is wrong; the message names it, and its `problem` is "forged".
         ImportError: coincurve is not installed.
 
     """
-    # coincurve hands a key to C without looking at its length: a short one would be read past its end.
+    # coincurve passes a key to C without checking its length: a short one would be read past its end.
     if not _KEY.fullmatch(event.pubkey):
         text = f"event {event.id!r:.80}: pubkey is not 64 lower-case hex digits: {event.pubkey!r:.80}"
         raise MessageError(text, "forged")
@@ -157,10 +157,10 @@ def verify(event: Event) -> None:
 
 @lru_cache(maxsize=8192)
 def _check_signature(pubkey: str, message: str, signature: str) -> None:
-    """Raise MessageError where `_is_signed` is false.
+    """Raise MessageError if `_is_signed` is false.
 
-    Only successes are kept, as what an exception ends is not cached. The same event comes from many relays; that it is
-    the same is known from its id, which `message` is: computed, not claimed.
+    Only successes are cached, because a call that raises is not. Many relays send the same event; that it is the same
+    is known from its id, which `message` is: computed, not claimed.
     """
     if not _is_signed(pubkey, message, signature):
         raise MessageError(f"event {message!r}: the signature is not that of {pubkey!r}", "forged")
@@ -174,7 +174,7 @@ def _is_signed(pubkey: str, message: str, signature: str) -> bool:
 
 @lru_cache(maxsize=2048)
 def _public_key(pubkey: str) -> Any:
-    """Return coincurve's form of a key, or None where it is nobody's: no point of the curve."""
+    """Return coincurve's form of a key, or None if it is nobody's: not a point of the curve."""
     try:
         return _coincurve().PublicKeyXOnly(bytes.fromhex(pubkey))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Filters (NIP-01): which events a subscription asks for."""
+"""Filters (NIP-01): which events a subscription requests."""
 
 import difflib
 import re
@@ -14,7 +14,10 @@ from gennostr.nostr.event import Event
 from gennostr.values import shown
 
 MOST_SECONDS: Final = 3 * 10**11
-"""From here on a time is taken for milliseconds or finer: those of 1979, while as seconds no datetime reaches it."""
+"""A time from here on is taken for milliseconds or finer.
+
+As milliseconds it is in 1979; as seconds it is later than any datetime.
+"""
 MAX_KIND: Final = 65_535
 
 _LISTS: Final = frozenset({"ids", "authors", "kinds"})
@@ -32,14 +35,14 @@ _HELD: Final[Mapping[str, str]] = {
     "#p": _PUBLIC_KEY,
     "&p": _PUBLIC_KEY,
 }
-"""What must be 64 hex digits by NIP-01."""
+"""The conditions that must hold 64 hex digits by NIP-01."""
 _USUALLY_HELD: Final[Mapping[str, str]] = {
     "#E": _EVENT_ID,
     "&E": _EVENT_ID,
     "#P": _PUBLIC_KEY,
     "&P": _PUBLIC_KEY,
 }
-"""What NIP-22 and NIP-57 define as ids and keys, though another kind may use the letter for any text."""
+"""Those that NIP-22 and NIP-57 define as ids and keys, though another kind may use the letter for any text."""
 _PREFIXES: Final[Mapping[str, str]] = {_EVENT_ID: "note", _PUBLIC_KEY: "npub"}
 
 _HEX_DIGITS: Final = b"0123456789abcdef"
@@ -59,11 +62,11 @@ _MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("query", "text", "content"), "'search'"),
     **dict.fromkeys(("tag", "tags", "#", "&"), "'#' and the tag's letter, such as '#t'"),
 }
-"""What is probably meant by names that are not spelled like it."""
+"""What is probably meant by names that are not similar in spelling."""
 
 
 class _Repr(reprlib.Repr):
-    """Like `reprlib.repr`, without secret keys: errors end in logs."""
+    """Like `reprlib.repr`, without secret keys: errors end up in logs."""
 
     def repr_str(self, x: str, level: int) -> str:
         return "'nsec1...'" if _SECRET.search(x) else super().repr_str(x, level)
@@ -77,21 +80,21 @@ def _brief(value: object) -> str:
 
 
 class CheckedFilters(list[dict[str, Any]]):
-    """Filters that `checked_filters` has returned, or that were made of such: they are not checked again."""
+    """Filters that `checked_filters` returned, or made from such: they are not checked again."""
 
     __slots__ = ()
 
 
 def checked_filters(filters: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> CheckedFilters:
-    """Check what a program gives as one filter or several, and return a copy as a list.
+    """Check what a program passes as one filter or several, and return a copy as a list.
 
-    Only the names of NIP-01, ``search`` (NIP-50) and ``&`` with a letter (NIP-91) pass. Lists may be tuples or sets.
-    Ids and public keys are 64 lower-case hex digits; note1... and npub1... (NIP-19) are converted to them. Times are in
-    whole seconds since 1970. The error says what to use instead, and never shows a secret key (nsec1...).
+    Only the names of NIP-01, ``search`` (NIP-50) and ``&`` with a letter (NIP-91) are accepted. Lists may be tuples or
+    sets. Ids and public keys are 64 lower-case hex digits; note1... and npub1... (NIP-19) are converted to these. Times
+    are in whole seconds since 1970. The error says what to use instead, and never shows a secret key (nsec1...).
 
     Raises:
         TypeError: it is neither a mapping nor a list of mappings.
-        MessageError: there is none, or a condition is invalid; the message names it and its value.
+        MessageError: the list is empty, or a condition is invalid; the message names it and its value.
 
     """
     if isinstance(filters, CheckedFilters):
@@ -100,11 +103,11 @@ def checked_filters(filters: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
 
 
 def received_filters(filters: Sequence[Mapping[str, Any]]) -> CheckedFilters:
-    """Check filters as a relay does that received them: nothing is converted, and a time is any number.
+    """Check filters as a relay that received them: nothing is converted, and a time is any number.
 
     Raises:
-        TypeError: they are no list of mappings.
-        MessageError: there is none, or a condition is invalid; the message names it and its value.
+        TypeError: they are not a list of mappings.
+        MessageError: the list is empty, or a condition is invalid; the message names it and its value.
 
     """
     return CheckedFilters(_checked(each, by_program=False) for each in _several(filters))
@@ -151,7 +154,7 @@ def _checked_value(name: str, value: object, *, by_program: bool) -> Any:
 
 def _typed(name: str, value: object, type_: Any, words: str) -> Any:
     try:
-        return msgspec.convert(value, type_)  # of a list, tuple or set a new list
+        return msgspec.convert(value, type_)  # makes a new list of a list, tuple or set
     except msgspec.ValidationError as error:
         raise MessageError(f"filter {name!r} must be {words}: {error}: {_brief(value)}") from None
 
@@ -212,7 +215,7 @@ def _unknown(name: str) -> str:
 
 
 def _checked_ids(name: str, texts: list[str], held: str, *, convert: bool) -> list[str]:
-    # All at once, for lists of many thousands: 3 ms for 20,000, a third of what a match of each takes.
+    # All at once, for lists of many thousands: 3 ms for 20,000, a third of the time to match each.
     if set(map(len, texts)) <= {64} and not "".join(texts).encode(errors="replace").translate(None, _HEX_DIGITS):
         return texts
     if convert:
@@ -245,7 +248,7 @@ def _checked_id(name: str, text: str, held: str) -> str:
 
 
 def _why_not(text: str, prefix: str, held: str) -> str:
-    """Say why `text` is not one of `held`, and what to use."""
+    """Return why `text` is not one of `held`, and what to use."""
     here = f"here are {held}, 64 lower-case hex digits or {_PREFIXES[held]}1..."
     match prefix:
         case "nsec" | "ncryptsec":
@@ -279,9 +282,9 @@ def _why_not(text: str, prefix: str, held: str) -> str:
 def matches(filter_: Mapping[str, Any], event: Event) -> bool:
     """Whether `event` meets every condition of `filter_`: all of NIP-01's, and NIP-91's tags.
 
-    Ids and keys are compared whole, `since` and `until` are both included, and an empty list meets nothing. ``#`` and a
-    letter is met by one of the values, ``&`` and a letter by all of them in tags of that letter. Whatever else is in
-    the filter is no condition on a single event (``limit``) or none that this knows (``search``): ignored.
+    Ids and keys are compared in full, `since` and `until` are both inclusive, and an empty list matches nothing. ``#``
+    and a letter needs one of the values in a tag of that letter, ``&`` and a letter needs all of them. Everything else
+    in the filter is ignored: it is no condition on a single event (``limit``), or not known here (``search``).
     """
     for key, wanted in filter_.items():  # noqa: SIM110 - for each event: a generator costs as much as this
         if not _meets(event, key, wanted):
@@ -310,14 +313,16 @@ def _meets(event: Event, key: str, wanted: Any) -> bool:
 def split_filters(
     filters: Sequence[dict[str, Any]], size: int, most: int | None = None
 ) -> list[list[dict[str, Any]]] | None:
-    """Split the filters of one REQ into groups of at most `size` bytes, which together ask for the same events.
+    """Split the filters of one REQ into groups of at most `size` bytes, which together request the same events.
 
-    The size is that of the filters as JSON with commas between them. What fits is one group, unchanged. Otherwise the
-    filters are shared out in their order; one that is too large by itself is cut along its longest list (ids, authors,
-    kinds or tag values), and along others if that is not enough. Each part keeps the other conditions, `limit` too.
+    The size is that of the filters as JSON with commas between them. If all fit, there is one group, unchanged.
+    Otherwise the filters are distributed in their order; one that is too large by itself is cut along its longest list
+    (ids, authors, kinds or tag values), and along others if that is not enough. Each part keeps the other conditions,
+    including `limit`.
 
     Returns:
-        The groups; None if there is no way: one value from each list is too large, or it takes more than `most` groups.
+        The groups; None if it is impossible: one value from each list is too large, or it takes more than `most`
+            groups.
 
     """
     groups: list[list[dict[str, Any]]] = []
@@ -337,7 +342,7 @@ def split_filters(
 
 
 class _List:
-    """A list that may be cut: a filter's condition is met by any of its values."""
+    """A list that can be cut: any of its values meets the filter's condition."""
 
     def __init__(self, name: str, values: Sequence[Any]) -> None:
         self.name = name
@@ -358,7 +363,7 @@ class _List:
 
 
 def _parts(filter_: dict[str, Any], size: int) -> Iterator[tuple[dict[str, Any], int]] | None:
-    """Return `filter_` in parts of at most `size` bytes, each with its length; None if that is not possible."""
+    """Return `filter_` in parts of at most `size` bytes, each with its length; None if that is impossible."""
     length = len(_encode(filter_))
     if length <= size:
         return iter([(filter_, length)])
@@ -372,16 +377,16 @@ def _parts(filter_: dict[str, Any], size: int) -> Iterator[tuple[dict[str, Any],
 
 
 def _can_be_cut(filter_: dict[str, Any], name: str) -> bool:
-    # All of an & list must be met. And a # list beside one of the same letter may be read without the values that both
-    # have (NIP-91): which these are must be the same for every part.
+    # All values of an & list must be met. And if there is an & list of the same letter, a # list may be read without
+    # the values that both have (NIP-91): these must be the same for every part.
     return name in _LISTS or (name[:1] == "#" and f"&{name[1:]}" not in filter_)
 
 
 def _cut(lists: Sequence[_List], room: int) -> Iterator[tuple[dict[str, Sequence[Any]], int]]:
     """Return the parts of all lists, in every combination, of at most `room` bytes, each with its length.
 
-    Each list that is cut multiplies the parts: lists of less than an equal share stay whole, and the others share what
-    these leave.
+    Each list that is cut multiplies the number of parts: lists of less than an equal share stay whole, and the others
+    share what these leave.
     """
     if not lists:
         yield {}, 0
@@ -394,7 +399,7 @@ def _cut(lists: Sequence[_List], room: int) -> Iterator[tuple[dict[str, Sequence
 
 
 def _share(lengths: Sequence[int], room: int) -> int:
-    """Return the most that one of `lengths` may have of `room`, if shorter ones leave to longer ones what they can."""
+    """Return the most that one of `lengths` may have of `room`, if shorter ones leave their rest to longer ones."""
     several = len(lengths)
     for length in sorted(lengths):
         if length * several > room:

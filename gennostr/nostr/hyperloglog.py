@@ -1,8 +1,8 @@
-"""HyperLogLog (NIP-45): how many different authors, estimated from 256 bytes that relays can merge.
+"""HyperLogLog (NIP-45): an estimate of the number of different authors, in 256 bytes that can be merged across relays.
 
-Each register holds the longest run of zero bits, and one more, that was met among the pubkeys which fall on it. So a
-pubkey counts once however often it is added, here or at another relay, and the registers of several relays merge into
-those of all their events. The standard error is 1.04 / sqrt(256): 6.5 %.
+Each register holds one more than the longest run of zero bits among the pubkeys that fall on it. So a pubkey counts
+once however often it is added, here or at another relay, and the registers of several relays merge into those of all
+their events. The standard error is 1.04 / sqrt(256): 6.5 %.
 """
 
 import math
@@ -15,16 +15,16 @@ from gennostr.exceptions import MessageError
 REGISTERS: Final = 256
 _ALPHA: Final = 0.7213 / (1 + 1.079 / REGISTERS)
 _LINEAR: Final = 2.5 * REGISTERS
-"""Up to here, the registers that are still zero tell more (Flajolet et al., 2007, figure 3)."""
+"""Up to here, the number of registers that are still zero is more precise (Flajolet et al., 2007, figure 3)."""
 _HEX = re.compile(r"[0-9A-Fa-f]{512}")
 _PUBKEY = re.compile(r"[0-9A-Fa-f]{64}")
 _LAST_OFFSET: Final = 30
-"""A pubkey has 32 bytes: the register's, and at least one that tells its value."""
+"""A pubkey has 32 bytes: the register number's, and at least one for the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class HyperLogLog:
-    """256 registers of a byte each; as it is created, nothing was counted."""
+    """256 registers of one byte each; by default, nothing was counted."""
 
     registers: bytes = bytes(REGISTERS)
 
@@ -34,7 +34,7 @@ class HyperLogLog:
 
     @classmethod
     def from_hex(cls, text: str) -> Self:
-        """Return the registers that the `hll` of a COUNT spells.
+        """Return the registers given by the `hll` of a COUNT.
 
         Raises:
             MessageError: it is not 512 hexadecimal digits.
@@ -45,14 +45,14 @@ class HyperLogLog:
         return cls(bytes.fromhex(text))
 
     def hex(self) -> str:
-        """Return what `from_hex` reads."""
+        """Return the text that `from_hex` reads."""
         return self.registers.hex()
 
     def add(self, pubkey: str, offset: int) -> Self:
-        """Return one to which the author of an event was added.
+        """Return a copy to which the author of an event was added.
 
-        The byte at `offset` of the pubkey is the register's number; the zero bits that follow it, and one more, are
-        its value. The offset comes from the filter, and is 8 to 23 (see the NIP).
+        The byte at `offset` of the pubkey is the register's number; the number of zero bits that follow it, plus one,
+        is its value. The offset is derived from the filter, and is 8 to 23 (see the NIP).
 
         Raises:
             ValueError: the pubkey is not 64 hexadecimal digits, or nothing of it follows the offset.
@@ -71,13 +71,13 @@ class HyperLogLog:
         return type(self)(bytes(registers))
 
     def merge(self, *others: "HyperLogLog") -> Self:
-        """Return one that has counted what this one and the others have: of each register, the highest."""
+        """Return one that has counted what this one and the others have: the highest value of each register."""
         if not others:
             return self
         return type(self)(bytes(map(max, self.registers, *(other.registers for other in others))))
 
     def estimate(self) -> int:
-        """Return how many different pubkeys were added, about."""
+        """Return about how many different pubkeys were added."""
         estimate = _ALPHA * REGISTERS**2 / math.fsum(2.0**-value for value in self.registers)
         zeros = self.registers.count(0)
         if zeros and estimate <= _LINEAR:

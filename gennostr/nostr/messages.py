@@ -1,13 +1,13 @@
-"""What a relay sends (NIP-01, 42, 45): typed messages, decoded from a frame's bytes.
+"""The messages a relay sends (NIP-01, 42, 45): typed, decoded from a frame's bytes.
 
-Lenient where relays differ: what is optional may be missing at the end, and what is unknown may follow. An array that
+Lenient where relays differ: optional elements may be missing at the end, and unknown ones may follow. An array that
 begins with another string is an `UnknownMessage`; anything else is a `MessageError`.
 
-A value, an empty tag say, takes three bytes on the wire and seventy here. So a long message may have MAX_VALUES of them
-at most: 5 MiB could else become 130.
+A value, such as an empty tag, takes three bytes on the wire and seventy in memory. So a long message may have at most
+MAX_VALUES of them: 5 MiB could otherwise become 130.
 
-The decoder does not check UTF-8 inside what it skips (unknown fields of an event, elements after the last one it
-knows); the transport checks the whole text, and closes on what is not UTF-8, before it is decoded.
+The decoder does not check UTF-8 in what it skips (unknown fields of an event, elements after the last one it knows);
+the transport checks the whole text before it is decoded, and closes the connection if it is not UTF-8.
 """
 
 import re
@@ -19,8 +19,8 @@ import msgspec
 from gennostr.exceptions import MessageError
 from gennostr.nostr.event import Event
 
-# Any single word, not only those that NIP-01 and 42 list: other NIPs and relays add theirs. A relay that sends plain
-# prose may so appear to have a prefix: compare it with the word you expect.
+# Any single word, not only those that NIP-01 and 42 list: other NIPs and relays add theirs. So plain prose from a relay
+# may appear to have a prefix: compare it with the word you expect.
 _PREFIX = re.compile(r"([a-z][a-z-]*): ")
 
 
@@ -32,17 +32,17 @@ class EventMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="
 
 
 class EoseMessage(msgspec.Struct, frozen=True, array_like=True, tag="EOSE"):
-    """All stored events of a subscription were sent; `hints` as NIP-67 has them, or None."""
+    """All stored events of a subscription were sent; `hints` as in NIP-67, or None."""
 
     subscription_id: str
     hints: Any = None
 
     def __hash__(self) -> int:
-        return hash(self.subscription_id)  # the hints may have no hash
+        return hash(self.subscription_id)  # the hints may not be hashable
 
 
 class OkMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="OK"):
-    """An event was accepted, or why not."""
+    """Whether an event was accepted, and why not."""
 
     event_id: str
     accepted: bool
@@ -56,7 +56,7 @@ class OkMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="OK"
 
 
 class ClosedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="CLOSED"):
-    """A subscription was ended by the relay."""
+    """The relay has ended a subscription."""
 
     subscription_id: str
     message: str = ""
@@ -81,7 +81,7 @@ class AuthMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="A
 
 
 class CountResult(msgspec.Struct, frozen=True, gc=False):
-    """The object of a COUNT."""
+    """The object in a COUNT."""
 
     count: int
     approximate: bool = False
@@ -96,7 +96,7 @@ class CountMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="
 
     @property
     def count(self) -> int:
-        """The number."""
+        """The number of events."""
         return self.result.count
 
     @property
@@ -106,7 +106,7 @@ class CountMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="
 
     @property
     def hll(self) -> str | None:
-        """The HyperLogLog registers (hex), if the relay gave them."""
+        """The HyperLogLog registers (hex), if the relay sent them."""
         return self.result.hll
 
 
@@ -117,25 +117,25 @@ class UnknownMessage(msgspec.Struct, frozen=True):
     arguments: tuple[Any, ...]
 
     def __hash__(self) -> int:
-        return hash((self.label, len(self.arguments)))  # lists and objects have no hash
+        return hash((self.label, len(self.arguments)))  # lists and objects are not hashable
 
 
 _Known: TypeAlias = EventMessage | EoseMessage | OkMessage | ClosedMessage | NoticeMessage | AuthMessage | CountMessage
 RelayMessage: TypeAlias = _Known | UnknownMessage
 
 LARGE: Final = 65_536
-"""Bytes from which on a message's values are counted before it is decoded: what is smaller cannot hold many."""
+"""The size in bytes from which a message's values are counted before it is decoded: a smaller one cannot hold many."""
 MAX_VALUES: Final = 65_536
-"""Arrays, strings and so on in one message; an event with 20,000 tags of two strings has 60,020 or so."""
+"""Arrays, strings and so on in one message; an event with 20,000 tags of two strings has about 60,020."""
 
-# A string, as far as it goes: where its end is missing, to the end. Possessive, so that no input takes it long.
+# A string, or its start up to the end of the data if it is cut off. Possessive, so that no input takes long.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STRINGS = re.compile(rb'(?:[^"]{0,65536}+"[^"\\]*+(?:\\.[^"\\]*+)*+"?){1,1000}+', re.DOTALL)
 _LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
 decode_known: Callable[[bytes | bytearray | memoryview], _Known] = msgspec.json.Decoder(_Known).decode
-"""`decode` for who falls back to it, and gives it what is LARGE: quick, and raises whatever msgspec does."""
+"""A quick `decode` for callers that fall back to it: no LARGE messages, and raises whatever msgspec does."""
 _decode_any = msgspec.json.Decoder(list[Any]).decode
-# ValueError: UnicodeDecodeError, and numbers of more digits than int takes.
+# ValueError: UnicodeDecodeError, and numbers with more digits than int accepts.
 _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
@@ -143,7 +143,7 @@ def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
     """Return the message in one frame's payload.
 
     Raises:
-        MessageError: it is not one; the message has the reason and the first bytes.
+        MessageError: it is not a message; the error has the reason and the first bytes.
 
     """
     if len(data) >= LARGE and _has_too_many_values(bytes(data)):
@@ -154,8 +154,8 @@ def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
         problem = str(error)
     except _UNREADABLE as error:
         raise _error(str(error), data) from None
-    # JSON as far as it was read, but none of our types: read it whole, and let the label tell an unknown message
-    # from a broken one.
+    # Valid JSON as far as it was read, but none of our types: read all of it, and distinguish an unknown message from a
+    # broken one by its label.
     try:
         parts = _decode_any(data)
     except _UNREADABLE as error:
@@ -169,7 +169,8 @@ def _has_too_many_values(data: bytes) -> bool:
     # Each value but the first has a comma or a bracket before it. First a count that strings can only make too high.
     if data.count(b",") + data.count(b"[") + data.count(b"{") <= MAX_VALUES:
         return False
-    # Then without the strings; a thousand at a time, for sub() keeps all that it takes out a while, and none is copied.
+    # Then without the strings; a thousand at a time, since sub() keeps all that it removes for a while, and copies
+    # none.
     view = memoryview(data)
     values = at = 0
     while at < len(data) and values <= MAX_VALUES:

@@ -1,7 +1,7 @@
 """The information document of a relay (NIP-11), typed.
 
-Relays write it by hand, and no two alike. So each field stands for itself: what is missing, has another type or cannot
-be is None, or empty, and costs none of the others. What is not here is in `RelayInformation.document`.
+Relays write it by hand, and no two alike. So each field stands for itself: if it is missing, invalid or of another
+type, it is None or empty, and the other fields are kept. Fields not listed here are in `RelayInformation.document`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _TEXTS: Final = (
 )
 _FLAGS: Final = ("auth_required", "payment_required", "restricted_writes")
 _NUMBERS: Final = {
-    # And the least that it can be: of the first five, a relay with none would be none.
+    # With the least valid value: for the first five, zero would make a relay useless.
     "max_message_length": 1,
     "max_subscriptions": 1,
     "max_limit": 1,
@@ -39,15 +39,15 @@ _NUMBERS: Final = {
     "created_at_upper_limit": 0,
 }
 _TOO_MUCH: Final = 2**64
-"""What is no number for a REQ either, which may ask for as many as the relay gives."""
+"""Too large for a REQ as well, which can then request as many as the relay sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limitation:
-    """What a relay demands of its clients; None where it does not say.
+    """What a relay demands of its clients; None if it does not say.
 
-    `max_content_length` is in characters, `max_message_length` in bytes, the limits of `created_at` are in seconds
-    from now, `max_limit` is the number of events that a filter gives at most.
+    `max_content_length` is in characters, `max_message_length` in bytes; the limits of `created_at` are in seconds from
+    now; `max_limit` is the most events that the relay sends for a filter.
     """
 
     max_message_length: int | None = None
@@ -67,7 +67,10 @@ class Limitation:
 
 @dataclass(frozen=True, slots=True)
 class RelayInformation:
-    """What a relay says of itself; None where it does not. `self_` is the document's "self", the relay's own pubkey."""
+    """What a relay says about itself; None if it does not say.
+
+    `self_` is the document's "self", the relay's own pubkey.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -83,14 +86,14 @@ class RelayInformation:
     terms_of_service: str | None = None
     limitation: Limitation = Limitation()
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
-    """All of it, as it came."""
+    """The whole document, as received."""
 
 
 def parse_information(data: bytes) -> RelayInformation:
     """Return the information in a document.
 
     Raises:
-        MessageError: it is no JSON object.
+        MessageError: it is not a JSON object.
 
     """
     try:

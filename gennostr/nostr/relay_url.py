@@ -1,4 +1,4 @@
-"""Relay urls: one spelling for each relay, and one that shows no credentials."""
+"""Relay urls: one normalized form for each relay, and one that shows no credentials."""
 
 import ipaddress
 import re
@@ -16,12 +16,12 @@ _URL = re.compile(
     r"(?:\?(?P<query>[^#]*))?"
     r"(?:#.*)?"
 )
-# The authority's only: an "@" in a path or a query is none of ours.
+# In the authority only: an "@" in a path or a query does not matter here.
 _USER_INFO = re.compile(r"\A([^/?#@]*//)?[^/?#]*@")
-# In what is no url, a password may hold anything, "/" too: all that stands before the last "@".
+# If it is not a url, a password may hold anything, even "/": remove all before the last "@".
 _ANY_USER_INFO = re.compile(r"\A([^/@]*//)?.*@", re.DOTALL)
 _FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
-# Two groups of an IPv6 address or more that are zero.
+# Two or more groups of an IPv6 address that are zero.
 _ZEROS = re.compile(r"\b0(?::0)+\b")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
@@ -30,19 +30,19 @@ _MAX_PORT = 65535
 
 
 def redact(url: str) -> str:
-    """Return `url` without user info and otherwise as it is, for logs; any text will do, none raises."""
+    """Return `url` without user info and otherwise unchanged, for logs; accepts any text and never raises."""
     return _USER_INFO.sub(r"\1", url)
 
 
 def normalize_url(url: str) -> str:
-    """Return the one spelling of `url`.
+    """Return the normalized form of `url`.
 
-    Scheme and host in lower case and ASCII (IDNA), no default port, no repeated and no trailing slashes (but the
-    bare root "/"), no fragment; the query and the user info stay as they are. A normalized url is its own spelling.
+    Scheme and host in lower case and ASCII (IDNA), no default port, no repeated and no trailing slashes (except the
+    bare root "/"), no fragment; the query and the user info are unchanged. Normalizing it again changes nothing.
 
     Raises:
-        TypeError: it is no text.
-        RelayUrlError: it is no ws or wss url; the message names it, without credentials, and what is wrong.
+        TypeError: it is not a text.
+        RelayUrlError: it is not a ws or wss url; the message names it, without credentials, and what is wrong.
 
     """
     if not isinstance(url, str):
@@ -50,7 +50,7 @@ def normalize_url(url: str) -> str:
     return _normalized(url)
 
 
-# Who sends to a relay by its url does so often, and this takes 5 microseconds.
+# Programs often send to a relay by its url, and this takes 5 microseconds.
 @lru_cache(maxsize=1024)
 def _normalized(url: str) -> str:
     if not url:
@@ -81,17 +81,17 @@ def _shown(url: object) -> str:
 
 
 def _text(url: object) -> str:
-    return _ANY_USER_INFO.sub(r"\1***@", repr(url))  # before anything is cut off: without its @, it looks like none
+    return _ANY_USER_INFO.sub(r"\1***@", repr(url))  # before the text is cut: without its @, user info is not found
 
 
-# The problems below do not repeat the part that is wrong: in a url that is taken apart wrongly it may be a password.
+# The problems below do not repeat the part that is wrong: in a url that is split wrongly it may be a password.
 
 
 def _host(url: str, host: str) -> str:
     if not host:
         raise _error(url, "has no host")
     if host.startswith("["):
-        if "%" in host:  # a zone means something on one machine only
+        if "%" in host:  # a zone is only meaningful on one machine
             raise _error(url, "has an IPv6 address with a zone")
         try:
             address = ipaddress.IPv6Address(host[1:-1])
@@ -111,10 +111,10 @@ def _host(url: str, host: str) -> str:
 
 
 def _spelled(address: ipaddress.IPv6Address) -> str:
-    """Return the spelling of RFC 5952, section 4, with IPv4-mapped addresses in hexadecimal digits as well.
+    """Return the form of RFC 5952, section 4, with IPv4-mapped addresses in hexadecimal digits as well.
 
     The URL Standard's IPv6 serializer does the same, and with it browsers and rust-nostr. str(address) would depend on
-    the Python: since 3.13, it and `exploded` write mapped addresses with dotted decimals.
+    the Python version: since 3.13, it and `exploded` write mapped addresses with dotted decimals.
     """
     text = re.sub(r"\b0{1,3}", "", address.packed.hex(":", 2))
     longest = max(_ZEROS.finditer(text), key=lambda run: len(run[0]), default=None)  # of equal ones, the first
