@@ -1,11 +1,11 @@
-"""What a hostile relay costs: ``python -m benchmarks.attacks [PART OF A NAME]``.
+"""The cost of a hostile relay: ``python -m benchmarks.attacks [PART OF A NAME]``.
 
-Each attack comes from a real socket, and meets a client in a process of its own. The table says what the client's
-callbacks were told, what the process held at the most beyond what it held before (its peak resident memory), the limit
-that applies, and the seconds until it was over: the end of the connection, or a good event behind the attack.
+Each attack runs over a real socket against a client in its own process. The table shows the client's callbacks, the
+growth of its peak resident memory, the limit that applies, and the seconds until the attack was over: when the
+connection ended, or when a good event after the attack was delivered.
 
-The exit status is 1 where an attack ends in another callback than expected, not within DEADLINE, or holds more than
-twice its limit, and SLACK.
+The exit status is 1 if an attack leads to other callbacks than expected, takes longer than DEADLINE, or makes the
+process grow by more than twice its limit plus SLACK.
 """
 
 import json
@@ -31,19 +31,19 @@ from gennostr.nostr.messages import EventMessage
 from gennostr.testing.relay_socket import encode_frame
 
 DEADLINE = 20.0
-"""Seconds that an attack may go on."""
+"""The maximum duration of an attack, in seconds."""
 MESSAGE = 5 * 1024 * 1024
 HANDSHAKE = 64 * 1024
 READS = 256 * 1024
 OUTBOX = 1024 * 1024
 SLACK = 2 * 1024 * 1024
-"""What a connection costs anyhow, with what the allocator keeps."""
+"""The memory that any connection takes, and that the allocator keeps."""
 
 Bytes = Iterator[bytes]
 
 
 def event(tags: bytes = b"[]", content: bytes = b'""') -> bytes:
-    """Return an EVENT as text."""
+    """Return an EVENT message as JSON."""
     return b'["EVENT","s",{"id":"%s","pubkey":"%s","created_at":1,"kind":1,"tags":%s,"content":%s,"sig":"%s"}]' % (
         b"a" * 64,
         b"b" * 64,
@@ -58,7 +58,7 @@ ALIVE = encode_frame(TEXT, event(content=b'"alive"'))
 
 @dataclass
 class Attack:
-    """What the relay sends, behind the upgrade or instead of an answer to it, and what that should come to."""
+    """The bytes that the relay sends, after the upgrade or instead of its response, and the expected callbacks."""
 
     name: str
     sends: Callable[[], Bytes]
@@ -67,9 +67,9 @@ class Attack:
     options: dict[str, Any] = field(default_factory=dict)
     raw: bool = False
     stays: bool = True
-    """Whether the relay keeps the connection open behind what it sends; else it resets it."""
+    """Whether the relay keeps the connection open afterwards; otherwise it resets it."""
     deaf: bool = False
-    """Whether it never reads, and the client sends as much as it can."""
+    """Whether the relay never reads, while the client sends as much as it can."""
     sleeps: float = 0.0
     """Seconds that each callback takes."""
 
@@ -237,7 +237,7 @@ def _serve(listener: socket.socket, attack: Attack) -> None:
 
 
 class _Victim(GenNostr[None]):
-    """Tells what it is told."""
+    """Puts the name of each callback, or of the error it got, in a queue."""
 
     def init(self, init_arg: tuple[SimpleQueue[str], float]) -> Ok[None]:
         self.told, self.sleeps = init_arg
@@ -264,13 +264,13 @@ def _peak() -> int:
 
 
 def suffer(attack: Attack, url: str) -> dict[str, Any]:
-    """Be the client; return what was told, bytes, and seconds."""
-    import websocket  # noqa: F401, PLC0415 - the first dial does, and what that takes is no attack's
+    """Run the client; return its callbacks, the bytes that it grew by, and the seconds."""
+    import websocket  # noqa: F401, PLC0415 - the first connection imports it, and no attack should be charged for that
 
     queue: SimpleQueue[str] = SimpleQueue()
     told: dict[str, int] = {}
     with _Victim.start((queue, attack.sleeps)) as client:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts over
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
         before, begun = _peak(), time.monotonic()
         client.add_relay(url, reconnect=[600.0], **attack.options)
         if attack.deaf:
@@ -291,7 +291,7 @@ def suffer(attack: Attack, url: str) -> dict[str, Any]:
             if one == "disconnect" or (one == last and last in ("alive", "event", "MessageError")):
                 break
         if attack.sleeps:
-            time.sleep(attack.sleeps)  # the flood goes on meanwhile
+            time.sleep(attack.sleeps)  # the flood continues meanwhile
         seconds = time.monotonic() - begun
         return {"told": told, "bytes": _peak() - before, "seconds": seconds}
 
@@ -303,7 +303,7 @@ def _judge(attack: Attack, told: dict[str, int]) -> bool:
 
 
 def main() -> int:
-    """Attack; return the exit status."""
+    """Run the attacks; return the exit status."""
     if len(sys.argv) == 4 and sys.argv[1] == "--one":
         (attack,) = (each for each in ATTACKS if each.name == sys.argv[2])
         print(json.dumps(suffer(attack, sys.argv[3])))

@@ -1,8 +1,8 @@
-"""Calls: microseconds for a question and its answer, against ask of a pykka actor; lower is better.
+"""Calls: microseconds for a request and its reply, against `ask` of a pykka actor; lower is better.
 
-5,000 in a row from a plain thread, and 5,000 from one actor to another. Two switches between threads rule both: what is
-compared is what each library puts around them. Depending on where the system places the threads, a switch takes up to
-three times as long, and that changes every few seconds: hence the many rounds.
+5,000 in a row from a plain thread, and 5,000 from one actor to another. Two thread switches dominate both: the
+comparison is of what each library adds to them. Depending on where the system places the threads, a switch can take up
+to three times as long, and that changes every few seconds: hence the many rounds.
 """
 
 import time
@@ -20,7 +20,7 @@ ROUNDS = 15
 
 
 def microseconds(call: Callable[[Any], object]) -> float:
-    """Return how long a call takes."""
+    """Return the microseconds that a call takes."""
     began = time.perf_counter()
     for _ in range(CALLS):
         call(0)
@@ -28,36 +28,36 @@ def microseconds(call: Callable[[Any], object]) -> float:
 
 
 class Echo(GenServer[None]):
-    """Answers."""
+    """Replies with the request."""
 
     def handle_call(self, request: Any, from_: Any, state: None) -> Reply[None]:
-        """Answer with the request."""
+        """Reply with the request."""
         del from_, state
         return Reply(request)
 
 
 class Caller(GenServer[None]):
-    """Calls the pid that a call hands it."""
+    """Measures calls to the pid in the request."""
 
     def handle_call(self, request: Any, from_: Any, state: None) -> Reply[None]:
-        """Answer with the time that a call takes."""
+        """Reply with the microseconds that a call takes."""
         del from_, state
         return Reply(microseconds(request.call))
 
 
 class TheirEcho(pykka.ThreadingActor):
-    """Answers."""
+    """Replies with the message."""
 
     def on_receive(self, message: Any) -> Any:
-        """Answer with the message."""
+        """Reply with the message."""
         return message
 
 
 class TheirCaller(pykka.ThreadingActor):
-    """Asks the actor that it is handed."""
+    """Measures asks to the actor in the message."""
 
     def on_receive(self, message: Any) -> float:
-        """Answer with the time that an ask takes."""
+        """Reply with the microseconds that an ask takes."""
         return microseconds(message.ask)
 
 

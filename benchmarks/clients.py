@@ -1,13 +1,14 @@
-"""The clients that the benchmarks compare, each run in a process of its own.
+"""The clients that the benchmarks compare, each run in its own process.
 
-``python -m benchmarks.clients NAME TASK COUNT URL...`` prints figures as JSON: TASK is ``flood`` (COUNT events in all,
-from the REQ to the last callback) or ``live`` (COUNT events in all; the median of their latencies, and the processor
-time of an event). The processor's time and the latencies are in microseconds.
+``python -m benchmarks.clients NAME TASK COUNT URL...`` prints figures as JSON. TASK is ``flood`` (COUNT events in all,
+timed from the REQ to the last callback) or ``live`` (COUNT events in all; the median latency, and the CPU time per
+event). CPU times and latencies are in microseconds.
 
-Every client is used as its own documentation has it, with the least that it can do for an event: count it. Where the
-documentation has several ways, it is the fastest one by which every event arrives.
+Every client is used as its documentation says, and does as little as possible with an event: it counts it. If the
+documentation shows several ways, the fastest one that delivers every event is used.
 
-nostr-sdk and pynostr always verify, so they cannot have ``live`` events, whose signatures the time in them makes wrong.
+nostr-sdk and pynostr always verify, so they cannot receive ``live`` events: the time in their content makes their
+signatures invalid.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ _FILTER: dict[str, Any] = {"kinds": [1, 7, 30023]}
 
 
 class Tally:
-    """Counts events, and keeps what was asked for."""
+    """Counts events and keeps the figures of the task."""
 
     def __init__(self, task: str, count: int) -> None:
         self._live = task == "live"
@@ -41,11 +42,11 @@ class Tally:
         self._processor = 0.0
         self.figures: dict[str, float] = {}
         self.done = threading.Event()
-        # Counts one event; `content` is looked at where latencies are measured.
+        # Counts one event; its `content` is read only if latencies are measured.
         self.event: Callable[[str], None] = self._timed if self._live else self._counted
 
     def begin(self) -> None:
-        """Begin, with the REQ."""
+        """Start the clock, when the REQ is sent."""
         self._processor = time.process_time()
         self._began = time.perf_counter()
 
@@ -68,7 +69,7 @@ class Tally:
 
 
 def gennostr(tally: Tally, urls: Sequence[str], *, verify: bool = False, subscribe: bool = False) -> None:
-    """Use this library; `subscribe`: by its subscriptions, which match filters and tell each event once."""
+    """Use this library; with `subscribe`, its subscriptions, which match filters and deliver each event once."""
     from gennostr import GenNostr, Ok, Relay  # noqa: PLC0415
 
     connected = threading.Semaphore(0)
@@ -102,7 +103,7 @@ def gennostr(tally: Tally, urls: Sequence[str], *, verify: bool = False, subscri
 
 
 def straightforward(tally: Tally, urls: Sequence[str]) -> None:
-    """Use websocket-client's recv, json, and a pykka actor: what a plain port would do."""
+    """Use websocket-client's recv, json, and a pykka actor, as a straightforward port would."""
     import pykka  # noqa: PLC0415
     import websocket  # noqa: PLC0415
 
@@ -142,7 +143,7 @@ def reader(tally: Tally, urls: Sequence[str]) -> None:
 
 
 def monstr(tally: Tally, urls: Sequence[str], check: Callable[[Any], bool] | None = None) -> None:
-    """Use monstr; `check` looks at each event."""
+    """Use monstr; `check` is applied to each event."""
     from monstr.client.client import Client  # noqa: PLC0415
 
     def handle(client: Any, subscription: str, event: Any) -> None:
@@ -166,12 +167,12 @@ def monstr(tally: Tally, urls: Sequence[str], check: Callable[[Any], bool] | Non
 
 
 def _is_signed(event: Any) -> bool:
-    """Do what monstr has for it: look whether the signature is one of the id that the event came with."""
+    """Use monstr's own check: whether the signature is valid for the id that the event contains."""
     return bool(event.is_valid())
 
 
 def _is_genuine(event: Any) -> bool:
-    """Look at the id too, which monstr leaves to its user: without that, the content may be anything."""
+    """Check the id too, which monstr leaves to its user: without that, the content may be anything."""
     return _is_signed(event) and hashlib.sha256(event.serialize().encode()).hexdigest() == event.id
 
 
@@ -204,9 +205,9 @@ def aionostr(tally: Tally, urls: Sequence[str]) -> None:
 def nostr_sdk(tally: Tally, urls: Sequence[str]) -> None:
     """Use nostr-sdk, which verifies.
 
-    Its notifications go through a channel that drops the oldest when it is full, so it has room for all. Each event is
-    notified twice, as a message and, the first time that it is seen, as an event. ``stream_events`` is faster by half,
-    but its channel has a fixed size: events of such a flood are lost.
+    Its notifications pass through a channel that drops the oldest when full, so it is made large enough for all. Each
+    event is notified twice: as a message and, the first time it is seen, as an event. ``stream_events`` is faster by
+    half, but its channel has a fixed size, so a flood like this one loses events.
     """
     import nostr_sdk as sdk  # noqa: PLC0415
 
@@ -231,7 +232,7 @@ def nostr_sdk(tally: Tally, urls: Sequence[str]) -> None:
 def pynostr(tally: Tally, urls: Sequence[str]) -> None:
     """Use pynostr, which verifies.
 
-    It connects and sends the REQ in one step, so the clock begins before both.
+    It connects and sends the REQ in one step, so the clock starts before both.
     """
     from pynostr.filters import Filters, FiltersList  # noqa: PLC0415
     from pynostr.relay_manager import RelayManager  # noqa: PLC0415
@@ -267,7 +268,7 @@ CLIENTS: dict[str, Callable[..., None]] = {
 
 
 def rates(names: Sequence[str], count: int, urls: Sequence[str]) -> dict[str, float]:
-    """Return how many events per second each client takes of a flood."""
+    """Return how many events of a flood each client handles per second."""
 
     def rate(name: str) -> float:
         return count / measure.in_process("benchmarks.clients", name, "flood", str(count), *urls)["seconds"]
@@ -276,7 +277,7 @@ def rates(names: Sequence[str], count: int, urls: Sequence[str]) -> dict[str, fl
 
 
 def main() -> None:
-    """Run one client."""
+    """Run one client and print its figures."""
     name, task, count, *urls = sys.argv[1:]
     tally = Tally(task, int(count))
     CLIENTS[name](tally, urls)

@@ -1,14 +1,14 @@
-"""500 relays at once: the time until the last is connected, and the threads that they take.
+"""500 relays at once: the time until the last is connected, and the threads that this takes.
 
-Ours is one client, to whose handle the relays are added one after the other; the end is the 500th handle_connect. It
-is compared with the least that threads can do: 500 of them, each with websocket-client's create_connection and then
-waiting. Lower is better.
+Ours is one client; the relays are added through its handle one after the other, and the clock stops at the 500th
+handle_connect. The comparison is the least that threads can do: 500 of them, each calling websocket-client's
+create_connection and then waiting. Lower is better.
 
-Each contender runs in a process of its own, the relays in another. One relay is connected before the clock starts, so
-that neither is charged for imports. Threads are counted a second after the last is connected: those that came with the
-500, and the others.
+Each contender runs in its own process, the relays in another. One relay is connected before the clock starts, so that
+neither is charged for imports. Threads are counted a second after the last is connected: those that the 500 added, and
+the others.
 
-``python -m benchmarks.connect NAME URL`` is one contender's process: it prints its figures as JSON.
+``python -m benchmarks.connect NAME URL`` runs one contender: it prints its figures as JSON.
 """
 
 import gc
@@ -65,12 +65,12 @@ CONTENDERS: dict[str, Callable[[threading.Semaphore], AbstractContextManager[Cal
 
 
 def connect(name: str, url: str) -> dict[str, float]:
-    """Connect; return the seconds, the threads, and the bytes of memory that a connection then takes."""
+    """Connect all; return the seconds, the numbers of threads, and the bytes of memory per connection."""
     connected = threading.Semaphore(0)
     with CONTENDERS[name](connected) as add:
         add(f"{url}/accept/first")
         connected.acquire()
-        time.sleep(0.2)  # what dialled has ended
+        time.sleep(0.2)  # the dialling threads have ended by then
         gc.collect()
         memory, others = measure.resident(), threading.active_count() - 1
         began = time.perf_counter()
@@ -90,7 +90,7 @@ def connect(name: str, url: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print, or be a contender."""
+    """Measure and print, or run as a contender."""
     if len(sys.argv) > 1:
         print(json.dumps(connect(*sys.argv[1:])))
         return

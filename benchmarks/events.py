@@ -1,7 +1,7 @@
-"""The events that the benchmarks send: signed, of the sizes that relays send, the same in every run.
+"""The events that the benchmarks send: signed, of realistic sizes, and the same in every run.
 
-Of ten events four are notes of a line or two, three are reactions (two tags, one character), two are replies with a
-handful of tags, and one is long: messages of 864 bytes on average. They are by 400 authors.
+Of ten events, four are notes of a line or two, three are reactions (two tags, one character), two are replies with a
+handful of tags, and one is long. Messages have 864 bytes on average; the events are by 400 authors.
 """
 
 import random
@@ -35,7 +35,7 @@ def _hex(source: random.Random) -> str:
 
 @cache
 def signed(count: int = COUNT) -> list[Event]:
-    """Return `count` events."""
+    """Return `count` signed events."""
     source = random.Random(1)
     keys = [source.randbytes(32) for _ in range(_AUTHORS)]
     events = []
@@ -59,7 +59,7 @@ def signed(count: int = COUNT) -> list[Event]:
 
 
 def text(event: Event, subscription: str = SUBSCRIPTION) -> bytes:
-    """Return the message that tells `event` to `subscription`."""
+    """Return the message that delivers `event` to `subscription`."""
     return msgspec.json.encode(["EVENT", subscription, event])
 
 

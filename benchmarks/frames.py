@@ -1,11 +1,12 @@
-"""Cutting frames: ours against websocket-client's, on the same bytes; and whether time stays linear in them.
+"""Parsing frames: our reader against websocket-client's, on the same bytes; and whether the time stays linear.
 
-Text frames of 864 bytes, as an event with its envelope has on average, in reads of 64 KiB; no JSON, no socket:
-what is measured is the cutter. websocket-client reads from a buffer through its recv hook, with its UTF-8 check off.
+Text frames of 864 bytes, the average size of an event with its envelope, in reads of 64 KiB. There is no JSON and no
+socket: only the frame reader is measured. websocket-client reads from a buffer through its recv hook, with its UTF-8
+check off.
 
-The second table is of messages that are cheap to send and could be dear to receive: one large frame in reads of 1,448
-bytes, as TCP brings them, and one message in many fragments of a byte each. Nanoseconds a byte: the same at four times
-the size, where time is linear.
+The second table is of messages that are cheap to send but could be expensive to receive: one large frame in reads of
+1,448 bytes, as TCP delivers them, and one message in many fragments of one byte each. It shows nanoseconds per byte:
+if the time is linear, they are the same at four times the size.
 """
 
 import struct
@@ -24,7 +25,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def ours(stream: bytes, read: int = READ) -> tuple[int, float]:
-    """Return how many messages our reader found, and the seconds."""
+    """Return the number of messages that our reader found, and the seconds."""
     reader = FrameReader()
     began = time.perf_counter()
     count = sum(len(reader.receive(stream[at : at + read])) for at in range(0, len(stream), read))
@@ -32,7 +33,7 @@ def ours(stream: bytes, read: int = READ) -> tuple[int, float]:
 
 
 def theirs(stream: bytes, frames: int) -> float:
-    """Return the seconds that websocket-client takes for so many frames."""
+    """Return the seconds that websocket-client takes for `frames` frames."""
     place = 0
 
     def recv(size: int) -> bytes:
@@ -48,14 +49,14 @@ def theirs(stream: bytes, frames: int) -> float:
 
 
 def cut(stream: bytes) -> float:
-    """Return our frames per second."""
+    """Return the frames per second of our reader."""
     count, seconds = ours(stream)
     assert count == FRAMES
     return FRAMES / seconds
 
 
 def large(mebibytes: int) -> float:
-    """Return the nanoseconds a byte of one frame of so many MiB."""
+    """Return the nanoseconds per byte for one frame of `mebibytes` MiB."""
     size = mebibytes * MEBIBYTE
     count, seconds = ours(b"\x81\x7f" + struct.pack("!Q", size) + b"x" * size, SEGMENT)
     assert count == 1
@@ -63,7 +64,7 @@ def large(mebibytes: int) -> float:
 
 
 def fragments(number: int) -> float:
-    """Return the nanoseconds a byte of one message in so many fragments of a byte."""
+    """Return the nanoseconds per byte for one message in `number` fragments of one byte."""
     stream = b"\x01\x01x" + b"\x00\x01x" * (number - 2) + b"\x80\x01x"
     count, seconds = ours(stream, SEGMENT)
     assert count == 1

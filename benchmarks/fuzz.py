@@ -1,14 +1,15 @@
 """Fuzz the frame reader: ``python -m benchmarks.fuzz [STREAMS] [--seed N]``, a million streams by default.
 
-Half of the streams are valid: messages whole and in fragments, control frames between them, lengths around each form of
-the length, characters cut by fragments, a close frame at the end or none. The other half are such streams with damage
-done to them, or bytes out of nowhere. websocket-client's reader gets each stream whole, ours in pieces, cut at random.
+Half of the streams are valid: whole and fragmented messages, control frames between them, lengths around the limits of
+each length encoding, characters split between fragments, with or without a close frame at the end. The other half are
+such streams, damaged, or random bytes. websocket-client's reader gets each stream whole, ours in random pieces.
 
-Valid: both must say the same. Damaged: ours must not raise, must end with its first violation or close frame, must hold
-no more than a message and a control frame, and must say the same up to there. Where the other one refuses, ours must,
-too; ours may refuse more, but only by a rule that the other does not have: see `STRICTER`.
+For a valid stream, both readers must return the same. For a damaged one, ours must not raise, must end with its first
+violation or close frame, must buffer no more than a message and a control frame, and must return the same up to there.
+If the other reader refuses a stream, ours must, too; ours may refuse more, but only by a rule that the other does not
+have: see `STRICTER`.
 
-A difference is printed with its stream; the exit status is 1 then.
+Differences are printed with their streams; the exit status is then 1.
 """
 
 import argparse
@@ -54,9 +55,9 @@ STRICTER = (
     "fragmented control frame",  # a pong or close
     "control frame over 125 bytes",  # a pong
     "message over",
-    "that is not UTF-8",  # it takes a character that the end of the text cuts off
+    "that is not UTF-8",  # it accepts a character cut off by the end of the text
 )
-"""The violations that websocket-client's reader may let pass."""
+"""The violations that websocket-client's reader may accept."""
 
 PADDING = bytes(66_000)
 UNREADABLE = "a frame whose payload is too long to be given"
@@ -78,7 +79,7 @@ def _control(draw: random.Random) -> bytes:
 
 
 def valid(draw: random.Random) -> bytes:
-    """Return a stream without a fault."""
+    """Return a valid stream."""
     parts: list[bytes] = []
     for _ in range(draw.randrange(1, 5)):
         opcode = draw.choice((TEXT, TEXT, TEXT, BINARY, PING))
@@ -105,7 +106,7 @@ def valid(draw: random.Random) -> bytes:
 
 
 def damaged(draw: random.Random) -> bytes:
-    """Return a stream that most likely has a fault."""
+    """Return a stream that is most likely invalid."""
     kind = draw.randrange(6)
     if kind == 0:
         return draw.randbytes(draw.randrange(1, 60))
@@ -125,7 +126,7 @@ def damaged(draw: random.Random) -> bytes:
 
 
 def ours(pieces: Iterable[bytes]) -> tuple[Said, str, int]:
-    """Return what our reader says, the violation that it found, and the most that it held."""
+    """Return the items from our reader, the violation that it found, and the most bytes that it buffered."""
     reader = FrameReader(LIMIT)
     items: list[Received] = []
     most = 0
@@ -154,7 +155,7 @@ def ours(pieces: Iterable[bytes]) -> tuple[Said, str, int]:
 
 
 class _Stream:
-    """A socket that a stream comes out of."""
+    """A socket from which a stream is read."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -172,11 +173,11 @@ class _Stream:
         return 0.0
 
     def close(self) -> None:
-        """Stay: the rest of the stream is not wanted."""
+        """Do nothing: the rest of the stream is not needed."""
 
 
 def theirs(stream: bytes) -> tuple[Said, str]:
-    """Return what websocket-client's reader says, and the violation that it found."""
+    """Return the items from websocket-client's reader, and the violation that it found."""
     client: Any = websocket.WebSocket()
     client.sock = _Stream(stream)
     said: Said = []
@@ -201,7 +202,7 @@ def theirs(stream: bytes) -> tuple[Said, str]:
 
 
 def pieces(draw: random.Random, stream: bytes) -> Sequence[bytes]:
-    """Cut `stream` at random: nowhere, somewhere, or at every byte."""
+    """Cut `stream` at random: nowhere, in a few places, or at every byte."""
     way = draw.randrange(4)
     if way == 0:
         return [stream]
@@ -212,7 +213,7 @@ def pieces(draw: random.Random, stream: bytes) -> Sequence[bytes]:
 
 
 def difference(stream: bytes, cut: Sequence[bytes], *, is_valid: bool) -> tuple[str, str]:
-    """Return the difference between the readers, if there is one, and the violation that ours found."""
+    """Return the difference between the readers, or "", and the violation that ours found."""
     said, violation, held = ours(cut)
     other, refused = theirs(stream)
     if held > LIMIT + 14 + 125:
@@ -224,7 +225,7 @@ def difference(stream: bytes, cut: Sequence[bytes], *, is_valid: bool) -> tuple[
     if not violation and (refused not in ("", UNREADABLE) or len(said) != len(other)):
         return f"accepted: {said!r}, but {other!r}, {refused!r}", violation
     if violation and not refused and not any(rule in violation for rule in STRICTER):
-        # Ours judges a frame by its header, the other one when it has the payload, which the end may have cut off.
+        # Ours checks a frame when it has the header, the other only with the payload, which the end may have cut off.
         _, refused = theirs(stream + PADDING)
         if not refused:
             return f"refused alone: {violation!r}; {other!r}", violation
@@ -232,7 +233,7 @@ def difference(stream: bytes, cut: Sequence[bytes], *, is_valid: bool) -> tuple[
 
 
 def work(arguments: tuple[int, int]) -> tuple[int, int, Counter[str], list[str]]:
-    """Fuzz so many streams from a seed; return the numbers of streams and bytes, the violations, the differences."""
+    """Fuzz (count, seed); return the numbers of streams and bytes, the violations, and the differences."""
     count, seed = arguments
     draw = random.Random(seed)
     size, found, differences = 0, Counter[str](), list[str]()
@@ -242,17 +243,17 @@ def work(arguments: tuple[int, int]) -> tuple[int, int, Counter[str], list[str]]
         size += len(stream)
         try:
             text, violation = difference(stream, pieces(draw, stream), is_valid=is_valid)
-        except Exception as error:  # the very thing that must not be
+        except Exception as error:  # exactly what must not happen
             text, violation = f"raised {error!r}", ""
         if text:
             differences.append(f"{stream.hex()}: {text}"[:2000])
-        # Without the number in some.
+        # Some violations end with a number, which is dropped.
         found[re.sub(r" \d+( bytes)?$", "", violation) or ("valid" if is_valid else "damaged, no violation")] += 1
     return count, size, found, differences
 
 
 def main() -> int:
-    """Fuzz; return the exit status."""
+    """Fuzz and print the results; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz")
     parser.add_argument("streams", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))

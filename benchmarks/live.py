@@ -1,12 +1,12 @@
-"""Events that come singly, 1,000 a second for 3 seconds: how late they are, and what they cost. Lower is better.
+"""Single live events, 1,000 per second for 3 seconds: their latency and CPU time. Lower is better.
 
-The latency is from the relay's send to the client's callback, on the clock that the machine's processes share; of each
-run it is the median. The processor's time is that of the client's whole process, between the REQ and the last event,
-divided by the events: most of it goes into waking up.
+The latency is from the relay's send to the client's callback, on the monotonic clock that all processes share; each run
+yields the median. The CPU time is that of the client's whole process from the REQ to the last event, divided by the
+number of events: most of it is spent on waking up.
 
-monstr is a client of Nostr; "straightforward" is websocket-client and json in one thread, and a pykka actor in another;
-"reader" is that without the actor: no second thread to wake, so the least that is possible with websocket-client. Each
-runs in a process of its own, the relay in another; see `benchmarks.clients`.
+monstr is a Nostr client; "straightforward" is websocket-client and json in one thread, and a pykka actor in another;
+"reader" is the same without the actor: there is no second thread to wake, so this is the least possible with
+websocket-client. Each runs in its own process, the relay in another; see `benchmarks.clients`.
 """
 
 import statistics

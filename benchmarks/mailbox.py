@@ -1,15 +1,15 @@
-"""Casts: how fast one actor's mailbox takes and hands out messages, against tell of a pykka actor.
+"""Casts: the throughput of one actor's mailbox, against `tell` of a pykka actor.
 
-What is timed ends when the last of 100,000 messages has been handled; an ask behind them tells, and returns the count.
+The clock stops when the last of 100,000 messages has been handled: an ask queued behind them returns the count.
 
-* from one plain thread, and from four at once: sender and receiver share the interpreter, so this is the sum of both. A
-  receiver that keeps up with the sender must be woken for every message, which is dear, and how often that happens
-  depends on what else the machine does: of all figures here pykka's vary most;
-* from a full mailbox: all messages wait, held up by a method under way, and the clock starts when it returns. This is
-  the receiving half alone.
+* from one plain thread, and from four at once: sender and receiver share the interpreter, so the time is the sum of
+  both. A receiver that keeps up with the sender must be woken for every message, which is expensive, and how often that
+  happens depends on what else the machine does: of all figures here, pykka's vary most;
+* from a full mailbox: all messages wait behind a method that is still running, and the clock starts when it is
+  released. This is the receiving half alone.
 
-Ours counts in two ways: with a new state in each outcome, and in a state that it changes, returning nothing. pykka's
-actor counts in an attribute.
+Ours counts in two ways: with a new state in each outcome, and by changing the state in place and returning None.
+pykka's actor counts in an attribute.
 """
 
 import threading
@@ -28,7 +28,7 @@ ROUNDS = 9
 
 
 class Counter(GenServer[int]):
-    """Counts casts; each makes a new state."""
+    """Counts casts; each returns a new state."""
 
     def init(self, init_arg: Any) -> Ok[int]:
         """Begin with 0."""
@@ -41,7 +41,7 @@ class Counter(GenServer[int]):
         return NoReply(state + 1)
 
     def handle_call(self, request: Any, from_: Any, state: int) -> Reply[int]:
-        """Tell."""
+        """Return the count."""
         del request, from_
         return Reply(state)
 
@@ -51,7 +51,7 @@ class Counter(GenServer[int]):
 
 
 class Changed(GenServer[list[int]]):
-    """Counts casts in a state that is changed."""
+    """Counts casts in a state that it changes in place."""
 
     def init(self, init_arg: Any) -> Ok[list[int]]:
         """Begin with 0."""
@@ -64,7 +64,7 @@ class Changed(GenServer[list[int]]):
         state[0] += 1
 
     def handle_call(self, request: Any, from_: Any, state: list[int]) -> Reply[list[int]]:
-        """Tell."""
+        """Return the count."""
         del request, from_
         return Reply(state[0])
 
@@ -74,14 +74,14 @@ class Changed(GenServer[list[int]]):
 
 
 class Theirs(pykka.ThreadingActor):
-    """Counts messages, before the ask that asks for the count."""
+    """Counts messages, except for the ask that requests the count."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = -1
 
     def on_receive(self, message: Any) -> int:
-        """Count and tell."""
+        """Count the message and return the count."""
         del message
         self.count += 1
         return self.count
@@ -110,7 +110,7 @@ def four_threads(actor: Any, cast: Callable[[Any], object]) -> float:
 
 
 def full(actor: Any, cast: Callable[[Any], object]) -> float:
-    """Send while the actor is held up, then let it go; return messages per second from there on."""
+    """Send while the actor is blocked, then release it; return messages per second from then on."""
     gate = threading.Event()
     actor.proxy().hold(gate)
     _send(cast, CASTS)

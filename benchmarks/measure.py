@@ -1,4 +1,4 @@
-"""How the benchmarks measure: contenders take turns, round by round, in one run; medians, and ratios of medians."""
+"""How the benchmarks measure: contenders take turns in rounds within one run; results are medians and their ratios."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ROUNDS = 5
 
 
 def machine(*packages: str) -> str:
-    """Return the machine and the versions, in a line."""
+    """Return a line that describes the machine and the package versions."""
     found = []
     for package in packages:
         try:
@@ -26,10 +26,10 @@ def machine(*packages: str) -> str:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Run every contender once a round; return the median of each."""
+    """Run every contender once per round; return the median of each."""
     seen: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
-        # Each round begins with another one, so that no contender always follows the same.
+        # Each round begins with the next contender, so that none always has the same position.
         names = [*contenders][number % len(contenders) :] + [*contenders][: number % len(contenders)]
         for name in names:
             seen[name].append(contenders[name]())
@@ -37,7 +37,7 @@ def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int = ROU
 
 
 def in_process(module: str, *arguments: str) -> dict[str, float]:
-    """Run ``python -m module arguments`` in a process of its own; return the figures that it prints, as JSON."""
+    """Run ``python -m module arguments`` in its own process; return the figures that it prints as JSON."""
     done = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, check=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -48,7 +48,7 @@ def _shown(value: float) -> str:
 
 
 def table(title: str, ours: str, figures: Mapping[str, float], unit: str) -> None:
-    """Print the figures, and how many times another's `ours` is."""
+    """Print the figures, and the ratio of `ours` to each of the others."""
     print(f"\n{title}")
     width = max(map(len, figures)) + 2
     for name, value in figures.items():
@@ -57,7 +57,7 @@ def table(title: str, ours: str, figures: Mapping[str, float], unit: str) -> Non
 
 
 def rows(figures: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a line for each thing that was measured: what each contender did, ours first, and ours / theirs."""
+    """Print a line for each measurement: the figure of each contender, ours first, and ours / theirs."""
     columns = [*dict.fromkeys(name for line in figures.values() for name in line)]
     width = max(map(len, figures)) + 2
     print(f"\n{'':{width}}{''.join(f'{name:>18}' for name in columns)}{'ratio':>8}")
@@ -69,11 +69,11 @@ def rows(figures: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def resident() -> int:
-    """Return how many bytes of memory this process holds now (Linux)."""
+    """Return the resident memory of this process in bytes (Linux)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def heading(what: str, packages: Sequence[str], rounds: int = ROUNDS) -> None:
-    """Print what is measured, and where."""
+    """Print what is measured, and on which machine."""
     print(what)
     print(f"{machine(*packages)}; medians of {rounds}, the last column is ours / theirs")

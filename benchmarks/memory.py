@@ -1,17 +1,17 @@
-"""Memory: of an idle actor, of an idle connection, and of a client that is slower than its relays.
+"""Memory of an idle actor, of an idle connection, and of a client that is slower than its relays.
 
 * An actor: 2,000 that do nothing, ours against pykka's.
 * A connection: the 500 of `benchmarks.connect`, against websocket-client with a thread for each.
 * A slow callback: eight relays send 20,000 events each as fast as the client reads, and handle_event takes 1 ms. The
-  process must not grow by what waits, and a call to the client must not wait for it: every 50 ms the main thread calls
-  and looks at the process's size. What is printed is the peak above the size with all connected, and the longest call,
-  over the first 20 s; with ``--whole`` over all 160,000 events, which must all arrive (3 minutes).
+  process must not grow with the backlog, and a call to the client must not wait for it: every 50 ms the main thread
+  makes a call and reads the process's size. The output is the peak above the size with all connected, and the longest
+  call, over the first 20 s; with ``--whole``, over all 160,000 events, which must all arrive (3 minutes).
 
-Memory is what the process holds (RSS), after collecting garbage, divided by the number of things that came. Each
-contender runs in a process of its own.
+Memory is the growth of the process (RSS), after garbage collection, divided by the number of actors or connections.
+Each contender runs in its own process.
 
-``python -m benchmarks.memory actors NAME`` and ``python -m benchmarks.memory slow URL SECONDS`` are such processes:
-they print their figures as JSON.
+``python -m benchmarks.memory actors NAME`` and ``python -m benchmarks.memory slow URL SECONDS`` run such a process: it
+prints its figures as JSON.
 """
 
 import gc
@@ -35,11 +35,11 @@ SLOW_EVENTS = SLOW_RELAYS * events.COUNT
 CALLBACK_SECONDS = 0.001
 FIRST_SECONDS = 20
 WHOLE_SECONDS = 400
-"""Seconds that all events may take: more than twice what their callbacks do."""
+"""Time limit in seconds for all events: more than twice the time of their callbacks."""
 
 
 def actors(name: str) -> dict[str, float]:
-    """Return the bytes of an idle actor."""
+    """Return the memory of an idle actor in bytes."""
     start: Callable[[], Any] = GenServer.start if name == "gennostr" else pykka.ThreadingActor.start
     start()
     gc.collect()
@@ -53,7 +53,7 @@ def actors(name: str) -> dict[str, float]:
 
 
 def slow(url: str, seconds: str) -> dict[str, float]:
-    """Return what a client with a slow callback has handled, its growth, and the longest call."""
+    """Return the number of events that a client with a slow callback handles, its growth, and the longest call."""
     connected = Semaphore(0)
 
     class Slow(GenNostr[int]):
@@ -94,7 +94,7 @@ def slow(url: str, seconds: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print, or be a contender."""
+    """Measure and print, or run as a contender."""
     match sys.argv[1:]:
         case ["actors", name]:
             print(json.dumps(actors(name)))

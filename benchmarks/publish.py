@@ -1,17 +1,17 @@
-"""Publishing: 5,000 signed events until the relay's last OK, and 1,000 events one after the other, each with its OK.
+"""Publishing: 5,000 signed events until the relay's last OK, and 1,000 events one by one, each with its OK.
 
-5,000 at once, events per second: ours are sent from a plain thread by the client's handle, and counted in handle_ok,
-with an outbox that has room for all. What it is compared with is the least that can be done with websocket-client, a
-loop of ``send`` in one thread and of ``recv`` in another, which looks at no OK; and monstr's ``publish``. First each
-encodes what it has, an event (for websocket-client, a dict and json.dumps); then the texts are ready-made, which monstr
-does not take.
+5,000 at once, events per second: ours are sent from a plain thread through the client's handle and counted in
+handle_ok; the outbox has room for all. They are compared with the least possible with websocket-client, a loop of
+``send`` in one thread and of ``recv`` in another, which does not read the OKs; and with monstr's ``publish``. First
+each contender encodes the events itself (websocket-client: a dict with json.dumps); then the texts are encoded in
+advance, which monstr does not accept.
 
-1,000 in turn, microseconds each, lower is better: ours is a call to the client, which keeps its caller by the event's
-id and replies in handle_ok. What it is compared with is ``send`` and ``recv`` in the same thread: no switch between
-threads, where the call has four.
+1,000 in turn, microseconds each, lower is better: ours is a call to the client, which keeps the caller by the event's
+id and replies in handle_ok. It is compared with ``send`` and ``recv`` in the same thread: no thread switches, where the
+call has four.
 
-Each contender runs in a process of its own, the relay in another. ``python -m benchmarks.publish TASK NAME URL`` is one
-contender's process: it prints its figure as JSON.
+Each contender runs in its own process, the relay in another. ``python -m benchmarks.publish TASK NAME URL`` runs one
+contender: it prints its figure as JSON.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ def _dicts(count: int) -> list[Any]:
 
 
 def gennostr(messages: Sequence[Any], url: str) -> float:
-    """Return how many messages a second this library publishes."""
+    """Return how many messages per second this library publishes."""
     connected, done = threading.Event(), threading.Event()
 
     class Publisher(GenNostr[int]):
@@ -78,7 +78,7 @@ def gennostr(messages: Sequence[Any], url: str) -> float:
 
 
 def sockets(texts: Iterable[str], url: str) -> float:
-    """Return how many texts a second websocket-client publishes."""
+    """Return how many texts per second websocket-client publishes."""
     sock = websocket.create_connection(url)
 
     def receive() -> None:
@@ -95,7 +95,7 @@ def sockets(texts: Iterable[str], url: str) -> float:
 
 
 def monstr(url: str) -> float:
-    """Return how many events a second monstr publishes."""
+    """Return how many events per second monstr publishes."""
     from monstr.client.client import Client  # noqa: PLC0415
     from monstr.event.event import Event  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def monstr(url: str) -> float:
         done = asyncio.Event()
         left = EVENTS
 
-        def accepted(client: Any, event_id: str, success: bool, message: str) -> None:  # noqa: FBT001 - monstr's way
+        def accepted(client: Any, event_id: str, success: bool, message: str) -> None:  # noqa: FBT001 - monstr's signature
             nonlocal left
             del client, event_id, success, message
             left -= 1
@@ -194,7 +194,7 @@ def medians(task: str, url: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print, or be a contender."""
+    """Measure and print, or run as a contender."""
     if len(sys.argv) > 1:
         task, name, url = sys.argv[1:]
         print(json.dumps({"figure": TASKS[task][name](url)}))

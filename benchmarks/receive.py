@@ -1,10 +1,10 @@
 """Receiving, unverified: events per second from the REQ to the last callback, against three other clients.
 
-One relay that sends 20,000 events at once, and eight that send 20,000 each. monstr and aionostr are clients of Nostr;
-"straightforward" is what a plain port would do: websocket-client and json in a thread per relay, and a pykka actor to
-which they tell the messages.
+One relay that sends 20,000 events at once, and eight that send 20,000 each. monstr and aionostr are Nostr clients;
+"straightforward" is what a straightforward port would do: websocket-client and json in a thread per relay, which send
+the messages to a pykka actor.
 
-Each client runs in a process of its own, the relays in another; see `benchmarks.clients`.
+Each client runs in its own process, the relays in another; see `benchmarks.clients`.
 """
 
 from benchmarks import measure

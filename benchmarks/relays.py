@@ -1,6 +1,6 @@
-"""The relays that the benchmarks talk to: one process, which does nothing but send bytes that it has prepared.
+"""The relays that the benchmarks use: one process, which only sends bytes that it has prepared.
 
-What a connection gets depends on its url's path:
+What a connection receives depends on the path of its url:
 
 ``/flood/N``      on a REQ: EOSE, then all events at once
 ``/slice/N/M``    on a REQ: EOSE, then the Nth of M parts of the events
@@ -8,7 +8,7 @@ What a connection gets depends on its url's path:
                   in nanoseconds on the machine's monotonic clock
 ``/accept``       an OK for each EVENT
 
-So what is measured is the client: draining such a relay takes 0.3 microseconds an event, and an OK of it takes 6.
+So the benchmarks measure the client: draining such a relay takes 0.3 microseconds per event, and getting an OK takes 6.
 """
 
 import base64
@@ -33,7 +33,7 @@ _EOSE = events.frame(b'["EOSE","%s"]' % events.SUBSCRIPTION.encode())
 
 
 class _Streams:
-    """Prepared once, before the first client comes."""
+    """The frames to send, prepared once before the first client connects."""
 
     def __init__(self) -> None:
         self.frames = [events.frame(events.text(event)) for event in events.signed()]
@@ -55,7 +55,7 @@ def _upgrade(head: bytes) -> bytes | None:
 
 
 def _frames(data: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Cut the masked frames out of `data`; yield opcodes and payloads."""
+    """Remove the complete masked frames from `data`; yield their opcodes and payloads."""
     while len(data) >= 6:
         length, at = data[1] & 0x7F, 2
         if length == 126:
@@ -73,7 +73,7 @@ def _live(sock: socket.socket, rate: float, stop: threading.Event) -> None:
     event = events.signed(10)[0]
     start, _, end = events.text(event).partition(event.content.encode())
     begin, number = time.monotonic(), 0
-    with suppress(OSError):  # the client is gone
+    with suppress(OSError):  # the client has disconnected
         while not stop.is_set():
             number += 1
             wait = begin + number / rate - time.monotonic()
@@ -94,7 +94,7 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
             data += chunk
         head, _, rest = bytes(data).partition(b"\r\n\r\n")
         answer = _upgrade(head)
-        if answer is None:  # a client that asks for the relay's information first
+        if answer is None:  # a client that requests the information document first
             sock.sendall(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\n"
                 b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
@@ -125,7 +125,7 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
                 return
             data += chunk
     except OSError:
-        pass  # the client is gone
+        pass  # the client has disconnected
     finally:
         stop.set()
         sock.close()
@@ -153,7 +153,7 @@ def _run(pipe: Connection, parts: int, *, streams_wanted: bool) -> None:
 
 @contextmanager
 def relay_process(parts: int = 8, *, streams: bool = True) -> Iterator[str]:
-    """Run the relays' process; what comes is the url to put a path behind."""
+    """Run the relays' process; yield the url, to which a path is to be appended."""
     context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(theirs, parts), kwargs={"streams_wanted": streams}, daemon=True)

@@ -1,15 +1,16 @@
-"""A long night: ``python -m benchmarks.soak [--minutes 30] [--relays 20] [--seed N] [--plot soak.svg]``.
+"""A soak test: ``python -m benchmarks.soak [--minutes 30] [--relays 20] [--seed N] [--plot soak.svg]``.
 
-The relays are in a process of their own, and flap: every second one of them, drawn by the seed, resets its connections,
-or goes down and comes back. The client subscribes wherever it connects, publishes ten events a second to all, dawdles
-in every thousandth callback for 0.2 s, and is called from another thread; every five seconds a relay is removed and
-added again.
+The relays run in their own process and flap: every second one of them, chosen at random from the seed, resets its
+connections, or stops or comes back. The client subscribes at every relay that it connects to, publishes ten events per
+second to all, sleeps for 0.2 s in every thousandth callback, and is called from another thread; every five seconds a
+relay is removed and added again.
 
-At the end: is what the process holds flat? The median of the last third may be over that of the second third by 5 %,
-and by one descriptor or thread; each attempt must have ended, once; and the log may hold no warning but those that
-`EXPLAINED` explains. The exit status is 1 otherwise. The plot is an SVG.
+At the end, memory, descriptors and threads must be flat: the median of the last third may exceed that of the second
+third by 5 %, plus one descriptor or thread. Each connection attempt must have ended exactly once, and the log may
+contain no warnings except those in `EXPLAINED`. Otherwise the exit status is 1. The plot is an SVG.
 
-A removal between two attempts is told by a disconnect too: so there are more ends than attempts, by those at most.
+A removal between two attempts is reported as a disconnect too: so there can be more ends than attempts, but at most by
+the number of removals.
 """
 
 import argparse
@@ -36,17 +37,17 @@ from gennostr.testing.fake_relay import make_event
 from gennostr.testing.memory_relay import MemoryRelay
 
 EPHEMERAL = 20001
-"""A kind that relays do not store: theirs is not the memory to be measured."""
+"""A kind that relays do not store, as their memory is not what is measured."""
 SAMPLE_EVERY = 5.0
 EXPLAINED = {
     "not broadcast: %s": "a connection that is down, or has just gone, has a full outbox: Overflow, told in the log",
 }
 LIMITS = {"memory, MiB": (1.05, 0.0), "descriptors": (1.05, 1.0), "threads": (1.05, 1.0)}
-"""What the last third may have more than the second: a factor, and a number besides."""
+"""How much the last third may exceed the second: by this factor, plus this number."""
 
 
 def _flap(pipe: Connection, relays: int, seed: int) -> None:
-    """Run the relays until told to end."""
+    """Run the relays until a message arrives on `pipe`."""
     draw = random.Random(seed)
     running = [MemoryRelay() for _ in range(relays)]
     pipe.send([relay.url for relay in running])
@@ -54,7 +55,7 @@ def _flap(pipe: Connection, relays: int, seed: int) -> None:
     while not pipe.poll(1.0):
         if down and draw.random() < 0.6:
             back = draw.choice(down)
-            with suppress(OSError):  # its port has been given to a connection of somebody's: later
+            with suppress(OSError):  # its port is in use by another connection: try again later
                 back.start()
                 down.remove(back)
             continue
@@ -69,7 +70,7 @@ def _flap(pipe: Connection, relays: int, seed: int) -> None:
 
 
 class Night(GenNostr[dict[str, int]]):
-    """Counts what it is told."""
+    """Counts its callbacks."""
 
     def init(self, init_arg: Sequence[str]) -> Ok[dict[str, int]]:
         """Add the relays."""
@@ -83,7 +84,7 @@ class Night(GenNostr[dict[str, int]]):
         self.send_message(["REQ", "night", {"kinds": [EPHEMERAL]}], relay)
 
     def handle_event(self, message: EventMessage, relay: Relay, state: dict[str, int]) -> None:
-        """Count, and dawdle now and then."""
+        """Count, and sleep now and then."""
         del message, relay
         state["events"] += 1
         if state["events"] % 1000 == 0:
@@ -107,7 +108,7 @@ class Night(GenNostr[dict[str, int]]):
 
 
 class _Warnings(logging.Handler):
-    """Counts what is logged, by its text without the arguments."""
+    """Counts log records by their message, without the arguments."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -142,7 +143,7 @@ def _use(pid: Any, urls: Sequence[str], until: float, seed: int) -> list[dict[st
             try:
                 pid.remove_relay(url)
             except RelayNotFound:
-                pass  # between two attempts; added below, which makes the next one at once
+                pass  # between two attempts; adding it below starts the next one at once
             pid.add_relay(url, reconnect=[0.2, 0.5, 1.0, 2.0])
         if now >= next_sample:
             next_sample += SAMPLE_EVERY
@@ -156,7 +157,7 @@ def _use(pid: Any, urls: Sequence[str], until: float, seed: int) -> list[dict[st
 
 
 def _is_flat(samples: Sequence[Mapping[str, float]]) -> bool:
-    """Print what was held, third by third; return whether it was flat."""
+    """Print the medians of each third; return whether they are flat."""
     third = len(samples) // 3
     flat = True
     print(f"\n{'median of the':16}{'first third':>14}{'second':>12}{'last':>12}")
@@ -169,7 +170,7 @@ def _is_flat(samples: Sequence[Mapping[str, float]]) -> bool:
 
 
 def plot(samples: Sequence[Mapping[str, float]]) -> str:
-    """Return the curves as SVG, one below the other, each from zero."""
+    """Return an SVG with the curves, one below the other, each starting at zero."""
     width, height, margin = 900, 150, 40
     last = samples[-1]["seconds"]
     parts = []
@@ -191,7 +192,7 @@ def plot(samples: Sequence[Mapping[str, float]]) -> str:
 
 
 def main() -> int:
-    """Run the night; return the exit status."""
+    """Run the soak test; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--relays", type=int, default=20)
@@ -204,7 +205,7 @@ def main() -> int:
     warnings = _Warnings()
     logging.getLogger().addHandler(warnings)
     attempts: Counter[str] = Counter()
-    counting = threading.Lock()  # the connections and the client count at once
+    counting = threading.Lock()  # connections and the client count concurrently
 
     def count(name: str, measurements: Mapping[str, float], metadata: Mapping[str, object]) -> None:
         del measurements

@@ -1,11 +1,11 @@
 """Starting and stopping actors, per second, against a bare pykka actor.
 
-500 are started and stopped, one after the other, from a plain thread. Ours returns from start when init has succeeded,
-and from stop when the server is dead and all who watched it have been told; pykka's start returns at once. There are
-many rounds, because where the system places the threads makes a factor of two, and changes every few seconds.
+500 are started and stopped, one after the other, from a plain thread. Our start returns when init has succeeded, and
+our stop when the server is dead and its monitors and links have been notified; pykka's start returns at once. There are
+many rounds, because the system's placement of the threads makes a factor of two, and changes every few seconds.
 
-For what has no counterpart there, ours alone: a child of a DynamicSupervisor, started and terminated; and 500 that are
-started there and then stopped with their supervisor.
+Without a counterpart in pykka: a child of a DynamicSupervisor, started and terminated; and 500 children that are
+started and then stopped with their supervisor.
 """
 
 import time
@@ -22,7 +22,7 @@ ROUNDS = 15
 
 
 def per_second(once: Callable[[], object]) -> float:
-    """Return how many times a second `once` can be done."""
+    """Return how many times per second `once` can be called."""
     began = time.perf_counter()
     for _ in range(STARTS):
         once()
@@ -36,7 +36,7 @@ def started_and_terminated() -> float:
 
 
 def stopped_together() -> float:
-    """Return children per second, all alive before they are stopped."""
+    """Return children per second, all started before the supervisor is stopped."""
     began = time.perf_counter()
     with DynamicSupervisor.start() as supervisor:
         for _ in range(STARTS):

@@ -1,14 +1,14 @@
-"""Receiving, every id and signature verified: events per second from the REQ to the last callback.
+"""Receiving, with every id and signature verified: events per second from the REQ to the last callback.
 
 20,000 events in all, from one relay and from eight that each send a part of them: they are distinct, because nostr-sdk
-tells of an event only the first time that it sees it. nostr-sdk and pynostr always verify. monstr's own check, which
-its user has to ask for, is of the signature alone: an event whose content was changed passes. So it is measured with
-that check as it is, and together with one of the id, which the others make.
+reports an event only the first time that it sees it. nostr-sdk and pynostr always verify. monstr's own check, which
+its user has to call, covers only the signature: an event whose content was changed passes. So monstr is measured with
+that check alone, and with an additional check of the id, which the other clients make.
 
-gennostr is measured twice: with `verify` alone, and with a subscription of the client's besides, which tells each event
-once and matches it with its filter, as nostr-sdk's does.
+gennostr is measured twice: with `verify` alone, and with a subscription of the client too, which delivers each event
+once and matches it against its filter, as nostr-sdk's does.
 
-Each client runs in a process of its own, the relays in another; see `benchmarks.clients`.
+Each client runs in its own process, the relays in another; see `benchmarks.clients`.
 """
 
 from benchmarks import measure

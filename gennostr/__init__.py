@@ -1,13 +1,13 @@
 """Erlang-style actors for threaded Python, and a Nostr relay client that works like a GenServer.
 
-Each name is imported when it is first asked for: who imports only the exceptions, or a plugin of pytest that is not
-used, does not pay for the rest.
+Names are imported on first use: a program that needs only the exceptions, or a pytest run that does not use the
+plugin, does not pay for the rest.
 """
 
 import atexit
 
-# Not used here, but it registers a handler with atexit as well, which closes the log's handlers. Handlers run in the
-# reverse order of their registration, and this one must not run before the actors have logged how they ended.
+# Imported for its side effect: logging registers an atexit handler that closes the log handlers. atexit runs handlers
+# in reverse order of registration, so ours, registered later, runs first: the actors still log how they ended.
 import logging  # noqa: F401
 import sys
 from importlib import import_module
@@ -269,7 +269,7 @@ _NAMES = {
 _MODULES = {"telemetry": "otp.telemetry"} | {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
-if not TYPE_CHECKING:  # for a type checker that sees it, each misspelled name would be one of the module's
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ would accept every misspelled name
 
     def __getattr__(name: str) -> object:
         if name in _MODULES:
@@ -279,14 +279,14 @@ if not TYPE_CHECKING:  # for a type checker that sees it, each misspelled name w
             value = _version()
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        # Kept, so that this is asked once for each name.
+        # Cached, so that __getattr__ runs once per name.
         globals()[name] = value
         return value
 
 
 def _version() -> str:
-    """Return the installed version; pyproject.toml is where it is written."""
-    from importlib import metadata  # noqa: PLC0415 - longer to import than all of this
+    """Return the installed version, which pyproject.toml defines."""
+    from importlib import metadata  # noqa: PLC0415 - takes longer to import than this whole module
 
     try:
         return metadata.version(__name__)
@@ -299,13 +299,13 @@ def __dir__() -> list[str]:
 
 
 def _stop_actors() -> None:
-    """Stop the actors that nobody else stops, at the interpreter's exit.
+    """Stop the remaining actors at interpreter exit.
 
-    Registered here and not in the module that does it, which is imported later: handlers run in the reverse order of
-    their registration, and one that a program registers after ``import gennostr`` is to find its actors alive.
+    Registered here rather than in `interpreter_exit`, which is imported later: atexit runs handlers in reverse order of
+    registration, so a handler that a program registers after ``import gennostr`` still finds its actors alive.
     """
     interpreter_exit = sys.modules.get(f"{__name__}.otp.interpreter_exit")
-    if interpreter_exit is not None:  # otherwise no actor ever ran
+    if interpreter_exit is not None:  # if it was never imported, no actor ever ran
         interpreter_exit.stop_roots()
 
 

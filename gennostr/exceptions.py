@@ -3,14 +3,14 @@
 ::
 
     GenNostrError
-     ├── StartError                     init did not succeed: .reason
+     ├── StartError                     init failed: .reason
      ├── AlreadyStarted                 the name is taken: .pid
      ├── CallError                      a call got no reply
-     │    ├── CallExit                  the server ended: .reason (pykka.ActorDeadError)
+     │    ├── CallExit                  the server exited: .reason (pykka.ActorDeadError)
      │    ├── CallTimeout               no reply in time          (TimeoutError, pykka.Timeout)
-     │    ├── NoProcess                 nobody there              (LookupError, pykka.ActorDeadError)
+     │    ├── NoProcess                 no such process           (LookupError, pykka.ActorDeadError)
      │    └── CallingSelf               a process called itself
-     ├── BadReturnValue                 a callback returned something else: .value
+     ├── BadReturnValue                 a callback returned an invalid value: .value
      ├── SupervisorError
      │    ├── FailedToStartChild        .id, .reason
      │    ├── AlreadyPresent            the id is taken by a child that is not running
@@ -23,23 +23,23 @@
      ├── Overflow                       a relay's outbound queue is full
      ├── RelayUrlError                  not a relay url             (ValueError)
      ├── MessageError                   not a Nostr message         (ValueError)
-     ├── AuthenticationError            a relay refused who we are: told, not raised
-     ├── RelayRefused                   a relay gives no more
-     ├── FetchIncomplete                some relays were not read to their end: .failed
-     └── ConnectionFault                why a connection ended: told, not raised
+     ├── AuthenticationError            a relay refused our authentication: passed to handle_error
+     ├── RelayRefused                   a relay refused a query, or answered it wrongly
+     ├── FetchIncomplete                some relays were not read to the end: .failed
+     └── ConnectionFault                why a connection ended: passed to callbacks, not raised
           ├── HandshakeError            the upgrade was refused: .status
           ├── ConnectTimeout            not connected in time       (TimeoutError)
           ├── PingTimeout               the relay fell silent       (TimeoutError)
           ├── ProtocolError             illegal frames: .code, .reason
           └── ConnectionLost            ended without a close frame
 
-Wrong types raise TypeError and wrong values ValueError, as everywhere in Python.
+Arguments of the wrong type raise TypeError and invalid values ValueError, as usual in Python.
 
-They can be printed, copied and pickled whatever they hold. In another process, text replaces what could not be sent
-with them: a pid, a lock, an object whose class is missing there. See `gennostr.values`.
+All of them can be printed, copied and pickled, whatever they hold. Unpickled in another process, a part that could not
+be sent (a pid, a lock, an object whose class is missing there) is replaced by its text. See `gennostr.values`.
 
-Their text may quote what a relay has sent. ``str()`` and ``repr()`` escape control characters, so that they can be
-printed on a terminal and written to a log as they are; the attributes and ``args`` hold the original text.
+Their text may quote what a relay has sent. ``str()`` and ``repr()`` escape control characters, so the result is safe
+to print on a terminal or write to a log; the attributes and ``args`` hold the original text.
 """
 
 import reprlib
@@ -52,18 +52,21 @@ from gennostr.values import Record, printable, shown
 
 
 def _quoted(value: object) -> str:
-    """Return the text of `value`, escaped. It is cut before, for it may be 5 MB, and after, for escapes are longer."""
+    """Return the text of `value`, escaped.
+
+    Cut before escaping (it may be 5 MB) and after (escapes are longer).
+    """
     return shown(shown(value, str), printable)
 
 
 class GenNostrError(Record, Exception):
-    """The root of the tree."""
+    """The base class of all gennostr exceptions."""
 
     def __str__(self) -> str:
         return printable(self._text())
 
     def _text(self) -> str:
-        """Return the text that `__str__` escapes: what a subclass overrides."""
+        """Return the text that `__str__` escapes; subclasses override it."""
         if len(self.args) == 1:
             return _quoted(self.args[0])
         return f"({', '.join(map(shown, self.args))})" if self.args else ""
@@ -74,9 +77,9 @@ class GenNostrError(Record, Exception):
 
 
 class StartError(GenNostrError):
-    """A server's init did not succeed.
+    """A server's init failed.
 
-    ``reason`` is what init stopped with, the exception it raised, a `BadReturnValue`, or TIMEOUT.
+    ``reason`` is the reason init stopped with, the exception it raised, a `BadReturnValue`, or TIMEOUT.
     """
 
     def __init__(self, reason: object) -> None:
@@ -88,7 +91,7 @@ class StartError(GenNostrError):
 
 
 class AlreadyStarted(GenNostrError):
-    """A process with that name, or a child with that id, is running: ``pid``."""
+    """A process with that name, or a child with that id, is already running: ``pid``."""
 
     def __init__(self, pid: Any) -> None:
         super().__init__(pid)
@@ -103,7 +106,10 @@ class CallError(GenNostrError):
 
 
 class CallExit(CallError, pykka.ActorDeadError):
-    """The server ended before it replied: ``reason`` is its exit reason, even NORMAL."""
+    """The server exited before it replied.
+
+    ``reason`` is its exit reason, which can be NORMAL.
+    """
 
     def __init__(self, reason: object, target: object = None) -> None:
         super().__init__(reason, target)
@@ -115,10 +121,13 @@ class CallExit(CallError, pykka.ActorDeadError):
 
 
 class CallTimeout(CallError, TimeoutError, pykka.Timeout):
-    """No reply came within ``timeout`` seconds. The server is unharmed; its reply is dropped."""
+    """No reply arrived within ``timeout`` seconds.
+
+    The server keeps running; a late reply is dropped.
+    """
 
     def __init__(self, target: object, request: object, timeout: float) -> None:
-        # Not OSError's, which would take them for errno, strerror and the name of a file.
+        # Not OSError.__init__, which would interpret the arguments as errno, strerror and filename.
         Exception.__init__(self, target, request, timeout)
         self.target = target
         self.request = request
@@ -129,10 +138,10 @@ class CallTimeout(CallError, TimeoutError, pykka.Timeout):
 
 
 class NoProcess(CallError, LookupError, pykka.ActorDeadError):
-    """There is no such process: it is dead, or the name is not registered."""
+    """The process does not exist: it is dead, or the name is not registered."""
 
     hint: ClassVar[str] = ""
-    """Why there is none, where that concerns all: set in a child that was forked while actors ran."""
+    """Why no process exists at all: set in a child process that was forked while actors ran."""
 
     def __init__(self, target: object) -> None:
         super().__init__(target)
@@ -143,7 +152,7 @@ class NoProcess(CallError, LookupError, pykka.ActorDeadError):
 
 
 class CallingSelf(CallError):
-    """A process called itself: it would wait for ever for its own reply."""
+    """A process called itself: it would wait forever for its own reply."""
 
     def __init__(self, target: object) -> None:
         super().__init__(target)
@@ -154,7 +163,7 @@ class CallingSelf(CallError):
 
 
 class BadReturnValue(GenNostrError):
-    """A callback returned ``value``, which is none of its outcomes."""
+    """A callback returned ``value``, which is not a valid outcome for it."""
 
     def __init__(self, value: object) -> None:
         super().__init__(value)
@@ -165,11 +174,14 @@ class BadReturnValue(GenNostrError):
 
 
 class SupervisorError(GenNostrError):
-    """A supervisor could not do what was asked."""
+    """A supervisor could not do what was requested."""
 
 
 class FailedToStartChild(SupervisorError):
-    """The child ``id`` did not start; ``reason`` is its StartError's reason, or what it raised."""
+    """The child ``id`` did not start.
+
+    ``reason`` is the reason of its StartError, or the exception that it raised.
+    """
 
     def __init__(self, id: object, reason: object) -> None:  # noqa: A002 - OTP's name
         super().__init__(id, reason)
@@ -181,11 +193,11 @@ class FailedToStartChild(SupervisorError):
 
 
 class AlreadyPresent(SupervisorError):
-    """A child with that id is known and not running."""
+    """A child with that id exists but is not running."""
 
 
 class ChildRunning(SupervisorError):
-    """The child runs: terminate it first."""
+    """The child is running: terminate it first."""
 
 
 class ChildRestarting(SupervisorError):
@@ -197,11 +209,11 @@ class ChildNotFound(SupervisorError, LookupError):
 
 
 class MaxChildren(SupervisorError):
-    """The dynamic supervisor holds as many children as it may."""
+    """The dynamic supervisor has reached its limit of children."""
 
 
 class AlreadyRegistered(GenNostrError):
-    """The key belongs to ``pid``."""
+    """The key is already registered by ``pid``."""
 
     def __init__(self, pid: Any) -> None:
         super().__init__(pid)
@@ -223,33 +235,36 @@ class RelayNotFound(GenNostrError, LookupError):
 
 
 class Overflow(GenNostrError):
-    """The relay's outbound queue is at its limit, and the message was not queued."""
+    """The relay's outbound queue is full; the message was not queued."""
 
 
 class RelayUrlError(GenNostrError, ValueError):
-    """The text is no relay url; the message names it and what is wrong."""
+    """The text is not a relay url; the message quotes it and says what is wrong."""
 
 
 MessageProblem: TypeAlias = Literal["malformed", "forged", "unrequested"]
 
 
 class MessageError(GenNostrError, ValueError):
-    """A message that breaks NIP-01's rules: one to send, or one received, which handle_error is called with."""
+    """A message that breaks NIP-01.
+
+    Raised for a message to be sent, passed to handle_error for a received one.
+    """
 
     problem: MessageProblem = "malformed"
-    """What is wrong. "malformed": its shape. "forged": an event's id, key or signature is not that of
-    its content. "unrequested": an event matches no filter of its subscription."""
+    """What is wrong. "malformed": the shape of the message. "forged": the event's id, key or signature does not match
+    its content. "unrequested": the event matches no filter of its subscription."""
     subscription_id: str | None = None
-    """The subscription for which a relay has sent an event that is "forged" or "unrequested"."""
+    """The id of the subscription for which the relay sent the "forged" or "unrequested" event."""
 
     def __init__(self, text: object, problem: MessageProblem = "malformed") -> None:
         super().__init__(text)
-        if problem != "malformed":  # the class has that: thousands may wait, and an attribute of each takes memory
+        if problem != "malformed":  # the class default: thousands may be queued, and an instance attribute takes memory
             self.problem = problem
 
 
 class RequestTooLarge(MessageError):
-    """A REQ is larger than the relay takes."""
+    """A REQ is larger than the relay accepts."""
 
     def __init__(self, subscription_id: str, size: int, limit: int, relay: str) -> None:
         GenNostrError.__init__(self, subscription_id, size, limit, relay)
@@ -264,15 +279,21 @@ class RequestTooLarge(MessageError):
 
 
 class AuthenticationError(GenNostrError):
-    """A relay did not accept an authentication (NIP-42): told by handle_error, for the connection lives."""
+    """A relay refused our authentication (NIP-42).
+
+    Passed to handle_error, as the connection stays open.
+    """
 
 
 class RelayRefused(GenNostrError):
-    """A relay did not give what it was asked for: why `fetch` could not read it to its end."""
+    """A relay refused a query or answered it wrongly.
+
+    This is why `fetch` could not read it to the end.
+    """
 
 
 class FetchIncomplete(GenNostrError):
-    """Not every relay could be read to its end: ``failed`` has the others' urls, and why."""
+    """Some relays could not be read to the end: ``failed`` maps urls to reasons."""
 
     def __init__(self, failed: Mapping[str, BaseException]) -> None:
         super().__init__(failed)
@@ -286,11 +307,17 @@ class FetchIncomplete(GenNostrError):
 
 
 class ConnectionFault(GenNostrError):
-    """Why a connection ended. Told by handle_error and handle_disconnect, never raised at a user."""
+    """Why a connection ended.
+
+    Passed to handle_error and handle_disconnect, never raised to the caller.
+    """
 
 
 class HandshakeError(ConnectionFault):
-    """The answer to the upgrade was not a valid 101: ``status`` is the HTTP status, if there was one."""
+    """The response to the upgrade was not a valid 101.
+
+    ``status`` is the HTTP status, or None if there was none.
+    """
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message, status)
@@ -306,11 +333,17 @@ class ConnectTimeout(ConnectionFault, TimeoutError):
 
 
 class PingTimeout(ConnectionFault, TimeoutError):
-    """Nothing was received for ``ping_interval`` and, after a ping, for ``ping_timeout`` more."""
+    """The relay fell silent.
+
+    Nothing was received for ``ping_interval``, nor for another ``ping_timeout`` after a ping.
+    """
 
 
 class ProtocolError(ConnectionFault):
-    """The relay broke RFC 6455 or a limit; ``code`` and ``reason`` are those of our close frame."""
+    """The relay violated RFC 6455 or a limit.
+
+    ``code`` and ``reason`` are those of our close frame.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)

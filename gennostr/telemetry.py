@@ -1,6 +1,6 @@
 """`gennostr.otp.telemetry` under its public name.
 
-It is the same module, and not a second one with the same functions: so ``help`` shows its table here too.
+It is the same module object, not a second module with the same functions, so ``help`` shows its table here too.
 """
 
 import sys
@@ -10,5 +10,6 @@ from gennostr.otp.telemetry import HIGH_WATER, Handler, attach, detach
 
 __all__ = ["HIGH_WATER", "Handler", "attach", "detach"]  # what type checkers see
 
-# An import statement binds what it finds here when the module has run ("The import system" in Python's reference).
+# An import statement binds what it finds in sys.modules after the module has run (Python's reference, "The import
+# system").
 sys.modules[__name__] = telemetry

@@ -1,20 +1,20 @@
-"""How values are shown, copied and pickled, whatever they hold.
+"""Show, copy and pickle arbitrary values safely.
 
 A request, a state or an exit reason can be any value: its repr may raise or be 5 MB long, and it may not be picklable.
-What reports such values has to work anyway:
+Code that reports such values has to work anyway:
 
-- `shown` returns a repr that never fails and is never long;
-- `printable` escapes what a terminal would obey, and what would begin a line of its own in a log;
+- `shown` returns a repr; it never fails, and its result is never long;
+- `printable` escapes terminal control characters and line separators, which would start a new line in a log;
 - a `Handle` (a pid, a monitor, a timer) refers to something in this process: copying it returns the handle itself, and
   pickling it raises a TypeError that says why;
 - a `Record` (an exception, a crash report) describes what happened: it can always be copied and pickled.
 
-User code that runs here (a repr, a __reduce__) may raise anything, SystemExit and RecursionError included, and it is
-caught. The one exception is KeyboardInterrupt in the main thread, where it is Ctrl-C: it propagates.
+User code called from here (a repr, a __reduce__) may raise anything, including SystemExit and RecursionError; all of it
+is caught. The one exception is KeyboardInterrupt in the main thread, where it means Ctrl-C: it propagates.
 """
 
-# copy, pickle and dataclasses are imported where they are used: by then the caller has imported them, and a program
-# that imports only the exceptions does not pay for them.
+# copy, pickle and dataclasses are imported where they are used: callers have imported them by then anyway, and a
+# program that imports only the exceptions does not pay for them.
 # ruff: noqa: PLC0415
 import reprlib
 import threading
@@ -23,29 +23,30 @@ from functools import partial
 from typing import Any, Final, NoReturn, Self
 
 MOST_SHOWN: Final = 4000
-"""Characters of one value's repr that are shown."""
+"""The maximum number of characters shown of a value's repr."""
 MOST_NESTED: Final = 8
-"""Records nested in records that are pickled as such, deeper ones as text; chains of failed calls are rarely longer."""
+"""The nesting depth up to which records are pickled as records; deeper ones become text. Chains of failed calls are
+rarely longer."""
 _DEEPEST: Final = 20
-"""Nested containers whose items are replaced one by one; deeper ones are replaced as a whole."""
+"""The nesting depth up to which a container's items are replaced one by one; deeper ones are replaced as a whole."""
 
 
 def shown(value: Any, text_of: Callable[[Any], str] = repr, most: int = MOST_SHOWN) -> str:
-    """Return the repr of `value`, or what `text_of` gives, cut to `most` characters; never fail."""
+    """Return the repr of `value` (or ``text_of(value)``), cut to `most` characters. Never fails."""
     try:
         text = text_of(value)
         return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
-    except BaseException as error:  # it is user code, and a report must not die of it
+    except BaseException as error:  # user code may raise anything, and a report must survive it
         if _is_ctrl_c(error):
             raise
         return f"<{type(value).__name__}, whose {text_of.__name__} raised {type(error).__name__}>"
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line, with everything that does not print escaped as in a Python string.
+    """Return `text` on one line, with unprintable characters escaped as in a Python string.
 
-    That is control characters (C0, C1 and DEL), line and paragraph separators, what changes the direction of text, and
-    lone surrogates. What is escaped already stays as it is.
+    These are control characters (C0, C1 and DEL), line and paragraph separators, characters that change the direction
+    of text, and lone surrogates. Existing escapes stay unchanged.
     """
     if text.isprintable():
         return text
@@ -53,13 +54,16 @@ def printable(text: str) -> str:
 
 
 def brief(value: object) -> str:
-    """Return `shown`, cut to a line or so: each part of `value` to some 30 characters."""
+    """Return a repr of about one line, like `shown` but shorter.
+
+    Each part of `value` is cut to about 30 characters.
+    """
     return shown(value, reprlib.repr)
 
 
 @reprlib.recursive_repr()
 def shown_fields(value: Any) -> str:
-    """Return a dataclass's repr in which each field is `shown`. For the class body: ``__repr__ = shown_fields``."""
+    """Return a dataclass's repr with each field passed through `shown`. Use as ``__repr__ = shown_fields``."""
     from dataclasses import fields
 
     texts = [f"{each.name}={shown(getattr(value, each.name))}" for each in fields(value) if each.repr]
@@ -71,7 +75,7 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 class Shared:
-    """A value that `copy.copy` and `copy.deepcopy` return unchanged: it is immutable, or it has an identity."""
+    """A value that copying returns unchanged: it is immutable, or it has an identity."""
 
     __slots__ = ()
 
@@ -96,7 +100,7 @@ class Handle(Shared):
 
 
 class Text(str):
-    """The repr of a value that could not be pickled, in its place in an unpickled `Record`."""
+    """The repr that replaces an unpicklable value in an unpickled `Record`."""
 
     __slots__ = ()
 
@@ -107,10 +111,10 @@ class Text(str):
 class Record:
     """A value that can be pickled and copied, whatever it holds.
 
-    A part that cannot be pickled and unpickled (a pid, a lock, an exception whose __init__ wants other arguments) is
+    A part that cannot be pickled and unpickled (a pid, a lock, an exception whose __init__ takes other arguments) is
     replaced by its `Text`. In a list, tuple, set or dict only such items are replaced; any other object is replaced as
-    a whole. A part that cannot be unpickled in the receiving process, because its class is missing there, becomes its
-    text as well. A deep copy shares the parts that cannot be copied.
+    a whole. A part that cannot be unpickled in the receiving process, because its class is missing there, is replaced
+    by its text too. A deep copy shares the parts that cannot be copied.
 
     All of this happens when the record is pickled or copied; until then it costs nothing.
     """
@@ -124,9 +128,9 @@ class Record:
         if nested >= MOST_NESTED:
             return Text, (shown(self),)
         _pickling.nested = nested + 1
-        reduced[id(self)] = self, (Text, ("...",))  # for a circle; `self` is kept, so its id stays its own
+        reduced[id(self)] = self, (Text, ("...",))  # for a cycle; keeps `self` alive, so that its id is not reused
         try:
-            # One memo for all parts: an object held twice is pickled once, and is one object again.
+            # One memo for all parts: an object held twice is pickled once and unpickled as one object.
             args, held = _parts(self, partial(_portable, memo={}))
             reduced[id(self)] = self, (_made, (type(self), args, held))
             return reduced[id(self)][1]
@@ -143,17 +147,17 @@ class Record:
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Known before its parts are copied, for they may refer to it.
+        # In the memo before its parts are copied, as they may refer to it.
         made = memo[id(self)] = type(self).__new__(type(self))
         _fill(made, *_parts(self, partial(_copied, memo=memo)))
         return made
 
 
 class _Pickling(threading.local):
-    """What this thread is pickling.
+    """The state of the pickling under way in this thread.
 
-    A nested record is pickled again with each container around it that is tried as a whole. `reduced` has the results
-    of the outermost record's pickling, so that the time is not exponential in the depth.
+    Each enclosing container is first tried as a whole, which pickles a nested record again. `reduced` caches the
+    results within the outermost record's pickling, so that the time is not exponential in the depth.
     """
 
     def __init__(self) -> None:
@@ -165,7 +169,7 @@ _pickling = _Pickling()
 
 
 def _parts(record: Record, each: Callable[[object], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the parts of `record`, passed through `each`: an exception's args, and its attributes."""
+    """Return the parts of `record`, passed through `each`: the args (of an exception) and the attributes."""
     slots: Iterable[str] = (name for kind in type(record).__mro__ for name in getattr(kind, "__slots__", ()))
     held = {name: getattr(record, name) for name in slots if hasattr(record, name)} | getattr(record, "__dict__", {})
     args = record.args if isinstance(record, BaseException) else ()
@@ -173,7 +177,7 @@ def _parts(record: Record, each: Callable[[object], Any]) -> tuple[tuple[Any, ..
 
 
 def _made(kind: Any, args: tuple[Any, ...], held: Mapping[str, Any]) -> Any:
-    """Make a record from its parts. Its __init__ is not called: a subclass's may want other arguments."""
+    """Make a record from its parts. Does not call __init__, as a subclass's may take other arguments."""
     record = kind.__new__(kind)
     _fill(record, args, held)
     return record
@@ -195,13 +199,13 @@ _CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 
 
 class _Parcel:
-    """A pickled value, and its text in case it cannot be unpickled where it arrives."""
+    """A pickled value, and its text in case the receiving process cannot unpickle it."""
 
     def __init__(self, value: object) -> None:
         import pickle
 
         self._data = pickle.dumps(value)
-        pickle.loads(self._data)  # noqa: S301 - our own data; some values can be pickled and not unpickled
+        pickle.loads(self._data)  # noqa: S301 - our own data; some values can be pickled but not unpickled
         self._text = shown(value)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -220,7 +224,7 @@ def _unpacked(data: bytes, text: str) -> object:
 
 
 def _portable(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
-    """Return what is pickled in place of `value`: itself, a parcel, a container of these, or its text."""
+    """Return what to pickle for `value`: the value itself, a parcel, a container of these, or its text."""
     if type(value) in _ATOMS:
         return value
     if id(value) not in memo:
@@ -231,7 +235,7 @@ def _portable(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
             if _is_ctrl_c(error):
                 raise
             if type(value) in _CONTAINERS and depth < _DEEPEST:
-                memo[id(value)] = Text("...")  # for a circle; _refilled puts a list or dict here
+                memo[id(value)] = Text("...")  # for a cycle; _refilled replaces it if `value` is a list or dict
                 memo[id(value)] = _refilled(value, partial(_portable, memo=memo, depth=depth + 1), memo)
             else:
                 memo[id(value)] = Text(shown(value))
@@ -239,7 +243,7 @@ def _portable(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
 
 
 def _copied(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
-    """Return a deep copy of `value` in which what cannot be copied is shared."""
+    """Return a deep copy of `value` that shares the parts that cannot be copied."""
     import copy
 
     if type(value) in _ATOMS:
@@ -251,25 +255,25 @@ def _copied(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
     try:
         if type(value) not in _CONTAINERS or depth == _DEEPEST:
             return copy.deepcopy(value, memo)
-        memo[id(value)] = value  # for a circle; _refilled puts a list or dict here
+        memo[id(value)] = value  # for a cycle; _refilled replaces it if `value` is a list or dict
         memo[id(value)] = _refilled(value, partial(_copied, memo=memo, depth=depth + 1), memo)
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
-        while len(memo) > known:  # copies of its parts, which may be incomplete
+        while len(memo) > known:  # drop the copies of its parts, which may be incomplete
             memo.popitem()
         memo[id(value)] = value
     return memo[id(value)]
 
 
 def _keep(value: object, memo: dict[int, Any]) -> None:
-    """Keep `value` alive as long as its id is in `memo`, in the list that copy.deepcopy uses for that."""
+    """Keep `value` alive while its id is in `memo`, in the list that copy.deepcopy uses for that."""
     memo.setdefault(id(memo), []).append(value)
 
 
 def _refilled(value: Any, each: Callable[[Any], Any], memo: dict[int, Any]) -> Any:
-    """Return a container like `value` whose items were passed through `each`."""
-    # Iterates over a copy: another thread, or `each`, may change the original meanwhile.
+    """Return a container like `value`, with its items passed through `each`."""
+    # Iterates over a copy: another thread, or `each`, may change the original in the meantime.
     if type(value) is dict:
         table: dict[Any, Any] = {}
         memo[id(value)] = table

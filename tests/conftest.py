@@ -1,4 +1,4 @@
-"""The real relays, and a check after every test that it left nothing behind."""
+"""Fixtures for the real relays, and a check after every test that it left nothing behind."""
 
 import gc
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from tests.relays import NostrRelay
 def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves a thread, a process, a descriptor or an actor behind.
 
-    Autouse and function scope make it the first fixture of the test after those of wider scope:
-    what these hold is in the snapshot, and all others are torn down before the check.
+    As an autouse fixture of function scope, it is set up right after the fixtures of wider scope: what those hold is in
+    the snapshot, and all other fixtures are torn down before the check.
     """
     before = leaks.Snapshot()
     yield
@@ -24,26 +24,26 @@ def nothing_left_behind() -> Iterator[None]:
 
 @pytest.fixture
 def local_relay() -> Iterator[LocalRelay]:
-    """nostr-sdk's relay, fresh."""
+    """Return a new nostr-sdk relay."""
     with LocalRelay() as relay:
         yield relay
 
 
 @pytest.fixture
 def two_local_relays() -> Iterator[tuple[LocalRelay, LocalRelay]]:
-    """Two of nostr-sdk's relays, fresh."""
+    """Return two new nostr-sdk relays."""
     with LocalRelay() as one, LocalRelay() as other:
         yield one, other
 
 
 def pytest_collection_finish() -> None:
-    """Keep what has been imported out of the garbage collections to come: tests collect, and servers that hibernate."""
+    """Exclude imported objects from later garbage collections, which tests and hibernating servers trigger."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def nostr_relay() -> Iterator[NostrRelay]:
-    """nostr-relay, the same for all tests of a worker: it takes seconds to start."""
+    """Return a nostr-relay, shared by all tests of a worker, as it takes seconds to start."""
     with NostrRelay() as relay:
         yield relay

@@ -1,9 +1,9 @@
-"""Something that runs between any two steps of something else: each place is tried once, instead of waited for.
+"""Interrupt an operation at every possible place, one after the other, instead of waiting for a race.
 
-A finalizer or a signal handler may run between any two bytecodes of a thread (docs: ``gc``, ``signal``), and another
-thread does. A trace counts the bytecodes that run in the modules under test (the lines, where tracing of bytecodes is
-not sound: CPython 3.12 crashes), and calls the interruption at the n-th, for n = 1, 2, 3 ... as long as there are so
-many::
+A finalizer or a signal handler may run between any two bytecodes of a thread (docs: ``gc``, ``signal``), and so may
+another thread. A trace function counts the bytecodes executed in the modules under test (the lines, where tracing
+bytecodes is unsafe: CPython 3.12 crashes), and calls the interruption at the n-th, for n = 1, 2, 3 ... until the
+operation is shorter than that::
 
     for place in interruptions(clock, timers):
         place.during(operation, interruption)
@@ -24,7 +24,7 @@ DEADLINE = 5.0
 
 
 class Interruption:
-    """The n-th place."""
+    """An interruption at the n-th place."""
 
     def __init__(self, files: frozenset[str], number: int) -> None:
         self._files = files
@@ -36,13 +36,13 @@ class Interruption:
 
     @property
     def happened(self) -> bool:
-        """Whether there were so many places."""
+        """Whether the operation reached this place."""
         return self._once.locked()
 
     def during(self, operation: Callable[[], object], function: Callable[[], object], *, threads: bool = False) -> Any:
-        """Return what `operation` returns, `function` having interrupted it, or (`threads`) a thread that it starts.
+        """Run `operation`, interrupted by `function` in it or (`threads`) in a thread it starts; return its result.
 
-        What either raises is raised here. AssertionError if they do not end: each waits for the other.
+        Exceptions of both are raised here. AssertionError: they do not end, as each waits for the other.
         """
         self._function = function
         outcome: list[object] = []
@@ -61,7 +61,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def tracing(self, function: Callable[[], object]) -> Iterator[None]:
-        """Have `function` interrupt what this thread does in the ``with`` statement; what it raises is raised there."""
+        """Interrupt this thread's work in the ``with`` statement with `function`; its exceptions are raised there."""
         self._function = function
         sys.settrace(self._trace)
         try:
@@ -97,7 +97,7 @@ class Interruption:
 
 
 def interruptions(*modules: ModuleType, every: int = 1) -> Iterator[Interruption]:
-    """Return an interruption for each place in what runs of `modules`, or for every so many-th."""
+    """Yield an interruption for each place in `modules` that the operation executes, or for every `every`-th."""
     files = frozenset(str(module.__file__) for module in modules)
     for number in count(1, every):
         interruption = Interruption(files, number)

@@ -1,7 +1,7 @@
-"""nostr-relay from PyPI, a second real relay with its own reading of the protocol, in a process.
+"""nostr-relay from PyPI, in its own process: a second real relay with its own interpretation of the protocol.
 
-It has relay information (NIP-11) and no COUNT, and refuses in the old style: a NOTICE where others
-send CLOSED. The first real relay is `gennostr.cli.local_relay.LocalRelay`.
+It has an information document (NIP-11) but no COUNT, and refuses in the old style: with a NOTICE where others send
+CLOSED. The first real relay is `gennostr.cli.local_relay.LocalRelay`.
 """
 
 import contextlib
@@ -38,21 +38,20 @@ verification: {{nip05_verification: disabled}}
 gunicorn: {{bind: "{host}:{port}", workers: 1, loglevel: warning}}
 """
 
-# Without a role of its own, a key that has authenticated itself may do what anybody may.
+# A key that has authenticated but has no role of its own may do only what everybody may.
 AUTHENTICATION = """\
 authentication: {{enabled: true, relay_urls: ["{url}"], actions: {{save: w, query: w}}}}
 """
 
-# It takes five seconds to stop in order, and killed, it leaves its worker behind. So it runs in a
-# process group, which a shell kills as a whole when the relay ends or when our end of the pipe is
-# closed, be it by our death.
+# An orderly stop takes five seconds, and killing it leaves its worker behind. So it runs in a process group, which a
+# shell kills as a whole when the relay ends or when our end of the pipe is closed, even by our death.
 GUARD = '{ "$@" </dev/null; kill -KILL 0; } & cat >/dev/null; kill -KILL 0'
 
 
 class NostrRelay:
-    """The same interface as LocalRelay: one port for good, and nothing kept across a restart unless it is to `keep`.
+    """A nostr-relay with LocalRelay's interface: it keeps its port, but no events across a restart unless `keep`.
 
-    With `members`, public keys, it lets nobody else read or write.
+    With `members` (public keys), nobody else may read or write.
     """
 
     def __init__(self, *, keep: bool = False, members: Sequence[str] = ()) -> None:
@@ -77,7 +76,7 @@ class NostrRelay:
         self._directory.cleanup()
 
     def start(self) -> None:
-        """Return when the relay accepts connections."""
+        """Start the relay; return when it accepts connections."""
         directory = Path(self._directory.name)
         for leftover in directory.iterdir():
             if not (self._keep and leftover.name.startswith("events")):
@@ -88,7 +87,7 @@ class NostrRelay:
             CONFIGURATION.format(directory=directory, host=HOST, port=self.port, authentication=authentication)
         )
         program = Path(sys.executable).with_name("nostr-relay")
-        # Everything that the relay starts holds the end of this pipe, which so tells when all of it has ended.
+        # All processes of the relay inherit the write end of this pipe, so its EOF shows that all of them have ended.
         self._lifeline, held = os.pipe()
         with (directory / "log").open("wb") as log, open(held, "wb"):  # noqa: PTH123 - a descriptor
             self._process = subprocess.Popen(
@@ -111,7 +110,7 @@ class NostrRelay:
                 database.execute("INSERT OR REPLACE INTO auth VALUES (?, 'w', '2026-01-01 00:00:00')", (member,))
 
     def kill(self) -> None:
-        """Kill the relay's processes and return when its port is free."""
+        """Kill the relay's processes; return when its port is free."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -122,15 +121,15 @@ class NostrRelay:
         process.stdin.close()
         self._await_silence()
 
-    stop = kill  # it has nothing to lose, and stopping in order takes it five seconds
+    stop = kill  # no data to lose, and an orderly stop takes five seconds
 
     def restart(self) -> None:
-        """Start the relay anew, empty, on the same port."""
+        """Restart the relay on the same port, without events unless `keep`."""
         self.stop()
         self.start()
 
     def _await_answer(self) -> None:
-        """Return when a worker has answered a request: its port listens long before."""
+        """Wait until a worker has answered a request: the port listens long before that."""
         deadline = time.monotonic() + START_TIMEOUT
         assert self._process is not None
         while time.monotonic() < deadline:
@@ -145,11 +144,11 @@ class NostrRelay:
         raise TimeoutError(f"nostr-relay did not answer within {START_TIMEOUT:g} s")
 
     def _await_silence(self) -> None:
-        """Return when nothing listens any more: the worker was not our child to wait for, but has our pipe's end."""
+        """Wait until nothing listens any more. The worker is not our child, but holds the pipe's write end."""
         deadline = time.monotonic() + STOP_TIMEOUT
         ended = bool(select.select([self._lifeline], [], [], STOP_TIMEOUT)[0])
         os.close(self._lifeline)
-        # Its descriptors close one after the other: for a moment, the port may outlive the pipe.
+        # Its descriptors are closed one by one: the port may outlive the pipe for a moment.
         while ended and time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex((HOST, self.port)) != 0:

@@ -42,7 +42,7 @@ exit status:
 
 
 def _parser(arguments: Sequence[str]) -> Parser:
-    """Return the parser for this command line: of the commands, the one that is used is imported, and no other."""
+    """Return the parser for this command line. Imports only the module of the command that is used."""
     parser = Parser(prog="gennostr", description=DESCRIPTION, epilog=EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     chosen = next((each for each in arguments if each in COMMANDS), None)
@@ -56,14 +56,14 @@ def _parser(arguments: Sequence[str]) -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 if something was amiss, 2 for a wrong command line."""
+    """Run the command and return its exit status, which EXAMPLES and each command's help list."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     before = None
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = ""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # relays send any character, and not every locale has all of them
+        if isinstance(stream, io.TextIOWrapper):  # relays send any character, and not every locale can encode it
             stream.reconfigure(errors="backslashreplace")
     try:
         parsed = _parser(given).parse_args(given)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # What is left in the buffers has no reader: keep the interpreter from saying so at exit.
+        # The buffered output has no reader: keep the interpreter from reporting that at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""What the commands' parsers share. Nothing heavy is imported before it is needed: ``--help`` is to be quick."""
+"""Shared parts of the commands' parsers. Heavy imports wait until they are needed, to keep ``--help`` fast."""
 
 import argparse
 import math
@@ -9,45 +9,45 @@ from typing import Any, Final, NoReturn
 from gennostr.cli.terminal import printable
 
 CLOSE_TIMEOUT: Final = 0.5
-"""Seconds that a relay may take to answer a close frame: who pressed Ctrl-C waits for it."""
+"""Seconds that a relay may take to answer a close frame; a user who pressed Ctrl-C waits for it."""
 
-# A secret key that stands on the command line by mistake must not go on into a log. (A public key looks the same.)
+# A secret key put on the command line by mistake must not end up in a log. (A public key looks the same.)
 _KEY: Final = re.compile(r"\bnsec1\w*|\b[0-9a-f]{64}\b", re.IGNORECASE)
 
 
 class WrongCommandLine(Exception):
-    """What was asked for cannot be done like this: exit status 2, and the text on standard error."""
+    """The command line is wrong: exit status 2, with the text on standard error."""
 
 
 class Failure(Exception):
-    """It could not be done: exit status 1, and the text on standard error."""
+    """The command failed: exit status 1, with the text on standard error."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that keeps examples as they stand, and whose errors are one line without any key."""
+    """A parser that keeps the layout of examples, and prints errors on one line without keys."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and exit with 2."""
+        """Print what is wrong and exit with status 2."""
         self.exit(2, f"{self.prog}: {printable(without_keys(message))} (see {self.prog} --help)\n")
 
 
 def without_keys(text: str) -> str:
-    """Return `text` with *** for all that may be a secret key."""
+    """Return `text` with *** in place of everything that may be a secret key."""
     return _KEY.sub("***", text)
 
 
 def exit_statuses(*more: str, **statuses: str) -> str:
-    """Return the part of a command's help that lists them: ``_0="all accepted"``; `more` follows."""
+    """Return the exit statuses for a command's help, given as ``_0="all accepted"``, followed by `more`."""
     lines = [f"  {number.removeprefix('_'):<4} {text}" for number, text in statuses.items()]
     return "\n".join(["exit status:", *lines, *more])
 
 
 def relay_url(text: str) -> str:
-    """Return the one spelling of a relay's url."""
+    """Return a relay's url in normalized form."""
     from gennostr.nostr import normalize_url  # noqa: PLC0415
 
     try:
@@ -57,14 +57,14 @@ def relay_url(text: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """Return a whole number, zero or more."""
+    """Parse a whole number, zero or more."""
     if not re.fullmatch("[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"not a whole number, zero or more: {text!r}")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """Return a time over 0."""
+    """Parse a number of seconds greater than 0."""
     try:
         number = float(text)
     except ValueError:
@@ -75,12 +75,12 @@ def seconds(text: str) -> float:
 
 
 def add_urls(parser: argparse.ArgumentParser) -> None:
-    """Add the relays."""
+    """Add the argument for the relays' urls."""
     parser.add_argument("urls", metavar="URL", nargs="+", type=relay_url, help="a relay: wss://... or ws://...")
 
 
 def urls_of(parsed: argparse.Namespace) -> list[str]:
-    """Return the relays, each once."""
+    """Return the relays' urls without duplicates."""
     return list(dict.fromkeys(parsed.urls))
 
 
@@ -94,7 +94,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def verifies(parsed: argparse.Namespace) -> bool:
-    """Return whether events are to be checked; Failure: what that needs is not installed."""
+    """Return whether to verify events. Failure: coincurve, which that needs, is not installed."""
     if parsed.no_verify:
         return False
     if find_spec("coincurve") is None:

@@ -1,4 +1,4 @@
-"""``gennostr demo``: the whole of a client's life, on two relays of its own, in a few seconds."""
+"""``gennostr demo``: a client's complete lifecycle, with two local relays, in a few seconds."""
 
 import argparse
 import os
@@ -21,15 +21,15 @@ pip install 'gennostr[demo]'): connect, subscribe, publish 20 notes, receive the
 stop. Nothing leaves the machine."""
 NOTES: Final = 20
 TIME_LIMIT: Final = 18.0
-"""Seconds for everything."""
+"""The time limit of the whole demo, in seconds."""
 
 
 class Amiss(Exception):
-    """Something did not happen that should have."""
+    """An expected event did not happen."""
 
 
 class Watcher(GenNostr[Counter[str]]):
-    """Prints what happens and counts it; ``("until", what, number)`` is answered when that has happened."""
+    """Prints and counts what happens; replies to a call ``("until", what, number)`` once the count is reached."""
 
     def init(self, init_arg: tuple[Terminal, list[str]]) -> InitOutcome[Counter[str]]:
         """Add the relays."""
@@ -40,7 +40,7 @@ class Watcher(GenNostr[Counter[str]]):
         return Ok(Counter())
 
     def handle_call(self, request: Any, from_: Any, state: Counter[str]) -> CallOutcome[Counter[str]]:
-        """Answer now or when it has happened."""
+        """Reply now, or once the count is reached."""
         _, what, number = request
         if state[what] >= number:
             return Reply(state[what])
@@ -68,7 +68,7 @@ class Watcher(GenNostr[Counter[str]]):
         return None
 
     def handle_ok(self, message: OkMessage, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
-        """Count what was accepted."""
+        """Count accepted events."""
         if message.accepted:
             state["accepted"] += 1
         else:
@@ -76,7 +76,7 @@ class Watcher(GenNostr[Counter[str]]):
         return None
 
     def handle_eose(self, message: EoseMessage, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
-        """Show the end of what was stored."""
+        """Show that the stored events have ended."""
         self._happened("eoses", f"{relay.url} EOSE {message.subscription_id}", "blue", state)
         return None
 
@@ -95,7 +95,7 @@ class Watcher(GenNostr[Counter[str]]):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what it does; it takes no arguments."""
+    """Set the help texts; the command takes no arguments."""
     parser.description = DESCRIPTION
     parser.epilog = exit_statuses(_0="all of it happened", _1="something did not", _130="interrupted")
 

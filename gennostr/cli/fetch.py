@@ -1,4 +1,4 @@
-"""``gennostr fetch``: the stored events of relays, all of them."""
+"""``gennostr fetch``: all stored events of relays that match a filter."""
 
 import argparse
 import sys
@@ -30,11 +30,11 @@ examples:
 """
 
 REDRAW: Final = 0.2
-"""Seconds from one status line to the next."""
+"""Seconds between updates of the status line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes."""
+    """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
@@ -58,10 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Fetch; return the exit status."""
+    """Fetch and print the events; return the exit status."""
     signer, verify = auth_signer(parsed), verifies(parsed)
     events, notes = Terminal(), Terminal(sys.stderr)
-    # One terminal shows both: the status line must be one's alone.
+    # Both may be the same terminal, so only one of them may own the status line.
     live = events if events.live and notes.live else notes
     with (
         fetch_events(
@@ -87,7 +87,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 class _Status:
-    """Keeps the status line of `terminal` up to date, in a thread: while relays are silent, nothing else runs."""
+    """Updates the status line of `terminal` in its own thread, as nothing else runs while relays are silent."""
 
     def __init__(self, terminal: Terminal, fetch: Fetch) -> None:
         self._terminal = terminal
@@ -112,7 +112,7 @@ class _Status:
         while not self._over.is_set():
             try:
                 self._terminal.status(_shown(self._fetch.progress))
-            except OSError:  # the terminal has gone
+            except OSError:  # the terminal was closed
                 return
             self._over.wait(REDRAW)
 
@@ -129,5 +129,5 @@ def _shown(progress: Mapping[str, FetchProgress]) -> str:
 def _date(moment: int) -> str:
     try:
         return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):  # a relay's events are of any time
+    except (ValueError, OverflowError, OSError):  # events from relays can have any timestamp
         return str(moment)

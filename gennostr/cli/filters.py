@@ -1,4 +1,4 @@
-"""The filter of a command line (NIP-01): which events are wanted."""
+"""The options that select events: a filter (NIP-01) from the command line."""
 
 import argparse
 import re
@@ -19,7 +19,7 @@ times (--since, --until):
 
 
 def add_filter_arguments(parser: argparse.ArgumentParser, *, default: str = "all") -> None:
-    """Add the options that make a filter; an event is wanted if it matches all of them."""
+    """Add the options that make up a filter; an event must match all of them."""
     group = parser.add_argument_group(f"which events ({default}, unless something is given)")
     group.add_argument("--kinds", metavar="KIND", type=_kind, nargs="+", action="extend", help="of these kinds")
     group.add_argument(
@@ -47,7 +47,7 @@ def add_filter_arguments(parser: argparse.ArgumentParser, *, default: str = "all
 
 
 def filter_of(parsed: argparse.Namespace) -> dict[str, Any]:
-    """Return the filter; empty: nothing was given."""
+    """Return the filter; it is empty if no option was given."""
     names = ("kinds", "authors", "ids", "since", "until", "limit", "search")
     wanted = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
     for name, value in parsed.tag or ():
@@ -56,7 +56,7 @@ def filter_of(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def moment(text: str) -> int:
-    """Return a time as seconds since 1970; see TIME_HELP."""
+    """Parse a time (see TIME_HELP) into seconds since 1970."""
     if re.fullmatch("[0-9]{1,20}", text):
         return int(text)
     ago = re.fullmatch("([0-9]{1,12})([smhdw])", text)
@@ -100,7 +100,7 @@ def _tag(text: str) -> tuple[str, str]:
 
 
 def _checked(name: str, value: object) -> Any:
-    """Return a condition as a subscription sends it: with hex for npub1... and note1..."""
+    """Return a condition's value as a REQ contains it, with npub1... and note1... as hex."""
     from gennostr.nostr.filters import checked_filters  # noqa: PLC0415
 
     try:

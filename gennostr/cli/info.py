@@ -1,4 +1,4 @@
-"""``gennostr info``: what a relay says of itself (NIP-11)."""
+"""``gennostr info``: show a relay's information document (NIP-11)."""
 
 import argparse
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ _WIDTH: Final = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes."""
+    """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
@@ -64,17 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Ask, and show the answer; return the exit status."""
+    """Request the document and show it; return the exit status."""
     answer = _asked(parsed.url, parsed.timeout)
     if isinstance(answer, Exception):
         url, problem = redact(parsed.url), str(answer) or type(answer).__name__
-        raise Failure(problem if problem.startswith(url) else f"{url}: {problem}")  # the system's errors name none
+        raise Failure(problem if problem.startswith(url) else f"{url}: {problem}")  # the system's errors contain no url
     terminal = Terminal()
     if parsed.json:
         terminal.line(json_line(answer.document))
         return 0
     for label, value in [("url", redact(parsed.url)), *_lines(answer)]:
-        # A text's own line breaks are kept, each below the last; everything else stays on its line.
+        # Line breaks of a text are kept, with the lines aligned below each other; nothing else can start a new line.
         first, *rest = value.split("\n")
         terminal.line(f"{printable(label):{_WIDTH}}{printable(first)}")
         for line in rest:
@@ -83,9 +83,9 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _asked(url: str, timeout: float) -> RelayInformation | Exception:
-    """Return the information, or why there is none.
+    """Return the information document, or the exception that prevented it.
 
-    In a thread of its own, for the system's resolver cannot be interrupted; left behind in it, the thread ends with us.
+    Uses a thread, as the system's resolver cannot be interrupted. If it gets stuck there, the thread ends with us.
     """
     answers = SimpleQueue[RelayInformation | Exception]()
 
@@ -103,7 +103,7 @@ def _asked(url: str, timeout: float) -> RelayInformation | Exception:
 
 
 def _lines(information: RelayInformation) -> Iterator[tuple[str, str]]:
-    """Return what there is: label and text."""
+    """Yield the label and text of each field that the document has."""
     for name, label in _TEXTS.items():
         text = getattr(information, name)
         if text:
@@ -124,5 +124,5 @@ def _lines(information: RelayInformation) -> Iterator[tuple[str, str]]:
         yield name, msgspec.json.encode(value).decode()
 
 
-def _limit(limit: int | bool) -> str:  # noqa: FBT001 - it is one or the other
+def _limit(limit: int | bool) -> str:  # noqa: FBT001 - limits are of either type
     return ("yes" if limit else "no") if isinstance(limit, bool) else f"{limit:,}"

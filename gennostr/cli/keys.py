@@ -1,7 +1,7 @@
-"""The secret key of a command: from a file or the environment, never from the command line, where others can see it.
+"""The secret key of a command: from a file or the environment, never from the command line, which others can read.
 
-What is wrong with a key is said without showing any of it. And whoever works with one gets a function that signs: so
-no state, crash report or traceback of theirs can show the key.
+Error messages show no part of a key. Code that needs the key gets a function that signs, so that no state, crash report
+or traceback of it can show the key.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _MAX_FILE: Final = 4096
 
 
 def add_key_arguments(parser: argparse.ArgumentParser, *, auth: bool = False) -> None:
-    """Add --key-file; with `auth` --auth too, for commands that need no key otherwise."""
+    """Add --key-file, and with `auth` also --auth, for commands that otherwise need no key."""
     if auth:
         parser.add_argument(
             "--auth",
@@ -49,10 +49,10 @@ def _path(text: str) -> Path:
 
 
 def signer(parsed: argparse.Namespace) -> Signer | None:
-    """Return a function that signs with the given key, or None where none is given.
+    """Return a function that signs with the given key, or None without a key.
 
     Raises:
-        WrongCommandLine: the key cannot be read, or is none.
+        WrongCommandLine: the key cannot be read, or is invalid.
 
     """
     if parsed.key_file is not None:
@@ -68,7 +68,10 @@ def signer(parsed: argparse.Namespace) -> Signer | None:
 
 
 def auth_signer(parsed: argparse.Namespace) -> Signer | None:
-    """Return what --auth asks for: a key that merely lies in the environment is not shown to relays unasked."""
+    """Return the signer for NIP-42, or None without --auth and --key-file.
+
+    A key that is merely in the environment is not used to authenticate unless --auth is given.
+    """
     if not parsed.auth and parsed.key_file is None:
         return None
     found = signer(parsed)
@@ -91,7 +94,7 @@ def _read(path: Path) -> str:
 
 
 def signer_with(secret: str) -> Signer:
-    """Return a function that signs with this key (64 hex digits); ValueError: it is not of the curve's range."""
+    """Return a function that signs with this key (64 hex digits). ValueError: it is outside the curve's range."""
     from gennostr.nostr import public_key, sign  # noqa: PLC0415
 
     public_key(secret)
@@ -103,12 +106,12 @@ def signer_with(secret: str) -> Signer:
 
 
 def secret_key(text: str) -> str:
-    """Return the 64 hex digits of a secret key in either form; ValueError: it is none."""
+    """Return a secret key, given in hex or as nsec1..., as 64 hex digits. ValueError: it is invalid."""
     return _key(text, "nsec", "npub", "a secret key")
 
 
 def pubkey(text: str) -> str:
-    """Return the 64 hex digits of a public key in either form; ValueError: it is none."""
+    """Return a public key, given in hex or as npub1..., as 64 hex digits. ValueError: it is invalid."""
     return _key(text, "npub", "nsec", "a public key")
 
 

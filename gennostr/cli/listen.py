@@ -1,4 +1,4 @@
-"""``gennostr listen``: events of the user's own relays, until Ctrl-C."""
+"""``gennostr listen``: print stored and live events of relays, until Ctrl-C."""
 
 import argparse
 import sys
@@ -32,7 +32,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes."""
+    """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line asks for."""
+    """The parsed command line."""
 
     urls: Sequence[str]
     filter: dict[str, Any]
@@ -60,7 +60,7 @@ class Wanted:
 
 
 class Listener(GenNostr[int]):
-    """Prints events on standard output, and what else happens on standard error; the state counts events."""
+    """Prints events on standard output and notes on standard error; the state is the number of events."""
 
     deduplicate = True
 
@@ -70,7 +70,7 @@ class Listener(GenNostr[int]):
         self._json = init_arg.json
         self._events = Terminal()
         self._notes = Terminal(sys.stderr)
-        # One terminal shows both: the status line must be one's alone.
+        # Both may be the same terminal, so only one of them may own the status line.
         self._live = self._events if self._events.live else self._notes
         self._up: set[str] = set()
         for url in init_arg.urls:
@@ -86,7 +86,7 @@ class Listener(GenNostr[int]):
         self._live.status(f"{len(self._up)} connected · {state} events · Ctrl-C stops")
 
     def handle_connect(self, relay: Relay, state: int) -> RelayOutcome[int]:
-        """Say it."""
+        """Print that the relay is connected."""
         self._up.add(relay.url)
         self._note(f"{redact(relay.url)} connected", "green", state)
         return None
@@ -102,39 +102,39 @@ class Listener(GenNostr[int]):
         try:
             self._events.line(text)
         except BrokenPipeError:
-            return Stop()  # who read it has gone (as head does): that is an end like Ctrl-C
+            return Stop()  # the reader has exited (as head does): end as on Ctrl-C
         self._show(state + 1)
         return Ok(state + 1)
 
     def handle_eose(self, message: EoseMessage, relay: Relay, state: int) -> RelayOutcome[int]:
-        """Say that stored events are over."""
+        """Print that the stored events have ended."""
         del message
         self._note(f"{redact(relay.url)} end of stored events", "dim", state)
         return None
 
     def handle_closed(self, message: ClosedMessage, relay: Relay, state: int) -> RelayOutcome[int]:
-        """Say that the relay ended the subscription."""
+        """Print that the relay closed the subscription."""
         self._note(f"{redact(relay.url)} closed the subscription: {message.message}", "yellow", state)
         return None
 
     def handle_notice(self, message: NoticeMessage, relay: Relay, state: int) -> RelayOutcome[int]:
-        """Show what the relay says."""
+        """Print the relay's notice."""
         self._note(f"{redact(relay.url)} says: {message.message}", "yellow", state)
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: int) -> RelayOutcome[int]:
-        """Show the error."""
+        """Print the error."""
         self._note(f"{redact(relay.url)} error: {reason}", "red", state)
         return None
 
     def handle_disconnect(self, reason: Any, relay: Relay, state: int) -> RelayOutcome[int]:
-        """Say it, and reconnect."""
+        """Print that the relay is disconnected, and reconnect."""
         self._up.discard(relay.url)
         self._note(f"{redact(relay.url)} disconnected, reconnecting", "yellow", state)
         return super().handle_disconnect(reason, relay, state)
 
     def terminate(self, reason: Any, state: int) -> None:
-        """Leave the terminal clean."""
+        """Remove the status line and print the total."""
         del reason
         self._live.status("")
         self._note(f"{state} events", "dim", state)

@@ -1,14 +1,13 @@
-"""A real Nostr relay on this machine, in a process of its own.
+"""A real Nostr relay on this machine, in its own process.
 
-The relay is nostr-sdk's: events, subscriptions, COUNT and authentication work, events are kept in
-memory and gone when it stops. `LocalRelay` starts, stops and kills it; from a shell it is ::
+The relay is nostr-sdk's: events, subscriptions, COUNT and authentication work; events are kept in memory and lost when
+it stops. `LocalRelay` starts, stops and kills it; from a shell, use ::
 
     python -m gennostr.cli.local_relay --port 7447 [--auth]
 
-The two sides speak through three things only. The relay's process prints one line once: ``ready``
-and the url as soon as it accepts connections, or ``failed`` and the reason, and then exits with 1.
-SIGTERM ends it. And so does the end of its standard input, a pipe that its owner holds open: an
-owner that dies, however it dies, takes its relay along.
+The two processes communicate in only three ways. The relay's process prints one line: ``ready`` and the url as soon as
+it accepts connections, or ``failed`` and the reason before it exits with status 1. SIGTERM ends it. So does the end of
+its standard input, a pipe that its owner holds open: if the owner dies, however it dies, so does the relay.
 """
 
 import argparse
@@ -30,17 +29,17 @@ if TYPE_CHECKING:
     import nostr_sdk
 
 HOST = "127.0.0.1"
-START_TIMEOUT = 10.0  # seconds until the line must be there
+START_TIMEOUT = 10.0  # seconds within which the line must arrive
 STOP_TIMEOUT = 5.0  # seconds from SIGTERM to SIGKILL
-SIGNAL_DELAY = 0.5  # seconds after which a signal is noticed at the latest
-ATTEMPTS = 20  # at a port that nobody else has taken meanwhile
+SIGNAL_DELAY = 0.5  # seconds within which a signal is noticed
+ATTEMPTS = 20  # to find a free port: another process may take it first
 
 
 class LocalRelay:
-    """A relay on one port of 127.0.0.1: chosen by the first start, kept by every later one.
+    """A relay on a port of 127.0.0.1, which the first start chooses and later starts keep.
 
-    A context manager: started on the way in, stopped on the way out. With ``auth`` it wants
-    authentication (NIP-42) for reading and writing. Not to be shared by threads.
+    As a context manager, it is started on entry and stopped on exit. With ``auth`` it requires authentication (NIP-42)
+    for reading and writing. Not thread-safe.
     """
 
     def __init__(self, *, auth: bool = False) -> None:
@@ -73,14 +72,17 @@ class LocalRelay:
         return url_at(self.port)
 
     def start(self) -> None:
-        """Return when the relay accepts connections.
+        """Start the relay; return when it accepts connections.
 
-        Raises RuntimeError naming the reason when it runs already or cannot run (nostr-sdk is not
-        installed, the port is taken), and TimeoutError after 10 seconds.
+        Raises:
+            RuntimeError: it is already running or cannot run (nostr-sdk is not installed, the port is taken); the
+                message says why.
+            TimeoutError: it does not accept connections within 10 s.
+
         """
         if self._process is not None and self._process.poll() is None:
             raise RuntimeError(f"the local relay {self.url} is running")
-        self.kill()  # collects a process that ended by itself
+        self.kill()  # reaps a process that ended by itself
         if self._port is not None:
             self._process = _spawn(self._port, auth=self._auth)
             return
@@ -89,40 +91,39 @@ class LocalRelay:
             try:
                 self._process = _spawn(port, auth=self._auth)
             except _PortTakenError:
-                continue  # somebody was quicker
+                continue  # another process was faster
             self._port = port
             return
         raise RuntimeError(f"no free port for a local relay in {ATTEMPTS} attempts")
 
     def stop(self) -> None:
-        """End the relay in order, within 5 seconds or else by force. Stopped: nothing happens."""
+        """Stop the relay with SIGTERM, or by force after 5 seconds. No effect if it is stopped."""
         process, self._process = self._process, None
         if process is not None:
             _end(process, STOP_TIMEOUT)
 
     def kill(self) -> None:
-        """End the relay at once by SIGKILL, as if its machine had failed. Stopped: nothing."""
+        """Kill the relay with SIGKILL, as if its machine had failed. No effect if it is stopped."""
         process, self._process = self._process, None
         if process is not None:
             _end(process, 0.0)
 
     def restart(self) -> None:
-        """Stop the relay if it runs and start it, empty, on the same port. Raises as start does."""
+        """Stop the relay if it is running, and start it, empty, on the same port. Raises what `start` does."""
         self.stop()
         self.start()
 
 
 def url_at(port: int) -> str:
-    """Return the url of a relay on `port`, spelled as clients do."""
+    """Return the normalized url of a relay on `port`."""
     return f"ws://{HOST}:{port}/"
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now, and that no outgoing connection will be given.
+    """Return a port of 127.0.0.1 that is free now and outside the range of outgoing connections.
 
-    Systems number outgoing connections from 32768 up. A relay's port must stay below: while the
-    relay is down, a client that keeps trying a port from that range can be given the same port as
-    its own end, and is then connected to itself.
+    Systems use the ports from 32768 up for outgoing connections. A relay's port must be below: while the relay is down,
+    a client that keeps connecting to a port of that range can get the same port as its own end, and connect to itself.
     """
     for _ in range(ATTEMPTS):
         port = 20_000 + secrets.randbelow(12_000)
@@ -140,14 +141,14 @@ class _PortTakenError(RuntimeError):
 
 
 def _spawn(port: int, *, auth: bool) -> subprocess.Popen[bytes]:
-    # This file itself, not its name: it imports nothing of the package, so the child needs neither
-    # our sys.path nor our working directory; -P keeps its neighbours from passing for libraries.
+    # The file, not the module name: it imports nothing from the package, so the child needs neither our sys.path nor
+    # our working directory; -P keeps the files beside it from shadowing libraries.
     command = [sys.executable, "-P", __file__, "--port", str(port), *(["--auth"] if auth else [])]
     process = subprocess.Popen(  # noqa: S603 - our own file
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        process_group=0,  # Ctrl-C is its owner's to handle, who stops clients before relays
+        process_group=0,  # its owner handles Ctrl-C, and stops clients before relays
     )
     try:
         word, _, reason = _first_line(process).partition(" ")
@@ -163,7 +164,7 @@ def _spawn(port: int, *, auth: bool) -> subprocess.Popen[bytes]:
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
-    """Return the one line that the process prints, or "" if it ended without; then stop reading."""
+    """Return the one line that the process prints, or "" if it ended without it; then close the pipe."""
     assert process.stdout is not None  # noqa: S101 - opened as a pipe
     deadline = time.monotonic() + START_TIMEOUT
     line = b""
@@ -185,7 +186,7 @@ def _end(process: subprocess.Popen[bytes], patience: float) -> None:
             process.terminate()
             process.wait(patience)
     except subprocess.TimeoutExpired:
-        pass  # it had its chance
+        pass  # killed below
     finally:
         process.kill()
         process.wait()
@@ -194,13 +195,13 @@ def _end(process: subprocess.Popen[bytes], patience: float) -> None:
 
 
 def is_port_taken(reason: str) -> bool:
-    """Tell whether that is why a relay could not be started: what nostr-sdk raises has no number."""
+    """Return whether the port was taken, from the text of nostr-sdk's error, which has no errno."""
     return f"os error {errno.EADDRINUSE}" in reason
 
 
 async def serve(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
-    """Start a relay in this process, and return it when it listens; its ``shutdown`` ends it."""
-    # Imported here: the demo extra may be missing, and the owner's side needs none of it.
+    """Start a relay in this process and return it when it listens; its ``shutdown`` ends it."""
+    # Imported here: the demo extra may be missing, and the owner's process does not need it.
     import nostr_sdk  # noqa: PLC0415
 
     unlimited = nostr_sdk.RateLimit(max_reqs=2**32 - 1, notes_per_minute=2**32 - 1)
@@ -209,7 +210,7 @@ async def serve(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
         both = nostr_sdk.LocalRelayBuilderNip42Mode.BOTH
         builder = builder.nip42(nostr_sdk.LocalRelayBuilderNip42(mode=both))
     relay = builder.build()
-    await relay.run()  # returns when it listens; nostr-sdk's own threads serve
+    await relay.run()  # returns when it listens; nostr-sdk's threads serve the clients
     return relay
 
 
@@ -224,15 +225,15 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 0 < arguments.port < 2**16:
         parser.error(f"--port must be between 1 and 65535, not {arguments.port}")
-    # Both are KeyboardInterrupt below; SIGINT too is set, as it may have been inherited as ignored.
+    # Both raise KeyboardInterrupt below; SIGINT is set too, as it may be inherited as ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         relay = asyncio.run(serve(arguments.port, auth=arguments.auth))
         try:
             print(f"ready {url_at(arguments.port)}", flush=True)
-            # What is written to it means nothing; only its end does. The wait has an end, for a signal that comes just
-            # before it interrupts nothing.
+            # Data on standard input is ignored; only its end counts. The wait has a timeout, as a signal that arrives
+            # just before it does not interrupt it.
             while not select.select([0], [], [], SIGNAL_DELAY)[0] or os.read(0, 4096):
                 pass
         finally:

@@ -1,4 +1,4 @@
-"""``gennostr publish``: one event, to some relays, and what became of it at each."""
+"""``gennostr publish``: publish one event to relays, and print the outcome at each."""
 
 import argparse
 import sys
@@ -48,7 +48,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes."""
+    """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
@@ -92,7 +92,7 @@ def _tag(text: str) -> list[str]:
 
 @dataclass
 class Job:
-    """What is to be published, and then what became of it."""
+    """The event to publish, and its publication."""
 
     event: Event
     urls: Sequence[str]
@@ -100,11 +100,11 @@ class Job:
     signer: Signer | None
     publication: Publication | None = None
     errors: dict[str, str] = field(default_factory=dict)
-    """The last one of each relay."""
+    """The last error of each relay, by url."""
 
 
 class Publisher(GenNostr[Job]):
-    """Publishes one event, and ends when it is known what became of it."""
+    """Publishes one event and stops when all outcomes are known."""
 
     def init(self, init_arg: Job) -> InitOutcome[Job]:
         """Add the relays, and publish."""
@@ -116,30 +116,30 @@ class Publisher(GenNostr[Job]):
         return Ok(init_arg)
 
     def handle_connect(self, relay: Relay, state: Job) -> RelayOutcome[Job]:
-        """Note it."""
+        """Remember that the relay was connected."""
         del state
         self._up.add(relay.url)
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: Job) -> RelayOutcome[Job]:
-        """Note it, to be told if the event does not get there."""
+        """Keep the error, to be printed if the event does not reach the relay."""
         state.errors[relay.url] = str(reason) or type(reason).__name__
         return None
 
     def handle_disconnect(self, reason: Any, relay: Relay, state: Job) -> RelayOutcome[Job]:
-        """Reconnect once to a relay that was there: one that cannot be reached is not waited for."""
+        """Reconnect after a lost connection; after a failed attempt, give the relay up."""
         if relay.url in self._up:
             self._up.discard(relay.url)
             return super().handle_disconnect(reason, relay, state)
         return None
 
     def handle_info(self, message: Any, state: Job) -> CallbackOutcome[Job]:
-        """End when it is done."""
+        """Stop when all outcomes are known."""
         return Stop() if isinstance(message, Published) else super().handle_info(message, state)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Publish; return the exit status."""
+    """Publish and print the outcomes; return the exit status."""
     event, auth = _event(parsed)
     job = Job(event, urls_of(parsed), parsed.timeout, auth)
     run_program(Publisher, job)
@@ -150,7 +150,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _event(parsed: argparse.Namespace) -> tuple[Event, Signer | None]:
-    """Return the event, and who answers challenges."""
+    """Return the event, and the signer that answers challenges."""
     if parsed.event:
         for name in ("content", "kind", "tag"):
             if getattr(parsed, name) is not None:
@@ -168,7 +168,7 @@ def _event(parsed: argparse.Namespace) -> tuple[Event, Signer | None]:
         if not content:
             raise WrongCommandLine("nothing came from standard input (--content '' publishes an empty note)")
     kind = 1 if parsed.kind is None else parsed.kind
-    # The relays hear from the author anyway: who that is, they may as well be told.
+    # The event shows the relays who its author is, so authenticating with the same key reveals nothing more.
     return author(created_at=int(time.time()), kind=kind, content=content, tags=parsed.tag or []), author
 
 

@@ -1,4 +1,4 @@
-"""``gennostr relay``: a relay in the foreground, for development."""
+"""``gennostr relay``: run a relay in the foreground, for development."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes."""
+    """Add the command's arguments and help texts."""
     parser.description = DESCRIPTION
     parser.epilog = EXAMPLES + "\n" + exit_statuses(_0="stopped", _1="it could not be started", _2="wrong command line")
     parser.add_argument("--port", type=_port, default=7447, help="0: any that is free (default: %(default)s)")
@@ -39,7 +39,7 @@ def _port(text: str) -> int:
 def run(parsed: argparse.Namespace) -> int:
     """Serve until a signal; return the exit status."""
     port = parsed.port or free_port()
-    # Held back from here on, in the relay's threads too, until they are waited for: none can come at a wrong moment.
+    # Blocked from here on, in the relay's threads too, until sigwait: none can arrive at the wrong moment.
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
@@ -58,5 +58,5 @@ def run(parsed: argparse.Namespace) -> int:
         if is_port_taken(str(error)):
             raise Failure(f"port {port} is taken: --port NUMBER is another, --port 0 any that is free") from None
         raise
-    # They stay held back to the end: whoever signals twice, as timeout(1) does, has meant one thing.
+    # They stay blocked to the end: a second signal, such as timeout(1) sends, means the same as the first.
     return 0

@@ -1,4 +1,4 @@
-"""What the commands print: plain lines for a pipe; colour, a live status line or a live picture for a terminal."""
+"""The output of the commands: plain lines in a pipe; colour and a live status line or display on a terminal."""
 
 import json
 import os
@@ -23,23 +23,23 @@ _CONTROLS: Final = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line and without control characters: a relay must not write to the terminal."""
+    """Return `text` on one line with control characters escaped, so that a relay cannot control the terminal."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def json_line(value: Any) -> str:
-    """Return `value` as one line of JSON, in which what a terminal would obey is escaped."""
+    """Return `value` as one line of JSON, with terminal control characters escaped."""
     import msgspec  # noqa: PLC0415 - for the commands that need it
 
-    # JSON itself escapes those below 0x20 alone. The others can only stand in texts, where an escape means the same.
+    # JSON itself escapes only those below 0x20. Others can only occur within strings, where an escape means the same.
     text = msgspec.json.encode(value).decode()
-    if not str(sys.stdout.encoding).lower().startswith("utf"):  # then it may not have all characters
+    if not str(sys.stdout.encoding).lower().startswith("utf"):  # it may be unable to encode all characters
         text = json.dumps(json.loads(text), separators=(",", ":"))
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def fitting(text: str, width: int) -> str:
-    """Return as much of `text` as takes no more than so many columns."""
+    """Return the longest start of `text` that fits in `width` columns."""
     if len(text) <= width and text.isascii():
         return text
     columns = 0
@@ -51,7 +51,7 @@ def fitting(text: str, width: int) -> str:
 
 
 class Terminal:
-    """Lines on `out`, and, where `out` is a terminal, a status line below them. `_lock` keeps lines whole."""
+    """Lines on `out` and, if it is a terminal, a status line below them. `_lock` keeps lines whole."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = sys.stdout if out is None else out
@@ -79,7 +79,7 @@ class Terminal:
             self._draw()
 
     def picture(self, lines: Sequence[tuple[str, str | None]]) -> None:
-        """Show lines (text, colour): on a terminal in the place of those before, else below them."""
+        """Show lines of (text, colour): on a terminal they replace the previous ones, elsewhere they follow."""
         size = shutil.get_terminal_size()
         with self._lock:
             if self.live:

@@ -1,4 +1,4 @@
-"""``gennostr top``: connections at work."""
+"""``gennostr top``: show the state and traffic of connections."""
 
 import argparse
 import time
@@ -20,7 +20,7 @@ from gennostr.nostr import EventMessage, redact
 from gennostr.otp.outcomes import CallbackOutcome, InitOutcome
 
 PING_INTERVAL: Final = 5.0
-"""Seconds from one ping to the next."""
+"""Seconds between pings."""
 
 DESCRIPTION: Final = """\
 Show connections at work, until Ctrl-C: for each relay how long it has been connected, events per second, messages and
@@ -40,14 +40,14 @@ Line = tuple[str, str | None]
 
 
 class Tick(Enum):
-    """What the timers tell."""
+    """The timers' messages."""
 
     DRAW = "time to draw"
     PING = "time to ping"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes."""
+    """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(slots=True)
 class Wanted:
-    """What the command line asks for, and whether it was shown yet."""
+    """The parsed command line, and whether anything has been shown yet."""
 
     urls: Sequence[str]
     filter: dict[str, Any]
@@ -80,17 +80,17 @@ class Wanted:
 
 @dataclass
 class Sample:
-    """What was counted until the last picture."""
+    """The time of the last display, and the event counts then."""
 
     at: float
     events: Counter[str] = field(default_factory=Counter)
 
 
 class Top(GenNostr[Counter[str]]):
-    """Counts events, and draws; the state is how many events each relay has sent."""
+    """Counts events and draws the display; the state is the number of events by relay."""
 
     def init(self, init_arg: Wanted) -> InitOutcome[Counter[str]]:
-        """Add the relays, subscribe, and begin to draw."""
+        """Add the relays, subscribe, and start the timers."""
         self.signer = init_arg.signer
         self._wanted = init_arg
         self._terminal = Terminal()
@@ -103,19 +103,19 @@ class Top(GenNostr[Counter[str]]):
         return Ok(Counter())
 
     def handle_connect(self, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
-        """Ping it at once, so that the first picture has a latency."""
+        """Ping the relay at once, so that the first display has a latency."""
         del state
         self._ping(relay.url)
         return None
 
     def handle_event(self, message: EventMessage, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
-        """Count it."""
+        """Count the event."""
         del message
         state[relay.url] += 1
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
-        """Log nothing: the picture shows each relay's last error, and a line of the log would go through it."""
+        """Log nothing: the display shows each relay's last error, and a log line would garble it."""
 
     def handle_info(self, message: Any, state: Counter[str]) -> CallbackOutcome[Counter[str]]:
         """Draw, or ping."""
@@ -129,7 +129,7 @@ class Top(GenNostr[Counter[str]]):
         try:
             self._terminal.picture(self._picture(state))
         except BrokenPipeError:
-            return Stop()  # who read it has gone: that is an end like Ctrl-C
+            return Stop()  # the reader has exited: end as on Ctrl-C
         finally:
             self._wanted.shown = True
         if self._wanted.once:
@@ -141,7 +141,7 @@ class Top(GenNostr[Counter[str]]):
         try:
             self.ping(url)
         except RelayNotFound:
-            pass  # it has ended meanwhile
+            pass  # the connection has ended in the meantime
 
     def _picture(self, events: Counter[str]) -> list[Line]:
         now = time.monotonic()
@@ -164,7 +164,7 @@ class Top(GenNostr[Counter[str]]):
 
 
 def _relay(relay: RelayStatistics, rate: float) -> list[Line]:
-    """Return what there is to say about one relay."""
+    """Return the lines for one relay."""
     state: str = relay.state
     if relay.connected_at is not None:
         state += f" for {_duration(time.time() - relay.connected_at)}"

@@ -1,7 +1,7 @@
-"""The test kit: actors without threads, relays, and time that the test moves.
+"""The test kit: probes, relays, a manual clock, and callbacks without threads.
 
-The fixtures are in `gennostr.testing.pytest_plugin`, which pytest loads by itself; so each name here is imported when
-it is first asked for.
+The fixtures are in `gennostr.testing.pytest_plugin`, which pytest loads automatically in every run; so the names here
+are imported on first use.
 """
 
 from importlib import import_module
@@ -69,7 +69,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Kept, so that this is asked once for each name.
+    # Cached, so that __getattr__ runs once per name.
     value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return value
 

@@ -1,6 +1,6 @@
-"""A relay whose part the test plays, line by line, over real loopback sockets.
+"""A relay that the test scripts step by step, over real loopback sockets.
 
-A test reads like the dialogue it makes::
+A test reads like the dialogue between client and relay::
 
     with FakeRelay() as relay, Feed.start([relay.url]):
         relay.accept()
@@ -8,18 +8,18 @@ A test reads like the dialogue it makes::
         relay.event(feed, content="hello")
         relay.eose(feed)
         relay.drop()
-        relay.accept()  # it has come back
+        relay.accept()  # the client has reconnected
         assert relay.expect_req().subscription_id == feed
 
-There is no thread in it: what the relay does, the test does, in order, and nothing else happens. The kernel's backlog
-holds connections until the test accepts them, and its buffers hold what was sent until the test reads it. Only pings
-are answered unasked: while the test waits for something else, and while a `ManualClock` lets the actors come to rest.
+The relay has no thread: it does only what the test makes it do, in that order. The kernel's backlog holds connections
+until the test accepts them, and its buffers hold sent data until the test reads it. Only pings are answered
+automatically: while the test waits for something else, and while a `ManualClock` lets the actors settle.
 
-An expectation that fails is an AssertionError which says what was wanted and what came instead, at once where something
-else came or the connection has ended, and at its deadline where nothing did. Timeouts are seconds of the machine's
-clock, whatever clock the actors have. One thread at a time plays a relay.
+A failed expectation raises an AssertionError that says what was wanted and what arrived instead: immediately if
+something else arrived or the connection has ended, otherwise at its deadline. Timeouts are in seconds of the machine's
+clock, whatever clock the actors use. Only one thread at a time may use a relay.
 
-Nothing here keeps a test from breaking the protocol; that is what it is for.
+Tests may break the protocol at will; that is the purpose of this relay.
 """
 
 import math
@@ -53,16 +53,16 @@ from gennostr.testing.relay_socket import (
 )
 
 PIECE: Final = 0.05
-"""Seconds from one piece of a throttled connection to the next, where a piece is more than a byte."""
+"""Seconds between two pieces on a throttled connection, unless a piece is a single byte."""
 SHOWN: Final = 200
-"""Characters of a message that a failure shows."""
+"""The maximum number of characters of a message shown in a failure."""
 
 _numbers = count(1)
 _Sent = TypeVar("_Sent", bound=Event | Mapping[str, object])
 
 
 class EventFields(TypedDict, total=False):
-    """What a made-up event may be given; the rest is made up."""
+    """The fields of `make_event` that can be given; the others get defaults."""
 
     content: str
     kind: int
@@ -72,7 +72,10 @@ class EventFields(TypedDict, total=False):
 
 
 def make_event(**fields: Unpack[EventFields]) -> Event:
-    """Return an event that looks valid: its id is right, its signature is not. No two have the same content."""
+    """Return an event with a correct id and an invalid signature.
+
+    Each has a different default content.
+    """
     content = fields.get("content", f"event {next(_numbers)}")
     kind = fields.get("kind", 1)
     created_at = fields.get("created_at", int(clock().time()))
@@ -83,7 +86,7 @@ def make_event(**fields: Unpack[EventFields]) -> Event:
 
 
 def given_or_made(event: _Sent | None, fields: EventFields) -> _Sent | Event:
-    """Return the event, or one made up with these fields; TypeError: both are given."""
+    """Return `event`, or one made from `fields`. TypeError: both are given."""
     if event is None:
         return make_event(**fields)
     if fields:
@@ -92,19 +95,20 @@ def given_or_made(event: _Sent | None, fields: EventFields) -> _Sent | Event:
 
 
 class Req(NamedTuple):
-    """What a REQ or a COUNT asks for."""
+    """The contents of a REQ or a COUNT."""
 
     subscription_id: str
     filters: list[dict[str, Any]]
 
 
 class FakeRelay:
-    """Listens on a port of localhost, from its creation to `stop`, or to the end of a ``with`` statement.
+    """A scripted relay on a localhost port.
 
-    With ``tls=True`` it has a certificate made for it, which `websocket` makes a client trust; this needs trustme
-    (``pip install 'gennostr[testing]'``). With a server's context of your own, trust is your business as well.
+    It listens from its creation until `stop` or the end of a ``with`` statement. ``tls=True`` creates a certificate,
+    which clients trust if given `websocket`; this needs trustme (``pip install 'gennostr[testing]'``). With your own
+    server-side SSLContext, you arrange the trust yourself.
 
-    What a connection can do, the relay can: it means the connection that was accepted last.
+    All methods of `FakeConnection` work on the relay too: they apply to the connection that was accepted last.
     """
 
     def __init__(self, *, tls: bool | ssl.SSLContext = False, port: int | None = None) -> None:
@@ -115,8 +119,8 @@ class FakeRelay:
         self.websocket: Mapping[str, object] = self._identity.websocket
         """For ``add_relay(relay.url, websocket=relay.websocket)``."""
         self.connections: list[FakeConnection] = []
-        """All that were accepted, in this order."""
-        # Their ends, until the socket is closed: a connection that we have ended is kept until the client has, too.
+        """All accepted connections, in order of acceptance."""
+        # Their sockets until they are closed: a connection ended by us is kept until the client has ended it, too.
         self._wires: list[RelaySocket] = []
 
     def __enter__(self) -> Self:
@@ -136,21 +140,21 @@ class FakeRelay:
         return getattr(self.connections[-1], name)
 
     def listen(self) -> None:
-        """Let clients connect again, on the same port; they wait until they are accepted."""
+        """Listen again on the same port; clients wait until they are accepted."""
         if self._listener is None:
             self._listener = listener(self.port)
 
     def stop_listening(self) -> None:
-        """Refuse TCP from now on, and reset who waits to be accepted; the accepted connections stay."""
+        """Refuse new connections and reset those not yet accepted; others stay open."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def stop(self) -> None:
-        """Listen no more and end all connections.
+        """Stop listening and end all connections.
 
-        What was sent is not lost: a client that has not received all of it is waited for, as long as it receives
-        something every two seconds, and half a minute at most.
+        Sent data is not lost: this waits for clients that have not received all of it, as long as they receive
+        something every two seconds, for at most 30 seconds.
         """
         self.stop_listening()
         for connection in self.connections:
@@ -159,10 +163,10 @@ class FakeRelay:
         see_out(wires)
 
     def accept(self, *, timeout: float = 5.0) -> "FakeConnection":
-        """Accept the next connection: TCP, TLS if the relay has it, and the upgrade with 101.
+        """Accept the next connection: TCP, TLS if enabled, and the upgrade with 101.
 
-        One that asks for the relay's information instead (NIP-11), which a client with several subscriptions does, is
-        told that there is none, and does not count.
+        Requests for the information document (NIP-11), which a client with several subscriptions sends, are answered
+        with 404 and skipped.
         """
         deadline, remaining = MACHINE.monotonic() + timeout, timeout
         while True:
@@ -178,7 +182,7 @@ class FakeRelay:
     def refuse(
         self, status: int = 403, body: bytes = b"", reason: str | None = None, *, timeout: float = 5.0
     ) -> "FakeConnection":
-        """Accept the next connection and answer its request with another status than 101; it stays open."""
+        """Accept the next connection and answer with `status`, not 101; it stays open."""
         connection = self._accept_request(timeout)
         connection.refuse(status, body, reason)
         return connection
@@ -211,7 +215,7 @@ class FakeRelay:
 
 
 class _Wish:
-    """What is wanted, and until when."""
+    """What is expected, and its deadline."""
 
     def __init__(self, what: str, timeout: float) -> None:
         self.what = what
@@ -220,33 +224,33 @@ class _Wish:
 
 
 class FakeConnection:
-    """The relay's end of one connection. A `FakeRelay` makes it."""
+    """The relay's end of one connection, created by `FakeRelay`."""
 
     def __init__(self, wire: RelaySocket, context: ssl.SSLContext | None) -> None:
         self._wire = wire
         self._context = context
         self._stalled = False
-        # Bytes per second, and when the next piece may go out.
+        # Bytes per second, and when the next piece may be sent.
         self._rate: float | None = None
         self._next_piece = 0.0
 
     def __repr__(self) -> str:
         return f"<FakeConnection {self._wire.end or 'open'}>"
 
-    # Handshake. `FakeRelay.accept` does all of it.
+    # The handshake. `FakeRelay.accept` does all of it.
 
     @property
     def request(self) -> str:
-        """The head of the HTTP request; empty before it was read."""
+        """The head of the HTTP request; empty until it has been read."""
         return self._wire.request
 
     @property
     def asks_for_information(self) -> bool:
-        """Whether the request is one for the relay's information (NIP-11)."""
+        """Whether the request is for the relay's information document (NIP-11)."""
         return "application/nostr+json" in self._wire.request
 
     def start_tls(self, *, timeout: float = 5.0) -> None:
-        """Do the server's side of the TLS handshake."""
+        """Do the server side of the TLS handshake."""
         if self._context is None:
             raise AssertionError("the relay has no TLS")
         wish = _Wish("a TLS handshake", timeout)
@@ -262,7 +266,7 @@ class FakeConnection:
         return self._wire.request
 
     def upgrade(self, rest: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Answer the request with 101, and with `headers` besides; `rest` follows in the same segment."""
+        """Answer the request with 101 and `headers`; `rest` follows in the same segment."""
         try:
             self._wire.upgrade(headers)
         except ValueError as error:
@@ -272,31 +276,40 @@ class FakeConnection:
             helpers[self._work] = None
 
     def refuse(self, status: int = 403, body: bytes = b"", reason: str | None = None) -> None:
-        """Answer the request with another status; `reason` is its name if left out. The connection stays open."""
+        """Answer the request with another status.
+
+        `reason` defaults to its name. The connection stays open.
+        """
         if reason is None:
             reason = responses.get(status, "Refused")
         self.raw(f"HTTP/1.1 {status} {reason}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 
-    # What the client sends. Pongs, and pings that are answered, do not count as what came instead.
+    # What the client sends. Expectations skip pongs, and pings that are answered.
 
     def expect_req(self, *, timeout: float = 5.0) -> Req:
-        """Return the next message, which is a REQ."""
+        """Return the next message, which must be a REQ."""
         return _req(self._expect("REQ", timeout))
 
     def expect_count(self, *, timeout: float = 5.0) -> Req:
-        """Return the next message, which is a COUNT."""
+        """Return the next message, which must be a COUNT."""
         return _req(self._expect("COUNT", timeout))
 
     def expect_event(self, *, timeout: float = 5.0) -> Event:
-        """Return the event of the next message, which is an EVENT; neither its id nor its signature is checked."""
+        """Return the event of the next message, which must be an EVENT.
+
+        Its id and signature are not checked.
+        """
         return _event(self._expect("EVENT", timeout))
 
     def expect_auth(self, *, timeout: float = 5.0) -> Event:
-        """Return the event of the next message, which is an AUTH (NIP-42)."""
+        """Return the event of the next message, which must be an AUTH (NIP-42)."""
         return _event(self._expect("AUTH", timeout))
 
     def expect_close(self, *, timeout: float = 5.0) -> str:
-        """Return the subscription id of the next message, which is a CLOSE. Not the WebSocket's close frame."""
+        """Return the subscription id of the next message, which must be a CLOSE.
+
+        For the WebSocket's close frame, see `expect_close_frame`.
+        """
         message = self._expect("CLOSE", timeout)
         match message:
             case [_, str(subscription_id)]:
@@ -308,14 +321,17 @@ class FakeConnection:
         return self._message(_Wish("a message", timeout))
 
     def skip_to(self, label: str, *, timeout: float = 5.0) -> list[Any]:
-        """Return the next message with this label; others before it are thrown away."""
+        """Return the next message with this label, discarding the others before it."""
         wish = _Wish(f"a message {label}", timeout)
         while (message := self._message(wish))[0] != label:
             pass
         return message
 
     def expect_close_frame(self, *, timeout: float = 5.0) -> Close:
-        """Return code and reason of the close frame that comes next; it is not answered."""
+        """Return the code and reason of the next frame, which must be a close frame.
+
+        It is not answered.
+        """
         wish = _Wish("a close frame", timeout)
         frame = self._next(wish)
         if frame.opcode != CLOSE:
@@ -323,17 +339,26 @@ class FakeConnection:
         return frame.close()
 
     def expect_end(self, *, timeout: float = 5.0) -> None:
-        """Wait for the client to end the TCP connection. What it sends before stays readable."""
+        """Wait until the client ends the TCP connection.
+
+        Data that it sends before stays readable.
+        """
         if not self.is_closed(timeout=timeout):
             came = f"; it has sent {_shown(self._wire.frames[0])}" if self._wire.frames else ""
             raise AssertionError(f"wanted the end of the connection, but it is open after {timeout:g} s{came}")
 
     def is_closed(self, *, timeout: float = 5.0) -> bool:
-        """Tell whether the client ends the TCP connection in time. What it sends before stays readable."""
+        """Return whether the client ends the TCP connection in time.
+
+        Data that it sends before stays readable.
+        """
         return self._until(lambda: self._wire.end is not None, _Wish("the end of the connection", timeout))
 
     def receive_frame(self, *, timeout: float = 5.0) -> Frame:
-        """Return opcode and payload of the next frame, whatever it is; a ping that is waited for here is unanswered."""
+        """Return the opcode and payload of the next frame, whatever it is.
+
+        A ping returned here is not answered.
+        """
         wish = _Wish("a frame", timeout)
         frame = self._frame(wish, answer=False)
         self._wire.pings = [ping for ping in self._wire.pings if ping is not frame]
@@ -351,25 +376,25 @@ class FakeConnection:
         event: Event | Mapping[str, object] | None = None,
         **fields: Unpack[EventFields],
     ) -> Event | Mapping[str, object]:
-        """Send an event and return it: the one given, or one made up with these fields (see `make_event`)."""
+        """Send `event`, or one made from `fields` (see `make_event`), and return it."""
         sent = given_or_made(event, fields)
         self.send(["EVENT", subscription_id, sent])
         return sent
 
     def eose(self, subscription_id: str) -> None:
-        """Say that all stored events were sent."""
+        """Send EOSE: all stored events have been sent."""
         self.send(["EOSE", subscription_id])
 
     def ok(self, event_id: str, accepted: bool = True, message: str = "") -> None:  # noqa: FBT001, FBT002
-        """Say whether an event was accepted, and why not: ``ok(event.id, False, "blocked: no")``."""
+        """Accept or refuse an event: ``ok(event.id, False, "blocked: no")``."""
         self.send(["OK", event_id, accepted, message])
 
     def closed(self, subscription_id: str, message: str = "") -> None:
-        """Say that the relay has ended a subscription."""
+        """Send CLOSED: the relay has ended a subscription."""
         self.send(["CLOSED", subscription_id, message])
 
     def notice(self, text: str) -> None:
-        """Send a text for humans."""
+        """Send a NOTICE, a text for humans."""
         self.send(["NOTICE", text])
 
     def auth(self, challenge: str) -> None:
@@ -389,21 +414,21 @@ class FakeConnection:
         self.send_frame(TEXT, text.encode())
 
     def send_frame(self, opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> None:
-        """Send one frame, legal or not; `rsv` is the three reserved bits as a number."""
+        """Send one frame, legal or not. `rsv` holds the three reserved bits as a number."""
         self.raw(encode_frame(opcode, payload, fin=fin, masked=masked, rsv=rsv))
 
     def raw(self, data: bytes, *, timeout: float = 5.0) -> None:
-        """Send bytes as they are.
+        """Send bytes unchanged.
 
         Raises:
-            TimeoutError: the client reads too little of it; what is left goes out before whatever is sent next.
+            TimeoutError: the client reads too slowly; the remaining bytes are sent before the next data.
             ConnectionError: the connection has ended.
 
         """
         if self._wire.over:
             raise ConnectionError(f"nothing can be sent: {self._wire.end}")
         self._wire.out += data
-        # The time that it takes by our own will is not the client's.
+        # The time that our own throttling takes does not count against the client.
         needed = 0.0 if self._rate is None else len(self._wire.out) / self._rate
         deadline = MACHINE.monotonic() + timeout + needed
         while True:
@@ -416,25 +441,25 @@ class FakeConnection:
             self._wait(deadline, read=False)
 
     def ping(self, payload: bytes = b"") -> None:
-        """Send a ping; `receive_frame` shows the pong."""
+        """Send a ping; `receive_frame` returns the pong."""
         self.send_frame(PING, payload)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame; the TCP connection stays open."""
         self.send_frame(CLOSE, struct.pack(">H", code) + reason.encode())
 
-    # How it fails.
+    # Failures.
 
     def drop(self) -> None:
-        """Reset the connection (RST), as a crash or a middlebox does."""
+        """Reset the connection (RST), as after a crash or by a middlebox."""
         self._wire.reset()
         self._forget()
 
     def disconnect(self) -> None:
-        """End the connection (FIN) without a close frame, and without TLS's close_notify.
+        """End the connection (FIN) without a close frame and without TLS's close_notify.
 
-        What was sent arrives before it. What is unread is lost, and so is what a client that reads too little has
-        kept from being sent (see `raw`).
+        Data that was sent arrives before the FIN. Unread data is lost, and so is data not yet sent because the client
+        reads too slowly (see `raw`).
         """
         self._wire.out.clear()
         self._wire.finish()
@@ -443,29 +468,32 @@ class FakeConnection:
         self._forget()
 
     def half_close(self) -> None:
-        """End our direction (FIN); the client's stays open."""
-        # Not SSLSocket.shutdown, which would throw the TLS state away: reading must go on.
+        """Shut down our sending direction (FIN); the client's stays open."""
+        # Not SSLSocket.shutdown, which would discard the TLS state: reading must still work.
         socket.socket.shutdown(self._wire.sock, socket.SHUT_WR)
 
     def stall(self) -> None:
-        """Read nothing and answer no ping, until `resume`: a relay that hangs. What the test sends still goes out."""
+        """Read nothing and answer no pings until `resume`, like a relay that hangs.
+
+        Sending still works.
+        """
         self._stalled = True
         helpers.pop(self._work, None)
 
     def resume(self) -> None:
-        """Read and answer again."""
+        """Read and answer pings again, after `stall`."""
         self._stalled = False
         if self._wire.upgraded and self._wire.end is None:
             helpers[self._work] = None
 
     def throttle(self, bytes_per_second: float | None) -> None:
-        """Send in small pieces from now on, at this rate; None: at full speed again."""
+        """Send in small pieces at this rate from now on. None: full speed again."""
         if bytes_per_second is not None and not 0 < bytes_per_second < math.inf:
             raise ValueError(f"a rate is a number of bytes per second over 0, not {bytes_per_second!r}")
         self._rate = bytes_per_second
         self._next_piece = 0.0
 
-    # Machinery.
+    # Internals.
 
     def _expect(self, label: str, timeout: float) -> list[Any]:
         wish = _Wish(f"a message {label}", timeout)
@@ -477,7 +505,7 @@ class FakeConnection:
     def _message(self, wish: _Wish) -> list[Any]:
         frame = self._next(wish)
         if frame.opcode == CLOSE:
-            self._wire.frames.appendleft(frame)  # nothing can come after it, and whoever asks next is to know
+            self._wire.frames.appendleft(frame)  # no frame follows it, so the next expectation must see it too
             raise AssertionError(f"wanted {wish.what}, but the client closed: {_shown(frame)}")
         if frame.opcode == TEXT:
             try:
@@ -508,7 +536,7 @@ class FakeConnection:
         return AssertionError(f"wanted {wish.what}, but {why}")
 
     def _until(self, done: Callable[[], bool], wish: _Wish, *, answer: bool = True) -> bool:
-        """Read until something is `done`; tell whether it was, before the deadline and the end."""
+        """Read until `done()`; return False if the deadline passes or the connection ends first."""
         while True:
             self._pump(answer=answer)
             if done():
@@ -518,7 +546,7 @@ class FakeConnection:
             self._wait(wish.deadline)
 
     def _pump(self, *, answer: bool = True) -> None:
-        """Do what can be done without waiting; raises nothing."""
+        """Read, answer pings and write, without waiting. Raises nothing."""
         if self._stalled:
             return
         self._wire.read()
@@ -530,7 +558,7 @@ class FakeConnection:
         try:
             self._flush()
         except OSError:
-            pass  # reading tells how it ended
+            pass  # reading will show how the connection ended
 
     def _work(self) -> int:
         """See `gennostr.testing.manual_clock.helpers`."""
@@ -541,7 +569,7 @@ class FakeConnection:
         helpers.pop(self._work, None)
 
     def _flush(self) -> None:
-        """Write what the socket takes and the rate allows."""
+        """Write as much as the socket accepts and the rate allows."""
         if self._rate is None:
             self._wire.write()
         elif MACHINE.monotonic() >= self._next_piece:
@@ -549,7 +577,7 @@ class FakeConnection:
             self._next_piece = MACHINE.monotonic() + written / self._rate
 
     def _wait(self, deadline: float, *, read: bool = True) -> None:
-        """Wait until there may be something to do, or for the deadline."""
+        """Wait until there may be something to do, or until the deadline."""
         now = MACHINE.monotonic()
         events = select.POLLIN if read and not self._stalled else 0
         if self._wire.out:
@@ -574,12 +602,12 @@ def _event(message: list[Any]) -> Event:
     try:
         (event,) = message[1:]
         return msgspec.convert(event, Event)
-    except ValueError as error:  # msgspec's own among them
+    except ValueError as error:  # includes msgspec's errors
         raise AssertionError(f"not an {message[0]}: {error}: {_shown_message(message)}") from None
 
 
 def _shown(frame: Frame) -> str:
-    """Say what a frame is, for a failure's message."""
+    """Describe a frame for a failure message."""
     if frame.opcode == TEXT:
         return _cut(frame.payload.decode(errors="replace"))
     if frame.opcode == CLOSE:

@@ -1,7 +1,7 @@
-"""What a test left behind: threads, child processes, file descriptors, actors.
+"""Detect threads, child processes, descriptors and actors that a test leaves behind.
 
-A `Snapshot` is what there is at one moment; `check` waits until nothing is there that was not in
-it. Processes and descriptors are read from /proc; where there is none, they go unchecked.
+A `Snapshot` records what exists at one moment; `check` waits until nothing exists that is not in it. Processes and
+descriptors are read from /proc; on systems without it, they are not checked.
 """
 
 import contextlib
@@ -17,26 +17,26 @@ import pykka
 
 from gennostr.otp.clock import MACHINE
 
-POLL = 0.01  # seconds; there is no event for "a descriptor was closed"
+POLL = 0.01  # seconds; no event reports that a descriptor was closed
 
 
 def threads() -> frozenset[threading.Thread]:
-    """Return the threads there are."""
+    """Return all running threads."""
     return frozenset(threading.enumerate())
 
 
 def children() -> frozenset[int]:
-    """Return the pids of our child processes, zombies included: nobody has waited for those."""
+    """Return the pids of our child processes, including zombies, which nobody has waited for."""
     if not Path("/proc/self/stat").exists():
         return frozenset()
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # mostly there are none, and reading about every process of the machine takes long
+    except ChildProcessError:  # the usual case; reading about every process of the machine takes long
         return frozenset()
     found = set()
     for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208 - Path takes three times as long
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - it may have ended
-            # "pid (name) state parent ...", and the name may hold anything.
+            # "pid (name) state parent ...", where the name may contain anything.
             _, _, rest = file.read().rpartition(b") ")
             if int(rest.split(maxsplit=2)[1]) == os.getpid():
                 found.add(int(name))
@@ -44,22 +44,22 @@ def children() -> frozenset[int]:
 
 
 def descriptors() -> frozenset[tuple[int, str]]:
-    """Return our open descriptors and what each leads to."""
+    """Return our open descriptors and the target of each."""
     found = set()
     for entry in Path("/proc/self/fd").glob("*"):
-        with contextlib.suppress(OSError):  # the one that listed the directory
+        with contextlib.suppress(OSError):  # the descriptor that listed the directory
             found.add((int(entry.name), str(entry.readlink())))
     return frozenset(found)
 
 
 def actors() -> frozenset[str]:
-    """Return the actors that run, as text."""
+    """Return all running actors, as text."""
     return frozenset(str(actor) for actor in pykka.ActorRegistry.get_all())
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What there is now."""
+    """The threads, child processes, descriptors and actors that exist at one moment."""
 
     threads: frozenset[threading.Thread] = field(default_factory=threads)
     children: frozenset[int] = field(default_factory=children)
@@ -68,7 +68,7 @@ class Snapshot:
 
 
 def check(before: Snapshot, timeout: float = 5.0) -> None:
-    """Return once nothing is left that was not there before; AssertionError after the timeout."""
+    """Wait until nothing exists that is not in `before`; AssertionError at the timeout."""
     deadline = MACHINE.monotonic() + timeout
     while left := left_behind(before, Snapshot()):
         if MACHINE.monotonic() > deadline:
@@ -77,7 +77,7 @@ def check(before: Snapshot, timeout: float = 5.0) -> None:
 
 
 def left_behind(before: Snapshot, after: Snapshot) -> list[str]:
-    """Describe each thing in after that is not in before."""
+    """Describe each item of `after` that is not in `before`."""
     return [
         *map(describe_thread, after.threads - before.threads),
         *map(describe_child, after.children - before.children),
@@ -87,13 +87,13 @@ def left_behind(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def describe_thread(thread: threading.Thread) -> str:
-    """Say which thread that is, and where it is."""
+    """Return the name of a thread and its current stack."""
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented, for debugging
     return f"thread {thread.name}, now at\n" + "".join(traceback.format_stack(frame))
 
 
 def describe_child(pid: int) -> str:
-    """Say what that process runs."""
+    """Return the pid of a process and its command line."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
     except OSError:

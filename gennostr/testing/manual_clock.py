@@ -1,19 +1,19 @@
-"""A clock that stands still until a test moves it.
+"""A clock that only moves when a test advances it.
 
-Every deadline of the library reads the clock in force: timers, timeouts of callbacks and calls, shutdown times,
-restart intensities, backoff, keepalive. With a `ManualClock` in its place a test of an hour takes milliseconds, and
-does the same each time::
+Every deadline of the library uses the installed clock: timers, timeouts of callbacks and calls, shutdown times,
+restart intensities, backoff, keepalive. With a `ManualClock` installed, a test that spans an hour takes milliseconds
+and is deterministic::
 
     with ManualClock() as clock:
         ...
         clock.advance(3600)
 
-`advance` makes one deadline come true after the other, and before and after each lets the actors come to rest: each
-has handled what it got, what its socket holds included, and waits again. One that is blocked outside of the library
-(an event of the test's, a relay that does not answer the upgrade) is not waited for.
+`advance` triggers the deadlines one by one, in order, and lets the actors settle before and after each: every actor has
+handled its messages, including what its socket has received, and is waiting again. It does not wait for an actor that
+is blocked outside of the library (on an event of the test, or on a relay that does not answer the upgrade).
 
-Install it before the actors start and take it away after they have stopped: what they measured on one clock says
-little on another. Who still waits then goes on by the clock before; a timer that is still to fire never does.
+Install the clock before the actors start and remove it after they have stopped, as times measured on two clocks cannot
+be compared. After it is removed, waits under way continue on the previous clock; pending timers never fire.
 """
 
 import contextlib
@@ -35,12 +35,13 @@ from gennostr.otp.reasons import NORMAL
 from gennostr.values import Handle
 
 PATIENCE: Final = 10.0
-"""Seconds, of the machine's, in which the actors must come to rest."""
+"""Seconds of machine time within which the actors must settle."""
 STUCK: Final = 0.005
-"""Seconds, of the machine's, after which a thread that has not moved counts as blocked."""
+"""Seconds of machine time after which a thread that has not moved counts as blocked."""
 
 helpers: dict[Callable[[], int], None] = {}
-"""What else has work to do before the actors are at rest (fake relays): it does it, and returns how much in all."""
+"""Functions that do other work which must finish before the actors are at rest (that of test relays). Each does what it
+can and returns the amount of work done since its start."""
 
 
 class _Call(Handle):
@@ -54,7 +55,7 @@ class _Call(Handle):
     def cancel(self) -> bool:
         if not self._clock.remove(self):
             return False
-        self.function = None  # and with it the message that it would have sent
+        self.function = None  # drops the message that it would have sent, too
         return True
 
     def run(self) -> None:
@@ -72,26 +73,32 @@ class _Wait:
         self.over = False
 
     def wake(self) -> None:
-        """Have who waits look at the clock. For whoever has taken it out of `ManualClock._due`, and so once."""
+        """Make the waiting thread check the clock.
+
+        Called once, by the thread that removed this from `_due`.
+        """
         self.mailbox.put(WAKE)
 
 
 class ManualClock:
-    """The library's clock in a ``with`` statement. All times are seconds; one thread at a time moves it."""
+    """The library's clock within a ``with`` statement.
+
+    Times are in seconds; one thread at a time may advance it.
+    """
 
     def __init__(self) -> None:
-        # There is no lock that anybody waits for, so that a finalizer or a signal handler may use the clock anywhere.
-        # `_due` is used in single steps (append, remove, copy), each of which is atomic; whoever removes a call or a
-        # wait decides what becomes of it. `_now` and `_before` are written by the thread that moves the clock alone.
-        # Released when a wait has begun or is over, acquired by the thread that moves the clock, which then looks.
+        # No thread ever waits for a lock here, so that a finalizer or a signal handler can use the clock anywhere.
+        # `_due` is only used in single atomic steps (append, remove, copy); the thread that removes a call or a wait
+        # decides what happens to it. Only the thread that advances the clock writes `_now` and `_before`.
+        # Released when a wait has begun or ended; acquired by the advancing thread, which then checks its condition.
         self._changed = allocate_lock()
-        # A whole number, so that what a test adds and compares comes out exactly.
+        # A whole number, so that sums and comparisons in tests are exact.
         self._now = float(int(MACHINE.monotonic()))
         self._epoch = MACHINE.time() - self._now
         self._due: list[_Call | _Wait] = []
-        # The clock before, while this one is in force.
+        # The previous clock, while this one is installed.
         self._before: Clock | None = None
-        # Who was asked and is blocked: the question, where the answer arrives, and the place.
+        # Blocked processes that have an unanswered GetRest: the request, the queue for its reply, and the place.
         self._blocked: dict[Process, tuple[Request, SimpleQueue[None], object]] = {}
 
     def __enter__(self) -> Self:
@@ -105,17 +112,19 @@ class ManualClock:
         self._before = None
         for each in list(self._due):
             if self.remove(each) and isinstance(each, _Wait):
-                each.wake()  # and go on waiting, by the other clock
+                each.wake()  # it continues to wait, on the previous clock
         for asked, _, _ in self._blocked.values():
             asked.abandon(NORMAL)
         self._blocked.clear()
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass: what falls due does so in its order, and between any two the actors come to rest.
+        """Advance the clock by `seconds`.
+
+        Deadlines trigger in order, and the actors settle between any two.
 
         Raises:
             ValueError: `seconds` is negative.
-            TimeoutError: the actors do not come to rest; the message names those at work.
+            TimeoutError: the actors do not settle; the message names the busy ones.
 
         """
         if not seconds >= 0:
@@ -127,34 +136,34 @@ class ManualClock:
             if first is None or first.when > until:
                 if self._now == until:
                     return
-                self._now = until  # and look once more, for a wait that began before it could see that
+                self._now = until  # look once more, for a wait that began before it could see this
             elif self.remove(first):
                 self._now = max(self._now, first.when)
                 if isinstance(first, _Wait):
                     first.wake()
-                    # It may be a plain thread's, of which `settle` knows nothing.
+                    # The wait may belong to a plain thread, which `settle` does not know.
                     self._wait_until(lambda wait=first: wait.over)  # type: ignore[misc]
                 else:
                     first.run()
                 self.settle()
 
     def next_due(self) -> float | None:
-        """Return the seconds to the next deadline, None if there is none; the actors come to rest before."""
+        """Let the actors settle; return the seconds until the next deadline, or None."""
         self.settle()
         return min((max(0.0, each.when - self._now) for each in list(self._due)), default=None)
 
-    # Rest.
+    # Settling.
 
     def settle(self) -> None:
-        """Return when the actors are at rest.
+        """Wait until the actors are at rest.
 
         Raises:
-            TimeoutError: they are not within ten of the machine's seconds.
+            TimeoutError: they are not at rest within 10 s of machine time.
 
         """
         deadline = MACHINE.monotonic() + PATIENCE
         before: dict[object, object] = {}
-        # Two rounds with one result: nobody did anything between them, so nothing is under way to anybody.
+        # Two rounds with the same result: nobody did anything between them, so no message is under way.
         while True:
             now: dict[object, object] = {work: work() for work in list(helpers)}
             for process in alive():
@@ -165,24 +174,27 @@ class ManualClock:
                 busy = [process for process, done in now.items() if done is None]
                 raise TimeoutError(f"not at rest after {PATIENCE:g} s: {busy or 'some actors keep each other busy'}")
             before = now
-        # Each that waits with a timeout has answered before it began to wait; what it waits for must not be overlooked.
+        # An actor that waits with a timeout replied before it began to wait; its deadline must not be missed.
         timed = [each for each, rest in now.items() if isinstance(rest, system.Rest) and rest.timed]
         self._wait_until(lambda: self._wait(timed))
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
-        """Return when `condition` holds, at most PATIENCE later; it depends on what `_change` announces."""
+        """Wait until `condition` holds, at most PATIENCE.
+
+        `_change` must be called whenever it may have changed.
+        """
         deadline = MACHINE.monotonic() + PATIENCE
         while not condition():
             if not self._changed.acquire(timeout=max(0.0, deadline - MACHINE.monotonic())):
                 return
 
     def _change(self) -> None:
-        """Have the thread that moves the clock look again."""
-        with contextlib.suppress(RuntimeError):  # it was released already, and that was not seen yet
+        """Make the advancing thread check its condition again."""
+        with contextlib.suppress(RuntimeError):  # already released, and not yet acquired
             self._changed.release()
 
     def remove(self, due: "_Call | _Wait") -> bool:
-        """Take something that is due out, in one step; False if that was done before."""
+        """Remove a call or a wait from `_due`, atomically; return False if it was removed before."""
         try:
             self._due.remove(due)
         except ValueError:
@@ -190,16 +202,16 @@ class ManualClock:
         return True
 
     def _wait(self, processes: list[object]) -> bool:
-        """Whether all of these wait with a timeout, or are dead."""
+        """Return whether all of these wait with a timeout, or are dead."""
         waited_in = {id(each.mailbox) for each in list(self._due) if isinstance(each, _Wait)}
         return all(
             process.dead or id(process.mailbox) in waited_in for process in processes if isinstance(process, Process)
         )
 
     def _look_at(self, process: Process, deadline: float, *, patient: bool) -> object:
-        """Return its `Rest`, or where it is blocked; None if it has more to do.
+        """Return the process's `Rest`, or where it is blocked; None if it has more to do.
 
-        One that was blocked is given the time to move on if `patient`.
+        A process that was blocked is given time to move on only if `patient`.
         """
         if process in self._blocked:
             asked, answered, place = self._blocked.pop(process)
@@ -209,7 +221,7 @@ class ManualClock:
             place = None
             patience = STUCK
         while asked.exit is None:
-            if process.waiting is not None:  # for another process, which is looked at itself
+            if process.waiting is not None:  # for another process, which is examined itself
                 asked.abandon(NORMAL)
                 return process.waiting
             try:
@@ -238,21 +250,22 @@ class ManualClock:
             asked.abandon(process.reason)
         return asked, answered
 
-    # What the library asks of a clock.
+    # The interface `gennostr.otp.clock.Clock`.
 
     def monotonic(self) -> float:
         """Return the time that `advance` moves."""
         return self._now
 
     def time(self) -> float:
-        """Return the time of day: the machine's when this was made, and what has passed since."""
+        """Return the time of day: the machine's at creation, plus the time advanced since."""
         return self._epoch + self._now
 
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
         """See `gennostr.otp.clock.Clock`."""
         wait = _Wait(mailbox, deadline)
         self._due.append(wait)
-        # Looked at now that it is in the list: who moves the clock, or takes it away, does that before looking there.
+        # Checked only now that the wait is in the list: a thread that advances or removes the clock does so before it
+        # reads the list.
         if not (self._before is None or self._now >= deadline) or not self.remove(wait):
             self._change()
             woken = False
@@ -262,18 +275,18 @@ class ManualClock:
                 woken = not self.remove(wait)
                 wait.over = True
                 self._change()
-            if item is not WAKE or not woken:  # a WAKE of somebody else's is the actor's to see
+            if item is not WAKE or not woken:  # a WAKE from elsewhere is for the actor
                 return item
-        if self._now < deadline:  # taken away meanwhile
+        if self._now < deadline:  # the clock was removed in the meantime
             now = clock.clock()
             return now.take(mailbox, now.monotonic() + deadline - self._now)
         while (item := mailbox.get(block=False)) is WAKE:
-            pass  # the one of a wait that something else ended at the same time
+            pass  # left by a wait that something else ended at the same time
         return item
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
-        """See `gennostr.otp.clock.Clock`; the function is called in the thread that advances."""
-        if self._before is None:  # taken away
+        """See `gennostr.otp.clock.Clock`; the function is called in the thread that advances the clock."""
+        if self._before is None:  # the clock was removed
             now = clock.clock()
             return now.call_at(now.monotonic() + when - self._now, function)
         call = _Call(self, when, function)
@@ -282,7 +295,7 @@ class ManualClock:
 
 
 def _place(process: Process) -> object:
-    """Return where the process's thread is; None if it runs, or is none."""
+    """Return the position of the process's thread; None if it is running, or if there is no thread."""
     thread = process.thread
     frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - documented
     if frame is None or _runs(thread):
@@ -291,7 +304,7 @@ def _place(process: Process) -> object:
 
 
 def _runs(ident: int | None) -> bool:
-    """Whether the thread wants a processor: on a busy machine it may stand still for want of one. Linux only."""
+    """Return whether the thread is runnable: on a busy machine it may stand still for lack of a CPU. Linux only."""
     for thread in threading.enumerate():
         if thread.ident == ident:
             try:

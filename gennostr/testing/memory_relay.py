@@ -1,23 +1,23 @@
-"""A small relay, ready-made: it keeps events in memory, answers as relays do, and can be cut off.
+"""A small working relay that keeps its events in memory, and can drop its clients.
 
 ::
 
     with MemoryRelay() as relay, Feed.start([relay.url]) as feed:
-        relay.store(content="hello")  # goes to who has subscribed to it, as if somebody had published it
-        relay.drop()  # all connections are reset; clients may come back at once
-        relay.stop()  # nobody listens any more
+        relay.store(content="hello")  # sent to its subscribers, as if somebody had published it
+        relay.drop()  # resets all connections; clients may reconnect at once
+        relay.stop()  # connections are refused
         relay.start()  # on the same port, with the same events
 
-What it does: EVENT with OK (the id is checked, the signature is not), REQ with the stored events, newest first, EOSE
-and then the live ones, CLOSE, COUNT, and, where they are given, information (NIP-11) and limits. What it does not:
-authentication, replaceable and addressable events (each is kept, like any other) and deletions; and it does not limit
-what waits for a client that reads nothing. Where a test wants to decide what the relay says,
-`gennostr.testing.fake_relay.FakeRelay` is for it.
+Supported: EVENT with OK (the id is checked, the signature is not), REQ with the stored events, newest first, EOSE and
+then live events, CLOSE, COUNT, and, if given, an information document (NIP-11) and limits. Not supported:
+authentication, replaceable and addressable events (each is kept, like any other) and deletions. The data that waits for
+a client that reads nothing is not limited. For tests that decide what the relay sends, use
+`gennostr.testing.fake_relay.FakeRelay`.
 
-A connection that the relay ends, it ends in order: the client gets all that was sent, and then the end.
+When the relay ends a connection, it does so in order: the client receives all that was sent, and then the end.
 
-One daemon thread serves all connections. It does so under a lock that every method takes, and a `ManualClock` too: so
-that actors come to rest, it has the relay's work done in its own thread.
+One daemon thread serves all connections. It works under a lock that every method takes. So does a `ManualClock`: to let
+the actors settle, it does the relay's work in its own thread.
 """
 
 import re
@@ -52,7 +52,7 @@ _ASKS_FOR_INFORMATION: Final = re.compile(r"^accept:.*\bapplication/nostr\+json\
 
 
 class _Client:
-    """A connection and what it has subscribed to."""
+    """A connection and its subscriptions."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.wire = RelaySocket(sock)
@@ -62,7 +62,7 @@ class _Client:
         self.wire.out += encode_frame(TEXT, msgspec.json.encode(message))
 
     def finish(self) -> None:
-        """Let what is still to be written be the last that it gets."""
+        """End the connection after the data that is still to be written."""
         self.subscriptions.clear()
         self.wire.finish(notify=True)
 
@@ -71,11 +71,12 @@ class _Client:
 
 
 class MemoryRelay:
-    """Runs on a port of localhost, from its creation to `stop`, or to the end of a ``with`` statement.
+    """A relay on a localhost port that keeps its events in memory.
 
-    For ``tls`` see `gennostr.testing.fake_relay.FakeRelay`. ``information`` is what it says of itself (NIP-11) to who
-    asks; it says what it is given and not what it does. ``max_limit`` stored events at most answer one filter, and
-    ``max_subscriptions`` at most are open on one connection: a REQ for another is closed.
+    It runs from its creation until `stop` or the end of a ``with`` statement. For ``tls`` see
+    `gennostr.testing.fake_relay.FakeRelay`. ``information`` is its information document (NIP-11), served as given: it
+    need not match what the relay does. A filter is answered with at most ``max_limit`` stored events. At most
+    ``max_subscriptions`` can be open on one connection; a REQ for another is answered with CLOSED.
     """
 
     def __init__(
@@ -92,13 +93,13 @@ class MemoryRelay:
         self._max_subscriptions = max_subscriptions
         self.websocket: Mapping[str, object] = self._identity.websocket
         """For ``add_relay(relay.url, websocket=relay.websocket)``."""
-        # Reentrant, for a finalizer may use the relay between any two lines.
+        # Reentrant, as a finalizer may use the relay between any two lines.
         self._lock = threading.RLock()
-        # All below is the lock's.
+        # Everything below is protected by the lock.
         self._events: dict[str, Event] = {}
-        # Those too whose connection the relay has ended, until they have ended it as well.
+        # Including those whose connection the relay has ended, until they have ended it as well.
         self._clients: set[_Client] = set()
-        # How much was done: connections accepted and upgraded, frames handled.
+        # The amount of work done: connections accepted and upgraded, frames handled.
         self._done = 0
         self._running = False
         self._port: int | None = None
@@ -116,18 +117,21 @@ class MemoryRelay:
 
     @property
     def events(self) -> list[Event]:
-        """The stored events in the order of their arrival; a copy."""
+        """A copy of the stored events, in order of arrival."""
         with self._lock:
             return list(self._events.values())
 
     @property
     def connections(self) -> int:
-        """How many clients are connected now."""
+        """The number of clients connected now."""
         with self._lock:
             return sum(client.wire.upgraded and not client.wire.shut for client in list(self._clients))
 
     def store(self, event: Event | None = None, **fields: Unpack[EventFields]) -> Event:
-        """Take an event as if it were published, and return it: this one, or one made up (see `make_event`)."""
+        """Handle `event` as if it were published, and return it.
+
+        Without `event`, make one from `fields` (see `gennostr.testing.fake_relay.make_event`).
+        """
         event = given_or_made(event, fields)
         with self._lock:
             self._publish(event)
@@ -141,7 +145,7 @@ class MemoryRelay:
                 client.wire.reset()
 
     def start(self) -> None:
-        """Listen, on the port that it had, with the events that it has. Running: nothing happens."""
+        """Listen again, on the same port and with the same events. No effect if running."""
         with self._lock:
             if self._running:
                 return
@@ -149,7 +153,7 @@ class MemoryRelay:
             self._listener.settimeout(0)
             self._port = self._listener.getsockname()[1]
             self._selector = selector = selectors.DefaultSelector()
-            # Its one byte wakes the thread for its end.
+            # One byte sent to it wakes the thread, which then ends.
             self._wake, waker = socket.socketpair()
             self._selector.register(waker, selectors.EVENT_READ, lambda: None)
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -161,10 +165,10 @@ class MemoryRelay:
         helpers[self._work] = None
 
     def stop(self) -> None:
-        """End all connections (FIN, without a close frame) and listen no more. Stopped: nothing happens.
+        """Stop listening and end all connections (FIN, without a close frame).
 
-        What was sent is not lost: a client that has not received all of it is waited for, as long as it receives
-        something every two seconds, and half a minute at most.
+        No effect if it is stopped. Sent data is not lost: this waits for clients that have not received all of it, as
+        long as they receive something every two seconds, for at most 30 seconds.
         """
         helpers.pop(self._work, None)
         with self._lock:
@@ -181,16 +185,16 @@ class MemoryRelay:
             wake.send(b"\0")
         thread.join()
         wake.close()
-        # Not under the lock: nobody else has these connections any more, and they may take their time.
+        # Not under the lock: nothing else uses these connections any more, and this may take long.
         see_out(client.wire for client in clients)
 
     # The thread.
 
     def _serve(self, selector: selectors.BaseSelector, waker: socket.socket) -> None:
         while True:
-            selector.select(LINGER)  # the end of a connection may be due, see `_turn`
+            selector.select(LINGER)  # at the latest: a lingering connection may have to be closed, see `_turn`
             with self._lock:
-                # A relay that was stopped may run again already: with another selector, and another thread.
+                # A stopped relay may already have been started again, with another selector and thread.
                 if not self._running or self._selector is not selector:
                     selector.close()
                     waker.close()
@@ -198,12 +202,15 @@ class MemoryRelay:
                 self._turn()
 
     def _turn(self) -> None:
-        """Do what can be done without waiting. Whoever has the lock may: what is done is not ready any more."""
+        """Do all work that is ready, without waiting.
+
+        Any thread that holds the lock may call this.
+        """
         for key, _ in self._selector.select(0):
             key.data()
         for client in list(self._clients):
             if client.wire.over:
-                self._write(client)  # what is due by its deadline is not ready
+                self._write(client)  # the selector does not report that its deadline has passed
 
     def _work(self) -> int:
         """See `gennostr.testing.manual_clock.helpers`."""
@@ -216,18 +223,18 @@ class MemoryRelay:
         try:
             sock, _ = self._listener.accept()
         except OSError:
-            return  # it has gone again
+            return  # the client has already disconnected
         client = _Client(sock)
         if self._identity.context is not None:
             client.wire.start_tls(self._identity.context)
         if client.wire.end is not None:
-            return  # so has this one
+            return  # it disconnected before TLS could start
         self._selector.register(client.wire.sock, selectors.EVENT_READ, partial(self._go_on, client))
         self._clients.add(client)
         self._done += 1
 
     def _go_on(self, client: _Client) -> None:
-        """Read, handle and answer."""
+        """Read what has arrived, handle it and answer."""
         wire = client.wire
         if not wire.over:
             wire.read()
@@ -247,7 +254,7 @@ class MemoryRelay:
         self._write(client)
 
     def _http(self, request: str) -> bytes:
-        """Return the answer to who asks for no WebSocket."""
+        """Return the response to a request that is not a WebSocket upgrade."""
         if self._information is None or not _ASKS_FOR_INFORMATION.search(request):
             return b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"
         body = msgspec.json.encode(self._information)
@@ -255,14 +262,14 @@ class MemoryRelay:
         return head.encode() + body
 
     def _write(self, client: _Client) -> None:
-        """Write what the socket takes, and the rest when it takes more."""
+        """Write what the socket accepts now; the rest follows when it is writable."""
         wire = client.wire
         try:
             wire.write()
         except OSError:
             client.finish()
         if client not in self._clients:
-            return  # it was ended by what came before in this turn
+            return  # earlier work in this turn has ended it
         if wire.linger():
             self._remove(client)
             wire.close()
@@ -285,7 +292,7 @@ class MemoryRelay:
             client.finish()
             return
         if frame.opcode > CLOSE:
-            return  # a pong, or a ping that has its answer
+            return  # a pong, or a ping that has been answered
         try:
             message = msgspec.json.decode(frame.payload)
         except (msgspec.DecodeError, ValueError, RecursionError):
@@ -347,7 +354,7 @@ class MemoryRelay:
         return {event.id for event in list(self._events.values()) if any(matches(each, event) for each in filters)}
 
     def _stored(self, filters: list[dict[str, Any]]) -> Iterator[Event]:
-        """Return what the filters ask for, each event once, newest first; of one age, lowest id first."""
+        """Return the stored events that match, each once, newest first; events of the same second by id."""
         newest_first = sorted(self._events.values(), key=lambda event: (-event.created_at, event.id))
         wanted = set[str]()
         for each in filters:

@@ -1,9 +1,9 @@
-"""Probe: an actor whose part the test plays.
+"""Probe: an actor that the test controls.
 
-A probe has a pid and a mailbox, but no thread and no callbacks: what arrives waits, in its order, until the test
-expects it. Its pid goes wherever a pid goes; it can be linked, monitored, named, called, and start actors that are
-linked to it. It traps exits. In a ``with`` statement the thread acts as the probe: what it sends, links, monitors and
-starts there, the probe does. ::
+A probe has a pid and a mailbox, but no thread and no callbacks: messages wait, in order of arrival, until the test
+expects them. Its pid works wherever a pid does; it can be linked, monitored, named and called, and can start actors
+linked to it. It traps exits. In a ``with`` statement the thread acts as the probe: whatever the thread sends, links,
+monitors or starts there, the probe does. ::
 
     with Probe() as probe:
         server = Server.start_link(probe.pid)
@@ -12,15 +12,15 @@ starts there, the probe does. ::
         server.stop()
         probe.expect_exit(server, NORMAL)
 
-Every expectation is about the next message; ``fish_for`` alone skips others. What is wanted may be said as
+Every expectation checks the next message; only ``fish_for`` skips messages. The expected message can be given as
 
-- a type: the message is of that type (or is that type itself),
-- a function: it returns something true for the message; an exception that it raises passes through,
-- any other value: the message is it, or equals it. Where ``==`` raises, or returns something without a truth value (as
-  arrays do), the two differ: for such messages, use a function.
+- a type: the message must be an instance of it (or the type itself),
+- a function: it must return a true value for the message; an exception that it raises propagates,
+- any other value: the message must be identical or equal to it. If ``==`` raises, or returns something without a truth
+  value (as arrays do), the two differ: for such messages, use a function.
 
-Expectations wait `timeout` seconds of the machine's time (1 if none is given, or what `within` has left) and fail by an
-AssertionError that says what was wanted, and what is there instead.
+Expectations wait for `timeout` seconds of machine time (default: 1, or the time left in `within`). They fail with an
+AssertionError that says what was expected, and what is in the mailbox instead.
 """
 
 from collections import deque
@@ -50,9 +50,9 @@ from gennostr.values import shown
 T = TypeVar("T")
 
 PATIENCE: Final = 1.0
-"""Seconds that an expectation waits if nothing else is said."""
+"""The default timeout of an expectation, in seconds."""
 MOST_SHOWN: Final = 10
-"""Messages of the mailbox that a failure shows."""
+"""The maximum number of messages of the mailbox shown in a failure."""
 
 
 class Anything(Enum):
@@ -67,11 +67,14 @@ class Anything(Enum):
 _PREDICATES = (FunctionType, MethodType, BuiltinFunctionType, partial)
 
 ANYTHING: Final = Anything.ANYTHING
-"""Wanted where anything will do."""
+"""Matches any message, pid or reason."""
 
 
 class ReceivedCall:
-    """A call that waits for its answer: ``reply`` or ``fail``, from any thread; the first wins."""
+    """A call to be answered with ``reply`` or ``fail``.
+
+    Both can be used from any thread; only the first answer counts.
+    """
 
     def __init__(self, request: Request) -> None:
         self.from_ = request
@@ -81,20 +84,20 @@ class ReceivedCall:
         return f"<call {shown(self.message)} from {self.from_.caller!r}>"
 
     def reply(self, value: object) -> None:
-        """Have the call return `value`."""
+        """Make the call return `value`."""
         reply(self.from_, value)
 
     def fail(self, exception: BaseException) -> None:
-        """Have the call raise `exception`."""
+        """Make the call raise `exception`."""
         reply_error(self.from_, exception)
 
 
 class Probe:
-    """An actor handle without a thread. `name` is a string or a via, as for any actor.
+    """An actor without a thread, controlled by the test. `name` is a string or a via, as for any actor.
 
     Raises:
         AlreadyStarted: the name is taken.
-        TypeError: it is no name.
+        TypeError: `name` has the wrong type.
 
     """
 
@@ -111,17 +114,17 @@ class Probe:
         self.pid: Pid = process.pid
         self._process = process
         self._inbox = process.mailbox
-        # What was taken from the mailbox and is still to be expected.
+        # Messages taken from the mailbox and not yet expected.
         self._received: deque[object] = deque()
-        # When the shared deadline of `within` is.
+        # The shared deadline of `within`.
         self._until: float | None = None
-        # Who acted in this thread before the probe did.
+        # The processes that this thread acted as before it acted as the probe.
         self._before: list[Process | None] = []
 
     def __repr__(self) -> str:
         return repr(self.pid)
 
-    # Its life.
+    # Lifecycle.
 
     def __enter__(self) -> Self:
         self._before.append(current())
@@ -139,9 +142,9 @@ class Probe:
             self.stop(SHUTDOWN)
 
     def stop(self, reason: object = NORMAL) -> None:
-        """End the probe: who is linked gets the exit, who monitors the Down, who waits for an answer CallExit.
+        """End the probe. Links get the exit signal, monitors the Down, and callers still waiting a CallExit.
 
-        The end of a ``with`` statement does so, with reason SHUTDOWN: what it has started and linked ends too.
+        The end of a ``with`` statement does this with reason SHUTDOWN, so actors started linked to it end too.
         """
         self._process.die(reason)
 
@@ -169,7 +172,7 @@ class Probe:
         finally:
             act_as(before)
 
-    # What it expects.
+    # Expectations.
 
     @overload
     def expect(self, wanted: type[T], timeout: float | None = None) -> T: ...
@@ -178,36 +181,42 @@ class Probe:
     @overload
     def expect(self, wanted: T, timeout: float | None = None) -> T: ...
     def expect(self, wanted: Any = ANYTHING, timeout: float | None = None) -> Any:
-        """Return the next message, which must be a sent one (no call, no cast) and the `wanted` one.
+        """Return the next message, which must match `wanted` and be no call or cast.
 
-        An Exit, a Down and what a timer sends are messages like any other.
+        An Exit, a Down and a timer's message are ordinary messages.
         """
         return self._expect("message", wanted, timeout)
 
     def expect_call(self, request: object = ANYTHING, timeout: float | None = None) -> ReceivedCall:
-        """Return the next message, which must be a call with this `request`, to be answered."""
+        """Return the next message, which must be a call that matches `request`."""
         return cast("ReceivedCall", self._expect("call", request, timeout))
 
     def expect_cast(self, request: object = ANYTHING, timeout: float | None = None) -> Any:
-        """Return the request of the next message, which must be a cast of this `request`."""
+        """Return the request of the next message, which must be a cast that matches `request`."""
         return self._expect("cast", request, timeout)
 
     def expect_exit(
         self, pid: Pid | Anything | None = ANYTHING, reason: object = ANYTHING, timeout: float | None = None
     ) -> Exit:
-        """Return the next message, which must be the Exit of `pid` for `reason` (said as any wanted message)."""
+        """Return the next message, which must be the Exit of `pid` with `reason`.
+
+        `reason` can be given like any expected message.
+        """
         wanted = _Ended(Exit, pid, reason)
         return cast("Exit", self._expect("message", wanted, timeout))
 
     def expect_down(
         self, target: "Target | Anything" = ANYTHING, reason: object = ANYTHING, timeout: float | None = None
     ) -> Down:
-        """Return the next message, which must be the Down of `target` (the pid or name that is monitored)."""
+        """Return the next message, which must be the Down of `target` with `reason`.
+
+        `target` is the monitored pid or name; `reason` can be given like any expected message.
+        """
         wanted = _Ended(Down, target, reason)
         return cast("Down", self._expect("message", wanted, timeout))
 
     def expect_no_message(self, within: float = 0.1) -> None:
-        """Wait `within` seconds, in which nothing may arrive, nor be there already."""
+        """Check that the mailbox is empty and stays empty for `within` seconds."""
         try:
             self._front(MACHINE.monotonic() + within)
         except Empty:
@@ -215,7 +224,7 @@ class Probe:
         raise AssertionError(f"{self!r} expected no message within {within:g} s\n{self._mailbox()}")
 
     def receive_n(self, n: int, timeout: float | None = None) -> list[Any]:
-        """Return the next `n` messages: of a cast its request, of a call the `ReceivedCall`."""
+        """Return the next `n` messages: the request for a cast, a `ReceivedCall` for a call."""
         deadline, seconds = self._deadline(timeout)
         for count in range(n):
             try:
@@ -225,9 +234,10 @@ class Probe:
         return [_content(self._received.popleft())[1] for _ in range(n)]
 
     def fish_for(self, predicate: object, ignore: object = ANYTHING, timeout: float | None = None) -> Any:
-        """Return the first message that fits `predicate`; those before it are dropped, and must fit `ignore`.
+        """Return the first message that matches `predicate`; drop those before it.
 
-        Both are said as any wanted message; they are given what `receive_n` returns.
+        The dropped messages must match `ignore`. Both can be given like any expected message; they are matched with
+        what `receive_n` would return.
         """
         deadline, seconds = self._deadline(timeout)
         dropped: list[str] = []
@@ -248,7 +258,7 @@ class Probe:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[Self]:
-        """Give all expectations in a ``with`` statement one deadline, `seconds` from now."""
+        """Set one deadline, `seconds` from now, for all expectations in a ``with`` statement."""
         before = self._until
         deadline = MACHINE.monotonic() + seconds
         self._until = deadline if before is None else min(before, deadline)
@@ -257,10 +267,10 @@ class Probe:
         finally:
             self._until = before
 
-    # How.
+    # Internals.
 
     def _deadline(self, timeout: float | None) -> tuple[float, float]:
-        """Return when an expectation fails, and how many seconds that is from now."""
+        """Return the deadline of an expectation, and the seconds until then."""
         now = MACHINE.monotonic()
         if self._until is None:
             seconds = PATIENCE if timeout is None else timeout
@@ -270,7 +280,7 @@ class Probe:
         return now + seconds, seconds
 
     def _front(self, deadline: float, index: int = 0) -> object:
-        """Return the message that is `index` places from the front, when it is there; queue.Empty at the deadline."""
+        """Wait for the message at `index` (0 is the next) and return it; queue.Empty at the deadline."""
         while len(self._received) <= index:
             remaining = deadline - MACHINE.monotonic()
             item = self._inbox.get(timeout=remaining) if remaining > 0 else self._inbox.get(block=False)
@@ -298,7 +308,7 @@ class Probe:
         return AssertionError(f"{self!r} expected {wanted} within {seconds:g} s\n{mailbox}{note}{late}")
 
     def _mailbox(self) -> str:
-        """Show what is there."""
+        """Describe the mailbox, for a failure message."""
         try:
             while True:
                 self._front(0.0, len(self._received))
@@ -311,7 +321,10 @@ class Probe:
 
 
 class _ProbeProcess(Process):
-    """Answers itself what other actors' threads answer for them: a stop, and system messages."""
+    """A probe's process.
+
+    It handles stops and system messages itself, as there is no thread to do so.
+    """
 
     __slots__ = ()
 
@@ -320,13 +333,13 @@ class _ProbeProcess(Process):
             super().deliver(message)
 
     def put_from(self, sender: Process | None, message: object) -> bool:
-        # Not under the sender's lock, as all else is put: an end takes the locks of those who are told.
+        # Not under the sender's lock, unlike other messages: a stop takes the locks of the processes it notifies.
         if sender is not None and sender.is_dead():
             return False
         return self._answer(message) or super().put_from(sender, message)
 
     def _answer(self, message: object) -> bool:
-        """Do what `message` asks for; False if it is none of those."""
+        """Handle a stop or a system message; return False for any other message."""
         if isinstance(message, StopRequest):
             self.die(message.reason)
             return True
@@ -338,7 +351,7 @@ class _ProbeProcess(Process):
 
 
 class _Engine(Engine):
-    """Answers for a probe; it never runs."""
+    """A probe's engine, which answers system messages; it never runs."""
 
     process_class = _ProbeProcess
 
@@ -347,7 +360,7 @@ class _Engine(Engine):
 
 
 class _Actor(GenServer[None], engine=_Engine):
-    """What makes a probe a process: it is never started."""
+    """The actor that makes a probe a process; it is never started."""
 
     trap_exit = True
 
@@ -359,7 +372,7 @@ _SYSTEM = frozenset(get_args(system.SystemMessage))
 
 
 class _Ended:
-    """Wanted: an Exit or a Down."""
+    """An expected Exit or Down."""
 
     def __init__(self, kind: type[Exit | Down], pid: object, reason: object) -> None:
         self.kind = kind
@@ -378,7 +391,7 @@ class _Ended:
 
 
 def _content(item: object) -> tuple[str, Any]:
-    """Return what kind of message `item` is, and what the test gets of it."""
+    """Return the kind of message that `item` is, and the object that the test gets for it."""
     if isinstance(item, Cast):
         return "cast", item.message
     if isinstance(item, Request):
@@ -387,7 +400,7 @@ def _content(item: object) -> tuple[str, Any]:
 
 
 def fits(content: object, wanted: object) -> bool:
-    """Whether `content` is what is `wanted`: see above for how that is said."""
+    """Return whether `content` matches `wanted`, by the rules in the module's docstring."""
     if wanted is ANYTHING or content is wanted:
         return True
     if isinstance(wanted, _Ended):
@@ -402,17 +415,17 @@ def fits(content: object, wanted: object) -> bool:
 def _equals(wanted: object, content: object) -> bool:
     """Return whether the two are equal; False if they cannot be compared.
 
-    Any object may be in a mailbox, and none may keep an expectation from failing with the mailbox shown. `wanted` is
-    asked first: it is the test's choice, and may be made to equal whatever it likes, as `unittest.mock.ANY` is.
+    A mailbox may hold any object, and none may prevent a failure message that shows the mailbox. `wanted` is on the
+    left of ``==``: the test chooses it, and it may define its own equality, as `unittest.mock.ANY` does.
     """
     try:
         return bool(wanted == content)
-    except Exception:  # whatever the code of a message raises
+    except Exception:  # the message's own code may raise anything
         return False
 
 
 def said(wanted: object) -> str:
-    """Say what is wanted, for a failure's message."""
+    """Describe the expected message, for a failure message."""
     if isinstance(wanted, type):
         return f"of type {wanted.__name__}"
     if isinstance(wanted, FunctionType):

@@ -1,6 +1,6 @@
-"""The fixtures: pytest finds them by itself where gennostr is installed.
+"""The pytest fixtures. pytest loads this plugin automatically if gennostr is installed.
 
-Nothing but pytest is imported here before a fixture is asked for.
+Only pytest is imported here until a fixture is used.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def _no_leaks_first(request: pytest.FixtureRequest) -> None:
-    """Where a test asks for `no_leaks`, set that up before the other fixtures, in whatever order it names them."""
+    """If the test uses `no_leaks`, set it up before the other fixtures, whatever their order."""
     if "no_leaks" in request.fixturenames:
         request.getfixturevalue("no_leaks")
 
 
 @pytest.fixture
 def probe(_no_leaks_first: None) -> Iterator[Probe]:
-    """Return a `gennostr.testing.Probe`; the test's thread acts as it, and it ends with the test."""
+    """Return a `gennostr.testing.Probe` that the test's thread acts as; it ends with the test."""
     from gennostr.testing.probe import Probe  # noqa: PLC0415 - see above
 
     with Probe() as probe:
@@ -36,7 +36,7 @@ def probe(_no_leaks_first: None) -> Iterator[Probe]:
 
 @pytest.fixture
 def manual_clock(_no_leaks_first: None) -> Iterator[ManualClock]:
-    """Return a `gennostr.testing.ManualClock` that is in force during the test."""
+    """Return a `gennostr.testing.ManualClock`, installed during the test."""
     from gennostr.testing.manual_clock import ManualClock  # noqa: PLC0415
 
     with ManualClock() as clock:
@@ -45,7 +45,7 @@ def manual_clock(_no_leaks_first: None) -> Iterator[ManualClock]:
 
 @pytest.fixture
 def fake_relay(_no_leaks_first: None) -> Iterator[FakeRelay]:
-    """Return a `gennostr.testing.FakeRelay` that listens; the test plays it."""
+    """Return a listening `gennostr.testing.FakeRelay`, which the test scripts."""
     from gennostr.testing.fake_relay import FakeRelay  # noqa: PLC0415
 
     with FakeRelay() as relay:
@@ -56,7 +56,7 @@ def fake_relay(_no_leaks_first: None) -> Iterator[FakeRelay]:
 def no_leaks() -> Iterator[None]:
     """Fail the test if it leaves a thread, a child process, a descriptor or an actor behind.
 
-    What fixtures of wider scope hold is no leak; of what the other fixtures here start, nothing may be left.
+    Resources held by fixtures of wider scope are not leaks. The other fixtures of this plugin must leave nothing.
     """
     from gennostr.testing import leaks  # noqa: PLC0415
 
@@ -69,8 +69,8 @@ def no_leaks() -> Iterator[None]:
 def start_supervised(_no_leaks_first: None) -> Iterator[Supervised]:
     """Return ``start_supervised(Server, argument)``, which starts a server for the test and returns its pid.
 
-    The servers are stopped after the test in reverse order. A crash that ``start_supervised.expect_crash`` has not
-    asked for fails the test, with the crash report.
+    The servers are stopped after the test, in reverse order. A crash that was not awaited with
+    ``start_supervised.expect_crash`` fails the test and shows the crash report.
     """
     from gennostr.testing.supervised import Supervised  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""A server whose callbacks the test calls itself, with no thread, and what they did as values.
+"""Call a server's callbacks directly, without a thread, and compare their actions.
 
 ::
 
@@ -7,9 +7,9 @@
         feed.handle_connect(Relay.new(URL), 0)
     assert actions == [Added(URL), Sent(["REQ", "feed", {"kinds": [1]}], URL)]
 
-The thread acts as the server in the ``with`` statement: ``self.pid`` has a mailbox (nobody reads it), what is sent to
-others arrives, and nothing is connected: the client's functions only check their arguments, as ever, and note what
-they were asked for. Messages are noted decoded, urls normalized. The timers that the thread sets meanwhile do not run.
+In the ``with`` statement the thread acts as the server: ``self.pid`` has a mailbox (which nobody reads), and messages
+to other processes are delivered. Nothing is connected: the client's functions check their arguments as usual, but only
+record the call. Messages are recorded decoded, urls normalized. Timers set by this thread are recorded and never fire.
 """
 
 import json
@@ -57,7 +57,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """``reconnect(url, delay)`` was called; a delay of None is the relay's own next one."""
+    """``reconnect(url, delay)`` was called; a delay of None means the relay's next reconnect delay."""
 
     url: str
     delay: float | None = None
@@ -80,7 +80,7 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """``subscribe(filters, id, relays)`` was called; the urls of `relays` are normalized and in order."""
+    """``subscribe(filters, id, relays)`` was called; the urls in `relays` are normalized and sorted."""
 
     filters: list[dict[str, Any]] = field(hash=False)
     id: str
@@ -119,7 +119,7 @@ class Pinged:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """``send_after(delay, dest, message)`` was called; `delay` in seconds, and no timer runs."""
+    """``send_after(delay, dest, message)`` was called; `delay` is in seconds, and no timer runs."""
 
     delay: float
     dest: object
@@ -144,9 +144,9 @@ A = TypeVar("A", bound=GenServer[Any])
 
 @contextmanager
 def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
-    """Give an actor of `cls` that does not run, and the list of what its callbacks do, which grows as they do it.
+    """Yield an actor of `cls` that does not run, and the growing list of its actions.
 
-    Any GenServer will do; only a client has more to note than timers.
+    `cls` can be any GenServer; for one that is not a GenNostr, only timers are recorded.
     """
     actions: list[Action] = []
     bases = (_Recorded, cls) if issubclass(cls, GenNostr) else (cls,)
@@ -167,12 +167,12 @@ def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
 
 
 class _Recorded(ClientFunctions):
-    """The client's functions, noted instead of done."""
+    """The client's functions, which only record the call."""
 
     pid: Pid
 
     def add_relay(self, relay: str | Relay, **options: Unpack[RelayOptions]) -> Pid:
-        """Note it; the pid is the client's own, for there is no connection."""
+        """Record it. Returns the client's own pid, as there is no connection."""
         url, given = (relay.url, relay.options) if isinstance(relay, Relay) else (relay, None)
         wanted = Relay.new(url, given, **options)
         _actions(self).append(Added(wanted.url, wanted.options))
@@ -187,7 +187,7 @@ class _Recorded(ClientFunctions):
         _actions(self).append(Reconnecting(_url(relay), delay))
 
     def list_relays(self) -> list[str]:
-        """Return what was added and not removed."""
+        """Return the urls that were added and not removed."""
         urls: dict[str, None] = {}
         for action in _actions(self):
             if isinstance(action, Added):
@@ -207,19 +207,19 @@ class _Recorded(ClientFunctions):
         _actions(self).append(Pinged(_url(relay)))
 
     def relay_statistics(self) -> dict[str, RelayStatistics]:
-        """Return none: nothing is connected."""
+        """Return an empty dict: nothing is connected."""
         return {}
 
 
 class _RecordedPool:
-    """Notes what the client's functions want of `gennostr.client.relay_pool`."""
+    """Stands in for `gennostr.client.relay_pool` and records the commands that it is given."""
 
     def __init__(self, process: Process, actions: list[Action]) -> None:
         self.process = process
         self.actions = actions
 
     def command(self, command: ClientCommand) -> None:
-        """Note it; the result of what is sent never comes, but for the end of the recording."""
+        """Record it. Publications and counts never get a result, except when the recording ends."""
         match command:
             case Subscribe(subscription):
                 filters = [dict(each) for each in subscription.filters]
@@ -243,7 +243,7 @@ def _in_order(relays: frozenset[str] | None) -> tuple[str, ...] | None:
 
 
 def _message(message: str | list[Any]) -> list[Any] | str:
-    """Return `message` as the relay would read it; text that is no JSON passes as it is, as it does on the wire."""
+    """Return `message` as the relay would decode it. Text that is not JSON is unchanged, as on the wire."""
     payload = encode(message).decode()
     try:
         decoded: list[Any] = json.loads(payload)
@@ -257,7 +257,7 @@ def _url(relay: str | Relay) -> str:
 
 
 class _Timer:
-    """A timer that was noted, and does not run."""
+    """A recorded timer, which does not run."""
 
     def __init__(self, when: float, actions: list[Action], action: Scheduled) -> None:
         self.when = when
@@ -265,7 +265,7 @@ class _Timer:
         self._action = action
 
     def cancel(self) -> bool:
-        """Note no more that it was set; False if that was done before."""
+        """Remove its record from the actions; return False if it was removed before."""
         for index, action in enumerate(self._actions):
             if action is self._action:
                 del self._actions[index]
@@ -274,7 +274,7 @@ class _Timer:
 
 
 class _Recording:
-    """A clock that notes the timers that are set in one thread, and is the one before for everybody else."""
+    """A clock that records timers set by one thread; for all other threads it is the previous clock."""
 
     def __init__(self, before: Clock, actions: list[Action]) -> None:
         self.before: Final = before
@@ -283,7 +283,7 @@ class _Recording:
         self.time: Callable[[], float] = before.time
 
     def monotonic(self) -> float:
-        """Return the time; for what is recorded none passes, and a timer is due at its delay."""
+        """Return the time. In the recording thread it is always 0, so that a timer's due time is its delay."""
         return 0.0 if self._thread == threading.get_ident() else self.before.monotonic()
 
     def _on_the_clock_before(self, when: float) -> float:

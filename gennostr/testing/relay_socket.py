@@ -1,14 +1,14 @@
-"""A relay's end of a WebSocket (RFC 6455): TLS, the upgrade and the frames, over a socket that never blocks.
+"""A relay's end of a WebSocket (RFC 6455): TLS, the upgrade and the frames, over a non-blocking socket.
 
-Who serves decides when: `RelaySocket` reads what has arrived, writes what the socket takes, and waits for nothing. It
-holds the client to section 5: frames are masked, whole, and without reserved bits. Nothing holds the relay to
-anything: what a test sends, goes out.
+The caller decides when to act: `RelaySocket` reads what has arrived, writes what the socket accepts, and never waits.
+It enforces section 5 on the client: frames must be masked, unfragmented, and without reserved bits. What the relay
+sends is not checked at all, so that tests can send anything.
 
-A connection ends in stages, so that nothing that was sent is lost (RFC 9112, section 9.6). A system resets a connection
-whose socket is closed while data of the client's are unread or still arrive (RFC 1122, section 4.2.2.13), and the reset
-destroys what the client has not received. So `RelaySocket.finish` ends the relay's direction only, and the socket is
-closed when the client has ended its own, or has received nothing for `LINGER` seconds; until then `RelaySocket.linger`
-discards what arrives. `see_out` does so for a relay that stops.
+A connection ends in stages, so that no sent data is lost (RFC 9112, section 9.6). If a socket is closed while data from
+the client is unread or still arriving, the system resets the connection (RFC 1122, section 4.2.2.13), and the reset
+destroys data that the client has not yet received. So `RelaySocket.finish` ends only the relay's direction, and the
+socket is closed once the client has ended its own, or has received nothing for `LINGER` seconds; until then
+`RelaySocket.linger` discards incoming data. `see_out` does this for a relay that stops.
 """
 
 import base64
@@ -33,33 +33,33 @@ __all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "Frame", "
 
 HOST: Final = "127.0.0.1"
 ATTEMPTS: Final = 20
-"""At a port that nobody else has."""
+"""Attempts to find a free port."""
 READ_SIZE: Final = 64 * 1024
 WRITE_SIZE: Final = 64 * 1024
 DISCARDED_READS: Final = 64
-"""Reads after which `RelaySocket.linger` leaves the rest for its next call: a client may send faster than it reads."""
+"""The maximum number of reads per `RelaySocket.linger` call, as a client may send faster than we discard."""
 LINGER: Final = 2.0
-"""Seconds after which a socket is closed whose connection the relay has ended: without a byte that the client received,
-and without its own end."""
+"""Seconds after which the socket of a connection that the relay has ended is closed, if the client has received nothing
+and has not ended it too."""
 LONGEST_LINGER: Final = 30.0
-"""The same, however slowly a client receives."""
+"""Seconds after which it is closed in any case, even if the client still receives."""
 monotonic: Final = SystemClock.monotonic
-"""The machine's clock, whatever clock the actors have."""
+"""The machine's clock, whatever clock the actors use."""
 ACKNOWLEDGED_POLL: Final = 0.005
-"""Seconds between two looks at what a client has acknowledged, of which there is no event."""
+"""Seconds between polls of what the client has acknowledged, as no event reports it."""
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"^sec-websocket-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
 class Frame(NamedTuple):
-    """A frame of the client's, unmasked."""
+    """A frame from the client, unmasked."""
 
     opcode: int
     payload: bytes
 
     def close(self) -> Close:
-        """Return what a close frame says; the code is None where it gave none."""
+        """Return the code and reason of a close frame; the code is None if it has none."""
         if len(self.payload) < 2:
             return Close(None, "")
         (code,) = struct.unpack(">H", self.payload[:2])
@@ -67,7 +67,7 @@ class Frame(NamedTuple):
 
 
 class RelaySocket:
-    """One accepted connection. No method waits."""
+    """One accepted connection. No method blocks."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(0)
@@ -76,41 +76,41 @@ class RelaySocket:
         self.shaking = False
         """Whether a TLS handshake is under way."""
         self.request = ""
-        """The head of the HTTP request, once it is there."""
+        """The head of the HTTP request, once it has arrived."""
         self.unread = bytearray()
-        """What has arrived and is no whole request, or no whole frame, yet."""
+        """Received data that is not yet a whole request or a whole frame."""
         self.frames: deque[Frame] = deque()
-        """The frames that nobody has taken."""
+        """Received frames that have not been consumed."""
         self.pings: list[Frame] = []
-        """Those of all frames that are pings without an answer."""
+        """Received pings that have not been answered."""
         self.cut = 0
-        """How many frames there were in all."""
+        """The total number of frames received."""
         self.out = bytearray()
-        """What waits to be written."""
+        """Data still to be written."""
         self.end: str | None = None
-        """How the connection ended, in words; None while the client may send."""
+        """A description of how the connection ended; None while the client may send."""
         self.upgraded = False
         self.over = False
-        """Whether the relay has ended the connection: nothing can be added to `out`."""
+        """Whether the relay has ended the connection: nothing may be added to `out`."""
         self.shut = False
-        """Whether the FIN is out."""
+        """Whether the FIN has been sent."""
         self._client_ended = False
         self._notify = False
-        # When the socket is closed: with each byte that is received later, but never later than the second.
+        # When to close the socket: each byte that the client receives postpones the first, at most to the second.
         self._deadline = self._last_deadline = math.inf
-        # How many bytes the client had still to receive, when that was looked at last.
+        # The number of bytes that the client had not yet received at the last check.
         self._left = math.inf
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Begin the server's side of the handshake; `read` goes on with it."""
+        """Begin the server side of the handshake; `read` continues it."""
         self.shaking = True
         try:
             self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
-        except OSError as error:  # the client has ended before; the socket is closed
+        except OSError as error:  # the client has already disconnected; the socket is closed
             self.end = f"the connection failed: {error}"
 
     def upgrade(self, headers: Mapping[str, str] | None = None) -> None:
-        """Answer the request with 101; from here on frames are read. ValueError: it asks for no WebSocket."""
+        """Answer the request with 101, and read frames from now on. ValueError: it is not an upgrade request."""
         key = _KEY.search(self.request)
         if key is None:
             raise ValueError(f"not an upgrade request: {self.request!r:.200}")
@@ -126,7 +126,7 @@ class RelaySocket:
         self._cut_all()
 
     def read(self) -> None:
-        """Take in what has arrived. Raises nothing: an end, in whatever way, is kept in `end`."""
+        """Read what has arrived. Raises nothing: if the connection has ended, `end` says how."""
         if self.end is not None:
             return
         try:
@@ -152,7 +152,7 @@ class RelaySocket:
         self._cut_all()
 
     def write(self, size: int | None = None) -> int:
-        """Write what the socket takes, `size` bytes at most; return how many. OSError: it takes no more, ever."""
+        """Write what the socket accepts, at most `size` bytes; return how many. OSError: the connection is dead."""
         written = 0
         try:
             while self.out and written != size:
@@ -168,7 +168,7 @@ class RelaySocket:
         return written
 
     def answer_pings(self) -> None:
-        """Have the pongs written next."""
+        """Queue a pong for each unanswered ping."""
         for ping in self.pings:
             self.out += encode_frame(PONG, ping.payload)
         self.pings.clear()
@@ -184,10 +184,10 @@ class RelaySocket:
         return bool(self.out) or (self.over and not self.shut)
 
     def finish(self, *, notify: bool = False) -> None:
-        """Begin an orderly end: what is in `out` is still sent, then TLS's close_notify if wanted, then FIN.
+        """Begin an orderly end: send what is in `out`, then TLS's close_notify if `notify`, then FIN.
 
-        It is done by `linger`, which is to be called now, whenever the socket is ready, and at times without: until it
-        returns True, and then `close` is.
+        `linger` does the work. Call it now, whenever the socket is ready, and from time to time, until it returns True;
+        then call `close`.
         """
         if not self.over:
             self.over = True
@@ -196,14 +196,14 @@ class RelaySocket:
             self._last_deadline = monotonic() + LONGEST_LINGER
 
     def linger(self) -> bool:
-        """Do what can be done for an end that has begun; return whether the socket is to be closed."""
+        """Continue the end that `finish` began, without waiting; return whether to close the socket now."""
         if not self.over:
             return False
         try:
             self.write()
             if not self.out and not self.shut:
                 self._send_close_notify()
-                # Not SSLSocket.shutdown, which would throw the TLS state away.
+                # Not SSLSocket.shutdown, which would discard the TLS state.
                 socket.socket.shutdown(self.sock, socket.SHUT_WR)
                 self.shut = True
         except _WOULD_BLOCK:
@@ -211,7 +211,7 @@ class RelaySocket:
         except OSError:
             return True  # reset by the client, or closed: nothing more can arrive
         try:
-            # After the FIN no TLS is spoken; before it, OpenSSL may still need what arrives.
+            # After the FIN, TLS no longer matters; before it, OpenSSL may still need the incoming data.
             recv = partial(socket.socket.recv, self.sock) if self.shut else self.sock.recv
             for _ in range(DISCARDED_READS):
                 if self._client_ended or not recv(READ_SIZE):
@@ -220,7 +220,7 @@ class RelaySocket:
         except _WOULD_BLOCK:
             pass
         except OSError:
-            self._client_ended = True  # whatever it is, nothing can be read any more
+            self._client_ended = True  # whatever the cause, nothing more can be read
         now = monotonic()
         left = len(self.out) + (unacknowledged(self.sock) or 0)
         if left < self._left:
@@ -230,9 +230,9 @@ class RelaySocket:
 
     @property
     def is_received(self) -> bool:
-        """Whether the client's system has all that was sent, the end included; False where nobody can know.
+        """Whether the client's system has received all data and the FIN; False if this cannot be known.
 
-        From then on not even a reset takes any of it away: what has arrived is read before.
+        From then on, not even a reset can destroy any of it: data that has arrived is read before the reset.
         """
         return self.shut and unacknowledged(self.sock) == 0
 
@@ -242,7 +242,7 @@ class RelaySocket:
         self.sock.close()
 
     def disconnect(self) -> None:
-        """End the connection (FIN) and close it at once, for whoever cannot linger. What is in `out` is not sent."""
+        """End the connection (FIN) and close it at once, for callers that cannot linger. Discards `out`."""
         self.out.clear()
         self.finish()
         self.linger()
@@ -255,18 +255,18 @@ class RelaySocket:
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
-            pass  # closed before
+            pass  # already closed
         self.close()
 
     def _send_close_notify(self) -> None:
-        """Send TLS's close_notify if it is still to be sent; the client's is not waited for."""
+        """Send TLS's close_notify if it has not been sent yet, without waiting for the client's."""
         if self._notify and isinstance(self.sock, ssl.SSLSocket):
             try:
                 self.sock.unwrap()
             except ssl.SSLWantWriteError:
                 raise
             except (ssl.SSLError, ValueError):
-                pass  # it is sent and the client's is not there yet, or TLS has failed before
+                pass  # sent, but the client's has not arrived yet; or TLS has failed before
         self._notify = False
 
     def _cut_all(self) -> None:
@@ -277,7 +277,7 @@ class RelaySocket:
                 self.pings.append(frame)
 
     def _cut_frame(self) -> Frame | None:
-        """Return the next frame; None if it is not all there, or is none (then this is the end)."""
+        """Return the next frame; None if it is incomplete, or illegal, which sets `end`."""
         unread = self.unread
         if len(unread) < 2:
             return None
@@ -301,7 +301,7 @@ class RelaySocket:
 
 
 def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> bytes:
-    """Return a frame's bytes (section 5.2), legal or not; `rsv` is the three reserved bits as a number."""
+    """Return a frame's bytes (section 5.2), legal or not. `rsv` holds the three reserved bits as a number."""
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     flag = 0x80 if masked else 0
     if len(payload) < 126:
@@ -321,24 +321,24 @@ if sys.platform == "linux":
     import termios
 
     def unacknowledged(sock: socket.socket) -> int | None:
-        """Return how many bytes were sent and not acknowledged, FIN being one; None where the system does not say."""
+        """Return how many bytes are sent but not acknowledged, the FIN counting as one; None if unknown."""
         try:
-            # tcp(7): SIOCOUTQ, which is this number.
+            # tcp(7) calls it SIOCOUTQ, which is the same number.
             return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
         except (OSError, ValueError):  # the socket is closed
             return None
 else:
 
     def unacknowledged(sock: socket.socket) -> int | None:  # noqa: ARG001
-        """Return None: nobody knows."""
+        """Return None: this system does not report it."""
         return None
 
 
 def see_out(wires: Iterable[RelaySocket]) -> None:
-    """Wait for the end of the connections that `RelaySocket.finish` has ended, and close them.
+    """Wait for the end of connections on which `RelaySocket.finish` was called, and close them.
 
-    A connection is waited for until nothing of it can be lost any more: its client has received all, or has ended it
-    too. The time is `RelaySocket.linger`'s.
+    Waits for each until none of its data can be lost any more: the client has received everything, or has ended the
+    connection too. `RelaySocket.linger` sets the time limits.
     """
     wires = list(wires)
     try:
@@ -355,10 +355,10 @@ def see_out(wires: Iterable[RelaySocket]) -> None:
 
 
 def listener(port: int | None) -> socket.socket:
-    """Return a socket that listens on `port` of 127.0.0.1; None: on one that is free.
+    """Return a socket that listens on `port` of 127.0.0.1, or on a free port if it is None.
 
-    Systems number outgoing connections from 32768 up. A relay's port is below: while the relay is down, a client that
-    keeps trying a port from that range can be given the same port as its own end, and is then connected to itself.
+    Systems use the ports from 32768 up for outgoing connections. A relay's port is below: while the relay is down, a
+    client that keeps connecting to a port of that range can get the same port as its own end, and connect to itself.
     """
     if port is not None:
         return socket.create_server((HOST, port), backlog=64)
@@ -366,20 +366,20 @@ def listener(port: int | None) -> socket.socket:
         try:
             return socket.create_server((HOST, 20_000 + secrets.randbelow(12_000)), backlog=64)
         except OSError:
-            pass  # somebody has it
+            pass  # the port is taken
     raise RuntimeError(f"no free port on {HOST} in {ATTEMPTS} attempts")
 
 
 class Identity(NamedTuple):
-    """How a relay is reached: the context of its TLS, if any, and what a client needs to trust it."""
+    """A relay's url scheme, its TLS context, if any, and the options with which a client trusts it."""
 
     scheme: str
     context: ssl.SSLContext | None
     websocket: Mapping[str, object]
 
 
-def identity(tls: bool | ssl.SSLContext) -> Identity:  # noqa: FBT001 - what the relay was given
-    """Return the identity that `tls` stands for; ImportError: a certificate is wanted, and there is no trustme."""
+def identity(tls: bool | ssl.SSLContext) -> Identity:  # noqa: FBT001 - the relay's own argument
+    """Return the identity for `tls`. ImportError: `tls` is True, and trustme is not installed."""
     if isinstance(tls, ssl.SSLContext):
         return Identity("wss", tls, {})
     if not tls:
@@ -390,9 +390,9 @@ def identity(tls: bool | ssl.SSLContext) -> Identity:  # noqa: FBT001 - what the
 
 @cache
 def _certificate() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return contexts for a server that is localhost and for a client that trusts it; one pair for the process."""
+    """Return TLS contexts for a server on localhost and a client that trusts it; one pair per process."""
     try:
-        import trustme  # noqa: PLC0415 - an extra: asked for when it is needed
+        import trustme  # noqa: PLC0415 - an optional dependency, imported on use
     except ImportError:
         raise ImportError("a relay with TLS needs trustme: pip install 'gennostr[testing]'") from None
     authority = trustme.CA()

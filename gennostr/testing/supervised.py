@@ -1,4 +1,4 @@
-"""Servers that a test starts and does not have to stop: what the fixture ``start_supervised`` gives."""
+"""Servers that a test starts and need not stop: the fixture ``start_supervised``."""
 
 import logging
 import threading
@@ -18,13 +18,13 @@ from gennostr.otp.supervisor import Supervisor, SupervisorPid
 from gennostr.testing.probe import fits, said
 
 MOST_RESTARTS = 1_000_000
-"""The supervisor of a test gives up for no crash: what crashes is the test's to judge."""
+"""So many that the supervisor never gives up: the test decides what a crash means."""
 STOP_TIMEOUT = 10.0
-"""Seconds that all servers of a test have to stop."""
+"""Seconds within which all servers of a test must stop."""
 
 
 class Supervised(logging.Handler):
-    """Starts servers below a supervisor of its own, and collects their crash reports."""
+    """Starts servers under its own supervisor and collects their crash reports."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -34,14 +34,15 @@ class Supervised(logging.Handler):
         crash_logger.addHandler(self)
 
     def __call__(self, child: type[GenServer[Any]] | ChildSpec, argument: Any = UNSET, **overrides: Any) -> Any:
-        """Start `child` (a server class, with its init's argument, or a child specification) and return its pid.
+        """Start `child` (a server class and the argument of its init, or a child spec) and return its pid.
 
-        `overrides` are fields of the child specification, as ``restart="temporary"``. Each child has an id of its
-        own; crashed, it is restarted as its specification says.
+        `overrides` are fields of the child spec, such as ``restart="temporary"``. Each child gets a unique id, and is
+        restarted after a crash as its child spec says.
 
         Raises:
             StartError: it did not start.
-            TypeError, ValueError: an argument cannot be.
+            TypeError: an argument has the wrong type, or a child spec is given with further arguments.
+            ValueError: an argument is invalid; the message names it.
 
         """
         if isinstance(child, ChildSpec):
@@ -54,18 +55,19 @@ class Supervised(logging.Handler):
         return self._supervisor.start_child(child.child_spec(*given, **fields))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a crash report of one of ours, or of what one of ours has started."""
+        """Keep the crash report of one of our servers, or of an actor that one of them has started."""
         report = getattr(record, "crash_report", None)
         if isinstance(report, CrashReport) and self._supervisor in report.ancestors:
             self._reports.put(report)
 
     def expect_crash(self, reason: object = BaseException, timeout: float = 1.0) -> CrashReport:
-        """Wait for the next crash, at most `timeout` seconds, and return its report: this one fails no test.
+        """Wait at most `timeout` seconds for the next crash and return its report.
 
-        `reason` is said as what a probe expects: by its type, by itself or by a function.
+        This crash does not fail the test. `reason` is given like a probe's expected message: a type, a value or a
+        function.
 
         Raises:
-            AssertionError: none came, or it crashed for another reason.
+            AssertionError: no crash happened, or its reason was another.
 
         """
         wanted = f"a crash whose reason is {said(reason)}"
@@ -79,7 +81,7 @@ class Supervised(logging.Handler):
         return report
 
     def _stop(self) -> None:
-        """Stop the supervisor. By the machine's time: nobody moves a manual clock while a server is stuck."""
+        """Stop the supervisor. The timeout is in machine time, as a manual clock stands still meanwhile."""
         process = self._supervisor.process
         stopped = threading.Event()
         if process.watch(Request(None, process, None, stopped.set), waits=True):
@@ -92,7 +94,7 @@ class Supervised(logging.Handler):
                 raise AssertionError(f"the servers did not stop within {STOP_TIMEOUT:g} s and were killed: {pids}")
 
     def end(self) -> list[str]:
-        """Stop the servers, the last first; return what crashed and was not expected, as text."""
+        """Stop the servers in reverse order; return the reports of unexpected crashes, as text."""
         try:
             self._stop()
         finally:

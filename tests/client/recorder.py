@@ -1,4 +1,4 @@
-"""A client that records its callbacks, for tests to wait for."""
+"""A client that records its callbacks, so that tests can wait for them."""
 
 import queue
 import time
@@ -18,7 +18,7 @@ class Callback(NamedTuple):
 
 
 class Recorder(GenNostr[Any]):
-    """init_arg: {"urls": [...], "options": {...}, "say": {callback: function(client, relay)}, ...}."""
+    """init_arg: {"urls": [...], "options": {...}, "reconnect": True, callback: function(client, relay), ...}."""
 
     def init(self, init_arg: Any) -> Any:
         self.seen: queue.SimpleQueue[Callback] = init_arg.setdefault("seen", queue.SimpleQueue())
@@ -88,18 +88,18 @@ class Recording:
         self.feed.stop(block=True)
 
     def next(self, timeout: float = 5.0) -> Callback:
-        """The next callback."""
+        """Return the next callback."""
         return self.seen.get(timeout=timeout)
 
     def expect(self, *names: str, timeout: float = 5.0) -> Callback:
-        """The next callbacks are these, in this order; return the last."""
+        """Check that the next callbacks are these, in this order; return the last."""
         for name in names:
             callback = self.next(timeout)
             assert callback.name == name, f"{callback} where {name} should be"
         return callback
 
     def expect_nothing(self, within: float = 0.2) -> None:
-        """No callback comes."""
+        """Check that no callback runs within `within` seconds."""
         try:
             raise AssertionError(f"unexpected {self.seen.get(timeout=within)}")
         except queue.Empty:
@@ -110,7 +110,7 @@ FAST: RelayOptions = {"reconnect": [0.05], "ping_interval": 30.0}
 
 
 def note(content: str = "hello") -> dict[str, Any]:
-    """An event's shape, unsigned."""
+    """Return an unsigned event as a dict."""
     return {
         "id": "0" * 64,
         "pubkey": "1" * 64,
