@@ -1891,3 +1891,19 @@ def test_parts_of_which_one_was_refused_have_no_eose_in_either_order(refused_fir
     assert driver.called("handle_eose") == []
     assert len(driver.called("handle_closed")) == 1
     assert driver.through[-1:] == ["big"]
+
+
+def test_a_part_that_is_set_aside_does_not_withhold_the_eose_of_the_others() -> None:
+    driver = SessionDriver()
+    driver.inform()
+    driver.subscribe("feed", {"kinds": [1]}, {"search": "x" * 3_000})
+    driver.sent()
+    driver.closed("feed", "error: too many filters")
+    [[_, first, _], [_, second, _]] = driver.sent()
+    driver.closed(second, "error: message too large")
+    [error] = driver.called("handle_error")
+    assert isinstance(error, RequestTooLarge)
+    assert driver.called("handle_eose") == []
+    driver.eose(first)
+    assert len(driver.called("handle_eose")) == 1
+    assert driver.through[-1:] == ["feed"]
