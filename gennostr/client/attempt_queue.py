@@ -121,8 +121,11 @@ class AttemptQueue:
     def answered(self, attempts: list[Attempt], answer: Outcome | CountResult) -> None:
         """Settle attempts by the relay's own answer."""
         self._some_answered = True
-        for attempt in attempts:
-            self._effects.append(Settle(attempt, answer))
+        self.settle(attempts, answer)
+
+    def end(self, key: str, outcome: Outcome) -> None:
+        """Settle the attempts in flight with `key`, without an answer of their own."""
+        self.settle(self.in_flight.pop(key), outcome)
 
     def settle(self, attempts: Iterable[Attempt], answer: Outcome | CountResult) -> None:
         """Settle attempts that are no longer in flight."""

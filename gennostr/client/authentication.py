@@ -12,11 +12,13 @@ Old relays say less: they send no OK to an AUTH, they refuse a REQ by a NOTICE, 
 they answer in order, what they have refused can be sent again right after the AUTH.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gennostr.client.attempt import Attempt
-from gennostr.client.effects import CancelDeadline, Deliver, Effect, Log, Send, SetDeadline, Sign
+from gennostr.client.dialects import Meaning
+from gennostr.client.effects import CancelDeadline, Deliver, Effect, Key, Log, Send, SetDeadline, Sign
 from gennostr.client.subscriptions import RelaySubscription
 from gennostr.exceptions import AuthenticationError
 from gennostr.nostr.encoding import write
@@ -61,13 +63,12 @@ class Authentication:
         self._refused: list[Refused] = []
         # Never reset: a signature requested on an earlier connection must not be taken for one of a later connection.
         self._turn = 0
-        self._deadline: str | None = None
+        self._deadline: Key | None = None
         self.forget_connection()
 
     def forget_connection(self) -> None:
         """Reset what belongs to the last connection."""
         self._rest()
-        self._turn += 1
         # The latest challenge, and the one that is being answered or was answered last.
         self._challenge: str | None = None
         self._answered: str | None = None
@@ -82,14 +83,14 @@ class Authentication:
         self.accepted: bool | None = None
         """The last verdict on this connection; None before the first, and while another is pending."""
 
-    def _wait(self, key: str, seconds: float) -> None:
+    def _wait(self, key: Key, seconds: float) -> None:
         self._rest()
         self._deadline = key
-        self._effects.append(SetDeadline(key, seconds))  # type: ignore[arg-type]
+        self._effects.append(SetDeadline(key, seconds))
 
     def _rest(self) -> None:
         if self._deadline is not None:
-            self._effects.append(CancelDeadline(self._deadline))  # type: ignore[arg-type]
+            self._effects.append(CancelDeadline(self._deadline))
             self._deadline = None
 
     # Challenges and their answers.
@@ -141,8 +142,7 @@ class Authentication:
         return self._verdict()
 
     def _verdict(self) -> Verdict:
-        refused, self._refused = self._refused, []
-        return Verdict(bool(self.accepted), refused)
+        return Verdict(bool(self.accepted), self.take())
 
     def signed(self, turn: int, event: Event | None) -> Verdict | None:
         """Send what a signer has signed; None: it declined or failed."""
@@ -172,7 +172,7 @@ class Authentication:
         self._some_accepted = self._some_accepted or accepted
         return self._ask_next()
 
-    def deadline_expired(self, key: str) -> Verdict | None:
+    def deadline_expired(self, key: Key) -> Verdict | None:
         """Continue without what was waited for."""
         if key != self._deadline:
             return None
@@ -194,17 +194,21 @@ class Authentication:
 
     # Refused messages.
 
-    def may_keep(self, prefix: str | None, items: list[RelaySubscription | Attempt]) -> bool:
+    def may_keep(self, meaning: Meaning | None, items: Sequence[RelaySubscription | Attempt]) -> bool:
         """Whether a refusal may only be due to missing authentication: if so, `keep` what was refused.
 
-        ``restricted`` is final after a verdict; ``auth-required`` after a verdict that no other challenge has followed,
-        or after a second try.
+        Only AUTH_REQUIRED and RESTRICTED can be. RESTRICTED is final after a verdict; AUTH_REQUIRED after a verdict
+        that no other challenge has followed, or after a second try.
         """
+        if meaning not in (Meaning.AUTH_REQUIRED, Meaning.RESTRICTED):
+            return False
         if self.signers == 0 or any(item.retried for item in items):
             return False
         if self.accepted is None or self._deadline == "answer":
             return True
-        if prefix == "restricted" and not self.old_style:  # in the old style, the verdict was not the relay's word
+        if (
+            meaning is Meaning.RESTRICTED and not self.old_style
+        ):  # in the old style, the verdict was not the relay's word
             return False
         return self.accepted or self._challenge != self._answered
 

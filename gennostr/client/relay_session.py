@@ -197,7 +197,7 @@ class RelaySession:
         if self._open and not self._has_room():
             return False
         time = now.time + self.clock_offset
-        filters = request.filters_at(time)
+        filters = request.next_filters()
         most = self._limits.max_limit
         payload = write(["REQ", id_, *(filters if most is None else (_limited(each, most) for each in filters))])
         if (self._open or len(payload) >= LARGE) and not self._limits.known:
@@ -232,7 +232,7 @@ class RelaySession:
         # For the id, and for the since of a resumed REQ.
         around = 32 + max(len(write(["REQ", request.id, {}])), 64) + 32 * len(request.filters)
         parts = None
-        if limit > around and not (isinstance(request, Backfill) or request.subscription.whole):
+        if limit > around and request.divisible:
             parts = split_filters(request.filters, limit - around, most=MAX_PARTS)
         if parts is None or len(parts) < 2:
             del self._line[request.id]
@@ -438,9 +438,7 @@ class RelaySession:
             else:
                 self._complete(request)
             return None
-        if request.live:  # a second EOSE changes nothing
-            return None
-        if request.backfill is not None:
+        if request.live or request.backfill is not None:  # a second EOSE changes nothing
             return None
         full = request.stored >= self._limits.full if more is None else more
         if full and request.resumed is not None and request.oldest is not None:
@@ -497,7 +495,7 @@ class RelaySession:
                 pass
             case Meaning.DUPLICATE if not request.retried:
                 self._replace(request)
-            case Meaning.AUTH_REQUIRED | Meaning.RESTRICTED if self._may_keep(meaning, [request]):
+            case Meaning.AUTH_REQUIRED | Meaning.RESTRICTED if self._authentication.may_keep(meaning, [request]):
                 self._conclude(self._authentication.keep([(request, message)]), now)
             case _:
                 return self._end(request, message)
@@ -519,7 +517,7 @@ class RelaySession:
 
     def _make_smaller(self, request: RelaySubscription) -> bool:
         """Send a REQ again in smaller parts; False if it cannot be made smaller."""
-        if len(request.filters) > 1 and not (isinstance(request, Backfill) or request.subscription.whole):
+        if len(request.filters) > 1 and request.divisible:
             self._send_again([request])
             middle = len(request.filters) // 2
             self._put_parts(request, [request.filters[:middle], request.filters[middle:]])
@@ -528,10 +526,6 @@ class RelaySession:
             return False
         self._send_again([request])
         return True
-
-    def _may_keep(self, meaning: Meaning | None, items: "list[Any]") -> bool:
-        prefix = "restricted" if meaning is Meaning.RESTRICTED else "auth-required"
-        return self._authentication.may_keep(prefix, items)
 
     def _end(self, request: RelaySubscription, message: ClosedMessage) -> ClosedMessage | None:
         """Record that the relay has refused a REQ for good, on this connection; return the CLOSED to deliver."""
@@ -562,9 +556,7 @@ class RelaySession:
             id_ = request.id
             self._open.pop(id_, None)
             self._drop_backfill(request)
-            kept = request.retried, request.lowered, request.heard, request.begun_at, request.overdue
-            request.forget_connection()
-            request.retried, request.lowered, request.heard, request.begun_at, request.overdue = kept
+            request.forget_answers()
             request.in_doubt = in_doubt
             if self.subscriptions.get(id_) is not request or not self._up:
                 continue
@@ -604,8 +596,8 @@ class RelaySession:
         if largest is None or size <= SMALLEST_SIZE:
             return  # it may have been the user's own message
         if isinstance(largest, Attempt):
-            refused = self._attempts.in_flight.pop(largest.key)
-            self._attempts.settle(refused, Outcome("rejected", None, f"{size} bytes are too large for the relay"))
+            outcome = Outcome("rejected", None, f"{size} bytes are too large for the relay")
+            self._attempts.end(largest.key, outcome)
             return
         self._limits.learn_size(size)
         self._send_again([largest], in_doubt=True)
@@ -649,7 +641,7 @@ class RelaySession:
         self._authentication.old_style = True
         for request in requests:
             del self._open[request.id]
-        if requests and self._may_keep(meaning, requests):
+        if requests and self._authentication.may_keep(meaning, requests):
             refused: list[Refused] = [(each, ClosedMessage(each.id, text)) for each in requests]
             self._conclude(self._authentication.keep(refused), now)
         else:
@@ -701,8 +693,7 @@ class RelaySession:
                 next_ = heard if next_ is None else min(next_, heard)
                 continue
             self._warn(f"has not answered a COUNT within {timeout:g} s")
-            del self._attempts.in_flight[attempts[0].key]
-            self._attempts.settle(attempts, Outcome("timeout", None, f"no answer within {timeout:g} s"))
+            self._attempts.end(attempts[0].key, Outcome("timeout", None, f"no answer within {timeout:g} s"))
         if next_ is not None:
             self._watching = True
             self._effects.append(SetDeadline("silence", max(0.0, next_ + timeout - now.monotonic)))
@@ -743,8 +734,7 @@ class RelaySession:
             meaning = dialects.meaning(message.message)
             if meaning is Meaning.UNSUPPORTED_COUNT and not attempts[0].is_event:
                 self._limits.counts = False
-            wanted = meaning is Meaning.AUTH_REQUIRED or meaning is Meaning.RESTRICTED
-            if wanted and self._may_keep(meaning, [*attempts]):
+            if self._authentication.may_keep(meaning, attempts):
                 self._conclude(self._authentication.keep([(each, message) for each in attempts]), now)
                 return False
         self._attempts.answered(attempts, Outcome.of(message))
@@ -761,8 +751,7 @@ class RelaySession:
         """Record that the relay does not know COUNT: on this connection, it gets no other."""
         self._limits.counts = False
         for attempts in self._attempts.counts():
-            del self._attempts.in_flight[attempts[0].key]
-            self._attempts.settle(attempts, Outcome("rejected", "unsupported", text))
+            self._attempts.end(attempts[0].key, Outcome("rejected", "unsupported", text))
 
     # Authentication.
 
@@ -784,7 +773,6 @@ class RelaySession:
             for request in requests:
                 request.heard = request.begun_at = now.monotonic
             self._send_again(requests)
-            self._watch()
             self._attempts.put_back(attempts)
             return
         for item, refusal in verdict.refused:

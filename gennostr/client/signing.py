@@ -4,7 +4,6 @@ A secret key signs at once. A callable runs in a thread of its own, and may retu
 use a signer across the network (NIP-46), and meanwhile delays no callback of the client.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -22,8 +21,6 @@ from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import NORMAL
 from gennostr.values import shown
-
-logger = logging.getLogger(__name__)
 
 KIND: Final = 22242
 """The kind of an event that answers a challenge."""

@@ -90,28 +90,32 @@ class RelaySubscription:
 
     def forget_connection(self) -> None:
         """Reset what belongs to the last connection; on the next, no REQ was sent yet."""
+        self.forget_answers()
+        self.overdue = False
+        """Whether the relay has been silent about it for too long to be waited for."""
+        self.retried = False
+        """Whether it was sent again after authentication."""
+        self.lowered = False
+        """Whether it was sent again with a lower ``limit``."""
+        self.heard = 0.0
+        """When something last happened to it, on the monotonic clock."""
+        self.begun_at = 0.0
+        """Since when it waits, to be sent or for its EOSE, on the monotonic clock."""
+
+    def forget_answers(self) -> None:
+        """Reset what its last REQ led to, so that it can be sent again."""
         self.backfill: Backfill | None = None
         """The backfill that is completing it, if any."""
         self.live = False
         """Whether EOSE has arrived on this connection."""
         self.closed = False
         """Whether the relay has ended it on this connection."""
-        self.overdue = False
-        """Whether the relay has been silent about it for too long to be waited for."""
-        self.retried = False
-        """Whether it was sent again after authentication."""
         self.in_doubt = False
         """Whether it may be open although it is in line: a NOTICE that names no REQ has put it back."""
         self.replaces = False
         """Whether its REQ has replaced one that was open, without a CLOSE."""
-        self.lowered = False
-        """Whether it was sent again with a lower ``limit``."""
         self.size = 0
         """The size of its REQ in bytes; 0: none was sent."""
-        self.heard = 0.0
-        """When something last happened to it, on the monotonic clock."""
-        self.begun_at = 0.0
-        """Since when it waits, to be sent or for its EOSE, on the monotonic clock."""
         self.resumed: list[dict[str, Any]] | None = None
         """The filters of the REQ, if they resume from the last connection."""
         self.stored = 0
@@ -129,9 +133,13 @@ class RelaySubscription:
         """Whether the REQ has had any answer on this connection."""
         return self.live or self.closed or self.stored > 0
 
-    def filters_at(self, time: float) -> Sequence[dict[str, Any]]:
-        """Return the filters of a REQ that is sent at `time`."""
-        del time
+    @property
+    def divisible(self) -> bool:
+        """Whether it can be sent as several REQs, if its filters can be split."""
+        return not self.subscription.whole
+
+    def next_filters(self) -> Sequence[dict[str, Any]]:
+        """Return the filters of a REQ that is sent now."""
         if self._begun is None:
             return self.filters
         return [self._resumed(each) for each in self.filters]
@@ -204,15 +212,18 @@ class Backfill(RelaySubscription):
         super().__init__(of.subscription)
         self.of = of
         self.id = new_id("rest")
-        self.heard = self.begun_at = of.heard
         # Events seen by the REQ are also seen here.
         self.token = of.token
         self.filters = of.resumed or of.filters
         self._until = of.oldest
 
-    def filters_at(self, time: float) -> Sequence[dict[str, Any]]:
+    @property
+    def divisible(self) -> bool:
+        """False: events of two REQs would not be one page."""
+        return False
+
+    def next_filters(self) -> Sequence[dict[str, Any]]:
         """Return the filters of the next page."""
-        del time
         until = self._until
         assert until is not None  # noqa: S101
         return [{**each, "until": min(until, each.get("until", until))} for each in self.filters]
@@ -221,11 +232,6 @@ class Backfill(RelaySubscription):
         """Record that the REQ of a page was sent."""
         del filters, time
         self.size = size
-
-    def note(self, created_at: int, monotonic: float, time: float) -> None:
-        """Record an event of this page."""
-        super().note(created_at, monotonic, time)
-        self.of.note(created_at, monotonic, time)
 
     def turn(self, full: int, *, more: bool | None) -> bool:
         """Continue with the next page; False: there is none.
@@ -241,9 +247,7 @@ class Backfill(RelaySubscription):
             return False
         # If one second fills a whole page, there may be something before it.
         self._until = self.oldest if self.oldest < self._until else self._until - 1
-        heard, begun_at = self.heard, self.begun_at
         self.forget_connection()
-        self.heard, self.begun_at = heard, begun_at
         return self._until >= 0
 
 
