@@ -332,8 +332,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 self._watch()
             # Last of all: the client, once awake, needs the interpreter's lock, which this thread releases at its next
             # wait.
-            batch = Batch(self._process, self._relay, messages, size, self._credit)
-            self._client.put_from(self._process, batch)  # unless this connection was killed meanwhile: see `_tell`
+            self._tell(Batch(self._process, self._relay, messages, size, self._credit))
         if end is not None:
             return self._ended(end)
         if failure is not None:

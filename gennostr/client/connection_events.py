@@ -111,10 +111,7 @@ class Credit:
         """Count a batch of `size` bytes, and return `spent()`; called by the connection."""
         self._batches += 1
         self._given += size
-        if self._batches >= self.MAX_BATCHES or self._given - self._taken >= self.MAX_BYTES:
-            return self.spent()
-        self.paused = False
-        return False
+        return self.spent()
 
     def spent(self) -> bool:
         """Return whether to pause: then RESUME is sent when the client has handled more.

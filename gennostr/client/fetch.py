@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Self, Unpack
 
-from gennostr.client.functions import Filters, GenNostrPid, subscribe_whole, urls_of
+from gennostr.client.functions import Filters, GenNostrPid, check_size, subscribe_whole, urls_of
 from gennostr.client.gen_nostr import GenNostr, RelayOutcome
 from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.client.pages import Page, Paging, Rejected, order
@@ -385,11 +385,7 @@ def fetch(
     options.setdefault("verify", True)
     settings = Options.of(**options)
     for each in wanted:
-        size = len(encode(["REQ", "page-1", each]))
-        if size > settings.max_queue_size:
-            raise MessageError(
-                f"the REQ of a filter has {size} bytes, more than the max_queue_size: {settings.max_queue_size}"
-            )
+        check_size(encode(["REQ", "page-1", each]), settings.max_queue_size, "the REQ of a filter")
     parts = [_parts(each) for each in wanted]
     streams: list[_Stream] = []
     limits: list[int | None] = []

@@ -51,14 +51,14 @@ class ClientFunctions:
             wanted = Relay.new(relay.url, relay.options, **options)
         else:
             wanted = Relay.new(relay, **options)
-        tree = connections(self)
-        pending = tree.take(wanted.url)
+        table = connections(self)
+        pending = table.take(wanted.url)
         if pending is not None:
             pending.cancel()
         try:
-            return tree.open(wanted)
+            return table.open(wanted)
         except Exception:
-            tree.relay_removed(wanted.url)  # it may have been in backoff
+            table.relay_removed(wanted.url)  # it may have been in backoff
             raise
 
     def remove_relay(self, relay: str | Relay) -> None:
@@ -181,7 +181,7 @@ class ClientFunctions:
         if id is None:
             id = new_id("sub")  # noqa: A001
         wanted, urls = checked_filters(filters), urls_of(relays)
-        _check_size(self, encode(["REQ", id, *wanted]), urls, f"the REQ of subscription {id!r}")
+        _check_sizes(self, encode(["REQ", id, *wanted]), urls, f"the REQ of subscription {id!r}")
         _command(self, Subscribe(Subscription(id, wanted, urls)))
         return id
 
@@ -241,7 +241,7 @@ class ClientFunctions:
         process = relay_pool(self).process
         wanted, urls = checked_filters(filters), urls_of(relays)
         counting = CountRequest(process, id_, wanted, urls, check_seconds("timeout", timeout))
-        _check_size(self, counting.payload, urls, "the COUNT")
+        _check_sizes(self, counting.payload, urls, "the COUNT")
         _send(self, counting)
         return counting
 
@@ -297,14 +297,17 @@ def _put(client: ClientFunctions, outbox: Outbox, payload: bytes) -> None:
     outbox.put(payload, first=outbox.greeting and current() is relay_pool(client).process)
 
 
-def _check_size(client: ClientFunctions, payload: bytes, urls: frozenset[str] | None, what: str) -> None:
+def _check_sizes(client: ClientFunctions, payload: bytes, urls: frozenset[str] | None, what: str) -> None:
     """Raise MessageError if the outbox of one of the relays could never hold `payload`."""
     for relay in connections(client).relays():
-        limit = relay.options.max_queue_size
-        if len(payload) > limit and (urls is None or relay.url in urls):
-            raise MessageError(
-                f"{what} has {len(payload)} bytes, more than the max_queue_size of {redact(relay.url)}: {limit}"
-            )
+        if urls is None or relay.url in urls:
+            check_size(payload, relay.options.max_queue_size, what, f" of {redact(relay.url)}")
+
+
+def check_size(payload: bytes, max_queue_size: int, what: str, of: str = "") -> None:
+    """Raise MessageError, which says `what` it is and `of` whom the limit is, if `payload` is over it."""
+    if len(payload) > max_queue_size:
+        raise MessageError(f"{what} has {len(payload)} bytes, more than the max_queue_size{of}: {max_queue_size}")
 
 
 def _send(client: ClientFunctions, pending: PendingAnswers[Any]) -> None:

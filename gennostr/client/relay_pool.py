@@ -28,6 +28,7 @@ from gennostr.client.effects import (
     CheckComplete,
     Deliver,
     Effect,
+    Key,
     Log,
     RequestInformation,
     Send,
@@ -59,7 +60,7 @@ logger.addFilter(tracebacks.escape)
 REMOVED: Final = 256
 """How many relays that the client no longer has keep their resume points."""
 
-_Due: TypeAlias = tuple[RelaySession, str] | PendingAnswers[Any]
+_Due: TypeAlias = tuple[RelaySession, Key] | PendingAnswers[Any]
 """What a deadline is for: one of a session's, or the timeout of a publication or count."""
 
 
@@ -103,7 +104,7 @@ class RelayPool:
         # Relays that were removed, or not reconnected; the oldest first.
         self._removed: dict[str, None] = {}
         self._subscriptions: dict[str, Subscription] = {}
-        self._deadlines: dict[tuple[str, str], Deadline[_Due]] = {}
+        self._deadlines: dict[tuple[str, Key], Deadline[_Due]] = {}
         self._seen = SeenEvents()
 
     # Commands of the client's functions.
@@ -208,7 +209,7 @@ class RelayPool:
                     # A slow client does not make a relay silent: messages that it has not handled yet go first.
                     self._client.run_behind(SilenceDue(session.url))
                     continue
-                self._perform(session, session.deadline_expired(key, _now()))  # type: ignore[arg-type]
+                self._perform(session, session.deadline_expired(key, _now()))
             elif due is not None:
                 for attempt in list(due.open.values()):
                     session = self._session(attempt.url)
@@ -312,19 +313,17 @@ class RelayPool:
                 return self._event(session, message, relay)  # type: ignore[arg-type]
             if isinstance(message, MessageError):
                 return message
-            machine = clock()
-            now = Instant(machine.monotonic(), machine.time())
             # Signers can be changed: a challenge is answered by the current ones.
-            effects = session.received(message, now, signers=len(self.signers()) if kind is AuthMessage else None)
+            effects = session.received(message, _now(), signers=len(self.signers()) if kind is AuthMessage else None)
             if not effects:
                 return None
             first = effects[0]
+            deliver = None
             if type(first) is Deliver and type(first.argument) is kind:
                 del effects[0]
-                self._perform(session, effects)
-                return first.argument
+                deliver = first.argument
             self._perform(session, effects)
-            return None
+            return deliver
         finally:
             self._busy = False
 
@@ -400,7 +399,7 @@ class RelayPool:
             # With `first`: handle_connect has run, and what others sent before it must not wait for this.
             outbox.put(payload, first=True)
 
-    def _set_deadline(self, session: RelaySession, key: str, seconds: float) -> None:
+    def _set_deadline(self, session: RelaySession, key: Key, seconds: float) -> None:
         before = self._deadlines.get((session.url, key))
         if before is not None:
             before.cancel()
