@@ -206,7 +206,7 @@ class RelaySession:
             return False
         limit = self._limits.size
         if limit is not None and len(payload) > limit:
-            self._divide(request, len(payload), limit)
+            self._split(request, len(payload), limit)
             return True
         del self._line[id_]
         self._open[id_] = request
@@ -227,12 +227,12 @@ class RelaySession:
             self._complete(rest)
         return False
 
-    def _divide(self, request: RelaySubscription, size: int, limit: int) -> None:
+    def _split(self, request: RelaySubscription, size: int, limit: int) -> None:
         """Replace a REQ that is too large by several, or set it aside."""
         # For the id, and for the since of a resumed REQ.
         around = 32 + max(len(write(["REQ", request.id, {}])), 64) + 32 * len(request.filters)
         parts = None
-        if limit > around and request.divisible:
+        if limit > around and request.can_be_split:
             parts = split_filters(request.filters, limit - around, most=MAX_PARTS)
         if parts is None or len(parts) < 2:
             del self._line[request.id]
@@ -251,13 +251,13 @@ class RelaySession:
 
     def _put_parts(self, request: RelaySubscription, parts: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Replace a REQ in line by one for each of `parts`."""
-        divided = request.divided(parts)
+        several = request.split(parts)
         group = self._groups[request.subscription.id]
         place = group.index(request)
-        group[place : place + 1] = divided
+        group[place : place + 1] = several
         del self._line[request.id]
-        self._line = {**{each.id: each for each in divided}, **self._line}
-        for each in divided:
+        self._line = {**{each.id: each for each in several}, **self._line}
+        for each in several:
             self.subscriptions[each.id] = each
 
     def not_sent(self, subjects: Iterable[RelaySubscription | Attempt | Event | str], now: Instant) -> list[Effect]:
@@ -517,7 +517,7 @@ class RelaySession:
 
     def _make_smaller(self, request: RelaySubscription) -> bool:
         """Send a REQ again in smaller parts; False if it cannot be made smaller."""
-        if len(request.filters) > 1 and request.divisible:
+        if len(request.filters) > 1 and request.can_be_split:
             self._send_again([request])
             middle = len(request.filters) // 2
             self._put_parts(request, [request.filters[:middle], request.filters[middle:]])

@@ -68,7 +68,7 @@ class Subscription:
 class RelaySubscription:
     """One REQ of a subscription at one relay, over all its connections.
 
-    Usually a subscription has one at each relay; several if its filters are too large for one message (`divided`).
+    Usually a subscription has one at each relay; several if its filters are too large for one message (`split`).
     """
 
     def __init__(self, subscription: Subscription, before: Subscription | None = None) -> None:
@@ -134,7 +134,7 @@ class RelaySubscription:
         return self.live or self.closed or self.stored > 0
 
     @property
-    def divisible(self) -> bool:
+    def can_be_split(self) -> bool:
         """Whether it can be sent as several REQs, if its filters can be split."""
         return not self.subscription.whole
 
@@ -188,18 +188,18 @@ class RelaySubscription:
             self._newest = self._latest if self._newest is None else max(self._newest, self._latest)
         self._latest = self._newest
 
-    def divided(self, parts: Sequence[Sequence[dict[str, Any]]]) -> "list[RelaySubscription]":
+    def split(self, parts: Sequence[Sequence[dict[str, Any]]]) -> "list[RelaySubscription]":
         """Return one REQ for each of `parts`, which together match what this does; each resumes where this does."""
-        divided: list[RelaySubscription] = []
+        several: list[RelaySubscription] = []
         for filters in parts:
             part = RelaySubscription(self.subscription, self.before)
-            part.id = new_id("part") if divided else self.id
+            part.id = new_id("part") if several else self.id
             part.filters = filters
             part.token = self.token
             part._settled, part._newest, part._begun = self._settled, self._newest, self._begun
             part.heard, part.begun_at = self.heard, self.begun_at
-            divided.append(part)
-        return divided
+            several.append(part)
+        return several
 
 
 class Backfill(RelaySubscription):
@@ -218,7 +218,7 @@ class Backfill(RelaySubscription):
         self._until = of.oldest
 
     @property
-    def divisible(self) -> bool:
+    def can_be_split(self) -> bool:
         """False: events of two REQs would not be one page."""
         return False
 
