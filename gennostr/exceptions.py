@@ -23,6 +23,7 @@
      ├── Overflow                       a relay's outbound queue is full
      ├── RelayUrlError                  not a relay url             (ValueError)
      ├── MessageError                   not a Nostr message         (ValueError)
+     │    └── RequestTooLarge           a REQ is too large for a relay: .subscription_id, .size, .limit
      ├── AuthenticationError            a relay refused our authentication: passed to handle_error
      ├── RelayRefused                   a relay refused a query, or answered it wrongly
      ├── FetchIncomplete                some relays were not read to the end: .failed

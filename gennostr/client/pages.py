@@ -30,6 +30,7 @@ from typing import Any, Final
 
 from gennostr.exceptions import MessageError, RelayRefused
 from gennostr.nostr.event import Event
+from gennostr.nostr.messages import more_stored
 
 PAGE: Final = 500
 """Events requested at once: as many as most relays send."""
@@ -174,13 +175,13 @@ class Paging:
         rejected = rejected or Rejected()
         page = {event.id: event for event in events}
         self._received += len(rejected)
-        more = _says(hints, "more")
+        more = more_stored(hints)
         size = len(page) + len(rejected)
         if self._count and size < FULL:
             # A relay that ignores since and until sends everything again: so few events are all it has.
             size -= len(rejected.unrequested)
             rejected.unrequested.clear()
-        answer = _Answer(page, size, _says(hints, "finish") and not more, more, rejected)
+        answer = _Answer(page, size, more is False, more is True, rejected)
         self._most = max(self._most, answer.size)
         match self._mode:
             case _Mode.DOWN:
@@ -406,11 +407,6 @@ class Paging:
 def order(event: Event) -> tuple[int, str]:
     """Return the key of NIP-01's order: newest first, and within one second the lowest id first."""
     return -event.created_at, event.id
-
-
-def _says(hints: object, word: str) -> bool:
-    """Whether NIP-67's hints have `word`; some relays send it without a list around it."""
-    return hints == word or (isinstance(hints, list) and word in hints)
 
 
 def _descends(events: Iterable[Event]) -> bool:

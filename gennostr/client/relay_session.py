@@ -51,6 +51,7 @@ from gennostr.nostr.messages import (
     OkMessage,
     RelayMessage,
     UnknownMessage,
+    more_stored,
 )
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
@@ -429,7 +430,7 @@ class RelaySession:
             del self._line[id_]
             self._open[id_] = request
         self._cool_down = 0.0
-        more = None if message.hints is None else _more(message.hints)
+        more = more_stored(message.hints)
         if isinstance(request, Backfill):
             if request.turn(self._limits.full, more=more):
                 request.heard = request.begun_at = now.monotonic
@@ -800,11 +801,3 @@ _CALLBACKS: Final[dict[type, str]] = {
 def _limited(filter_: dict[str, Any], limit: int) -> dict[str, Any]:
     """Return a filter whose limit is at most `limit`."""
     return {**filter_, "limit": limit} if filter_.get("limit", 0) > limit else filter_
-
-
-def _more(hints: object) -> bool | None:
-    """Return whether the relay says that it has more stored events (NIP-67); None: it does not say."""
-    words = hints if isinstance(hints, list) else [hints]
-    if "more" in words:
-        return True
-    return False if "finish" in words else None

@@ -41,6 +41,20 @@ class EoseMessage(msgspec.Struct, frozen=True, array_like=True, tag="EOSE"):
         return hash(self.subscription_id)  # the hints may not be hashable
 
 
+def more_stored(hints: object) -> bool | None:
+    """Return whether an EOSE's `hints` say that the relay has more stored events (NIP-67); None: they do not say.
+
+    Some relays send a hint without a list around it.
+
+    >>> more_stored(["more"]), more_stored("finish"), more_stored(None)
+    (True, False, None)
+    """
+    words = hints if isinstance(hints, list) else [hints]
+    if "more" in words:
+        return True
+    return False if "finish" in words else None
+
+
 class OkMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="OK"):
     """Whether an event was accepted, and why not."""
 
