@@ -1,4 +1,4 @@
-"""`gennostr.otp.telemetry` under its public name.
+"""The telemetry functions under their public name; see `gennostr.otp.telemetry`.
 
 It is the same module object, not a second module with the same functions, so ``help`` shows its table here too.
 """

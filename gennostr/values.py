@@ -18,21 +18,43 @@ is caught. The one exception is KeyboardInterrupt in the main thread, where it m
 # ruff: noqa: PLC0415
 import reprlib
 import threading
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
+
+if TYPE_CHECKING:
+    _ProtocolMeta = ABCMeta  # what type checkers take it for
+else:
+    _ProtocolMeta = type(Protocol)
 
 MOST_SHOWN: Final = 4000
 """The maximum number of characters shown of a value's repr."""
 MOST_NESTED: Final = 8
 """The nesting depth up to which records are pickled as records; deeper ones become text. Chains of failed calls are
 rarely longer."""
+_PACKAGE: Final = __name__.partition(".")[0]
+_SET_BY_PYTHON: Final = frozenset(
+    {
+        "__abstractmethods__",
+        "__annotations__",
+        "__dict__",
+        "__orig_bases__",
+        "__parameters__",
+        "__weakref__",
+        "_abc_impl",
+    }
+)
+"""What Python, abc and typing set on a class; none of it is documentation."""
 _DEEPEST: Final = 20
 """The nesting depth up to which a container's items are replaced one by one; deeper ones are replaced as a whole."""
 
 
 def shown(value: Any, text_of: Callable[[Any], str] = repr, most: int = MOST_SHOWN) -> str:
-    """Return the repr of `value` (or ``text_of(value)``), cut to `most` characters. Never fails."""
+    """Return the repr of `value`, cut to `most` characters. Never fails.
+
+    `text_of` replaces repr.
+    """
     try:
         text = text_of(value)
         return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
@@ -43,7 +65,9 @@ def shown(value: Any, text_of: Callable[[Any], str] = repr, most: int = MOST_SHO
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line, with unprintable characters escaped as in a Python string.
+    """Return `text` on one line, with unprintable characters escaped.
+
+    The escapes are those of a Python string.
 
     These are control characters (C0, C1 and DEL), line and paragraph separators, characters that change the direction
     of text, and lone surrogates. Existing escapes stay unchanged.
@@ -63,7 +87,10 @@ def brief(value: object) -> str:
 
 @reprlib.recursive_repr()
 def shown_fields(value: Any) -> str:
-    """Return a dataclass's repr with each field passed through `shown`. Use as ``__repr__ = shown_fields``."""
+    """Return a dataclass's repr with each field passed through `shown`.
+
+    Use as ``__repr__ = shown_fields``.
+    """
     from dataclasses import fields
 
     texts = [f"{each.name}={shown(getattr(value, each.name))}" for each in fields(value) if each.repr]
@@ -72,6 +99,33 @@ def shown_fields(value: Any) -> str:
 
 def _is_ctrl_c(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+class Concise(_ProtocolMeta):
+    """The metaclass of classes whose ``help`` leaves out other packages' names.
+
+    A GenServer inherits from pykka, an exception from Exception, a publication from Future. ``help(cls)`` lists
+    ``dir(cls)``, which only a metaclass can change. Left out are names that a foreign base of a gennostr class defines,
+    unless a class before it defines them too, and what Python sets on each class. gennostr's names are listed, and a
+    subclass's own names, mixins and other bases. Only ``dir`` of the class changes: its attributes, and ``dir`` of an
+    instance, stay the same.
+
+    It derives from the metaclass of Protocol, and so of ABC: otherwise a subclass could not also inherit from an
+    abstract class or a protocol. It uses nothing else of Protocol's metaclass.
+    """
+
+    __instancecheck__ = ABCMeta.__instancecheck__
+    __subclasscheck__ = ABCMeta.__subclasscheck__
+
+    def __dir__(cls) -> list[str]:  # noqa: N805 - a metaclass
+        ours = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == _PACKAGE]
+        # Without object: help leaves out its names itself, and mocks look for its special methods.
+        foreign = {base for one in ours for base in one.__mro__}.difference(ours, {object})
+        listed: set[str] = set()
+        hidden = set(_SET_BY_PYTHON)
+        for base in cls.__mro__:
+            (hidden if base in foreign else listed).update(vars(base).keys() - hidden - listed)
+        return list(listed)
 
 
 class Shared:
@@ -94,8 +148,8 @@ class Handle(Shared):
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         kind = type(self).__name__
         raise TypeError(
-            f"cannot pickle {shown(self)}: a {kind} refers to something that lives in this Python process and means "
-            "nothing in another one. Send a name that can be looked up there, or its text, str(...)"
+            f"cannot pickle {shown(self)}: a {kind} refers to an object of this Python process "
+            "and has no meaning in another one. Send a name that can be looked up there, or its text, str(...)"
         )
 
 
@@ -169,7 +223,10 @@ _pickling = _Pickling()
 
 
 def _parts(record: Record, each: Callable[[object], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the parts of `record`, passed through `each`: the args (of an exception) and the attributes."""
+    """Return the parts of `record`, passed through `each`.
+
+    They are the args (of an exception) and the attributes.
+    """
     slots: Iterable[str] = (name for kind in type(record).__mro__ for name in getattr(kind, "__slots__", ()))
     held = {name: getattr(record, name) for name in slots if hasattr(record, name)} | getattr(record, "__dict__", {})
     args = record.args if isinstance(record, BaseException) else ()
@@ -177,7 +234,10 @@ def _parts(record: Record, each: Callable[[object], Any]) -> tuple[tuple[Any, ..
 
 
 def _made(kind: Any, args: tuple[Any, ...], held: Mapping[str, Any]) -> Any:
-    """Make a record from its parts. Does not call __init__, as a subclass's may take other arguments."""
+    """Make a record from its parts.
+
+    Does not call __init__, as a subclass's may take other arguments.
+    """
     record = kind.__new__(kind)
     _fill(record, args, held)
     return record
@@ -224,7 +284,10 @@ def _unpacked(data: bytes, text: str) -> object:
 
 
 def _portable(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
-    """Return what to pickle for `value`: the value itself, a parcel, a container of these, or its text."""
+    """Return what to pickle for `value`.
+
+    It is the value itself, a parcel, a container of these, or its text.
+    """
     if type(value) in _ATOMS:
         return value
     if id(value) not in memo:
@@ -267,7 +330,10 @@ def _copied(value: Any, memo: dict[int, Any], depth: int = 0) -> Any:
 
 
 def _keep(value: object, memo: dict[int, Any]) -> None:
-    """Keep `value` alive while its id is in `memo`, in the list that copy.deepcopy uses for that."""
+    """Keep `value` alive while its id is in `memo`.
+
+    It goes into the list that copy.deepcopy uses for that.
+    """
     memo.setdefault(id(memo), []).append(value)
 
 

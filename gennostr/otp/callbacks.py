@@ -27,21 +27,22 @@ def check_class(cls: type, root: type, never_called: frozenset[str]) -> None:
     """
     for name in PYKKAS:
         if inspect.getattr_static(cls, name, None) is not inspect.getattr_static(root, name, None):
-            raise TypeError(f"{cls.__qualname__}.{name}: pykka needs this name for itself; choose another")
+            raise TypeError(f"{cls.__qualname__}.{name}: pykka uses this name internally; choose another one")
     for name in dir(cls):
         if name in CALLBACKS or name.startswith("handle_"):
             given = inspect.getattr_static(cls, name)
             default = _default(cls, name)
             if default is not None and given is not default:
                 if name in never_called:
-                    raise TypeError(
-                        f"{cls.__qualname__}.{name} would never be called: such a server handles that itself"
-                    )
+                    raise TypeError(f"{cls.__qualname__}.{name} would never be called: its base class does this itself")
                 _check_callback(cls, name, given, default)
 
 
 def _default(cls: type, name: str) -> object:
-    """Return the library's definition of `name`, or None if it is not a callback of the library."""
+    """Return the library's definition of a callback.
+
+    None if `name` is not a callback of the library.
+    """
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] == __name__.partition(".")[0] and name in vars(base):
             return vars(base)[name]
@@ -54,9 +55,9 @@ def _check_callback(cls: type, name: str, given: object, default: Any) -> None:
     if not callable(function) and not hasattr(function, "__get__"):
         raise TypeError(f"{where} is a callback and must be a function, not {type(given).__name__}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{where} must be a plain function: nothing awaits what an async one returns")
+        raise TypeError(f"{where} must be a plain function, not async: nothing would await its result")
     if inspect.isgeneratorfunction(function):
-        raise TypeError(f"{where} must be a plain function: nothing iterates over what one with yield returns")
+        raise TypeError(f"{where} must be a plain function, without yield: nothing would iterate over its result")
     if not inspect.isfunction(function):
         return  # another kind of callable, or a descriptor that returns one: its arguments cannot be checked
     arguments = list(inspect.signature(default).parameters)

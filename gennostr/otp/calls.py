@@ -13,7 +13,7 @@ from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gennostr.exceptions import CallExit, CallingSelf, CallTimeout, NoProcess
 from gennostr.otp import telemetry
@@ -21,16 +21,34 @@ from gennostr.otp.clock import clock
 from gennostr.otp.mailbox import take
 from gennostr.otp.names import resolve
 from gennostr.otp.outcomes import UNSET, check_seconds
-from gennostr.otp.process import Process, check_fence, current
+from gennostr.otp.process import Process, current_process
 from gennostr.otp.reasons import NORMAL
+from gennostr.otp.waits import Completion, InterruptibleWait, async_event, wait_for_item
 from gennostr.values import Handle, shown
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 class Request(Handle):
-    """A pending request; ``handle_call`` receives it as `from_`."""
+    """A pending request: the `from_` of ``handle_call``.
+
+    Pass it to `reply` or `reply_error`, from any actor or thread; the first reply wins. It compares by identity, so it
+    can be kept in a set or dict. Its methods are the library's own.
+
+    >>> from gennostr import GenServer, NoReply, reply
+    >>> class Desk(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         print(type(from_).__name__, from_.message)
+    ...         reply(from_, "done")
+    ...         return NoReply()
+    >>> with Desk.start() as desk:
+    ...     desk.call("stamp")
+    Request stamp
+    'done'
+
+    Attributes:
+        message: the request.
+        process, caller, value, exit, abandoned: the library's own.
+
+    """
 
     __slots__ = ("_claim", "_on_done", "abandoned", "caller", "exit", "message", "process", "value")
 
@@ -77,9 +95,9 @@ class Request(Handle):
             self._on_done()
 
     def abandon(self, reason: object) -> bool:
-        """End the request because nobody waits for it any more; a later reply is discarded.
+        """End the request because nobody waits for it any more.
 
-        Return False if it has already ended.
+        A later reply is discarded. Return False if it has already ended.
         """
         if not self.claim():
             return False
@@ -111,10 +129,34 @@ class Failure:
 
 
 def reply(from_: Request, value: object) -> None:
-    """Reply to a call, from any actor or thread. The first reply wins; later ones are discarded."""
+    """Reply to a call, from any actor or thread.
+
+    The first reply wins; later ones, and one that arrives after the caller's timeout, are discarded. OTP:
+    ``gen_server:reply/2``.
+
+    >>> from gennostr import GenServer, NoReply, reply
+    >>> class Slow(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         self.pid.cast((from_, request))
+    ...         return NoReply()
+    ...     def handle_cast(self, request, state):
+    ...         from_, number = request
+    ...         reply(from_, number * 2)
+    >>> with Slow.start() as slow:
+    ...     slow.call(21)
+    42
+
+    Args:
+        from_: the second argument of ``handle_call``.
+        value: the reply; any value.
+
+    Raises:
+        TypeError: `from_` is not a `Request`.
+
+    """
     if not isinstance(from_, Request):
-        raise TypeError(f"reply needs the from_ of handle_call, not {shown(from_)}")
-    me = current()
+        raise TypeError(f"reply takes the from_ argument of handle_call, not {shown(from_)}")
+    me = current_process()
     if me is None:
         won = from_.claim()
     else:
@@ -125,19 +167,37 @@ def reply(from_: Request, value: object) -> None:
 
 
 def reply_error(from_: Request, exception: BaseException) -> None:
-    """Reply to a call with an exception, which is raised in the caller; otherwise like `reply`.
+    """Reply to a call with an exception, which is raised in the caller.
 
-    The server keeps running. If a callback raises instead, the server dies and the caller gets CallExit. ::
+    Otherwise like `reply`. The server keeps running. If a callback raises instead, the server dies, and the caller gets
+    `CallExit`.
 
-        def handle_call(self, request, from_, state):
-            if request not in state:
-                reply_error(from_, KeyError(request))
-                return NoReply()
-            return Reply(state[request])
+    >>> from gennostr import GenServer, NoReply, Reply, reply_error
+    >>> class Prices(GenServer):
+    ...     def handle_call(self, request, from_, prices):
+    ...         if request not in prices:
+    ...             reply_error(from_, KeyError(request))
+    ...             return NoReply()
+    ...         return Reply(prices[request])
+    >>> with Prices.start({"tea": 3}) as prices:
+    ...     prices.call("tea")
+    ...     try:
+    ...         prices.call("gold")
+    ...     except KeyError as error:
+    ...         print("no price for", error)
+    3
+    no price for 'gold'
+
+    Args:
+        from_: the second argument of ``handle_call``.
+        exception: what the caller's wait raises.
+
+    Raises:
+        TypeError: `from_` is not a `Request`, or `exception` is not an exception.
 
     """
     if not isinstance(exception, BaseException):
-        raise TypeError(f"reply_error needs an exception, not {shown(exception)}")
+        raise TypeError(f"reply_error takes an exception, not {shown(exception)}")
     reply(from_, Failure(exception))
 
 
@@ -148,20 +208,22 @@ def request(
     envelope: object = None,
     *,
     to_self: bool = False,
+    blocks: bool = False,
 ) -> Request:
     """Send a request; `on_done` is called, in any thread, once the request has ended.
 
     Raises:
         NoProcess, CallingSelf: see `call`. With `to_self`, a process may send itself a request, without waiting for it.
+            So may a process that `answers_itself`, unless its thread `blocks` until the request is answered.
 
     """
-    me = check_fence()
-    if me is not None and me.interrupt is not None:
+    me = current_process()
+    if me is not None and (me.dead or me.interrupt is not None):
         me.check_wait()
     process = resolve(target)
     if process is None:
         raise NoProcess(target)
-    if process is me and not to_self:
+    if process is me and not to_self and (blocks or not process.answers_itself):
         raise CallingSelf(target)
     pending = Request(message, process, me, on_done)
     # Watched before it is sent: from here on the server's death ends the request, wherever the message is.
@@ -169,7 +231,8 @@ def request(
         raise NoProcess(target)
     if not process.put_from(me, pending if envelope is None else envelope):
         process.unwatch(pending)
-        check_fence()
+        assert me is not None  # noqa: S101 - a plain thread's messages are always put
+        me.check_wait()  # killed in the meantime
     return pending
 
 
@@ -182,11 +245,11 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
         CallExit: the waiting process was killed or received an exit signal that it does not trap.
 
     """
-    me = pending.caller or current()  # saves a call one lookup
+    me = pending.caller or current_process()  # saves a call one lookup
     try:
         if me is not None:
             me.begin_wait(pending)
-        ended = _filled(done, timeout)
+        ended = wait_for_item(done, timeout)
         if not ended and not pending.abandon(NORMAL):
             done.get()  # a reply or exit won the race against the timeout and is being delivered
             ended = True
@@ -200,121 +263,6 @@ def wait(pending: Request, done: "SimpleQueue[object]", timeout: float | None) -
     if me is not None and (me.dead or pending.abandoned):
         me.check_wait()
     return ended
-
-
-def _filled(done: "SimpleQueue[object]", timeout: float | None) -> bool:
-    """Wait for an item in `done`; return False if none arrives within `timeout` seconds."""
-    if timeout is None:
-        take(done)
-        return True
-    now = clock()
-    try:
-        now.take(done, now.monotonic() + timeout)
-    except Empty:
-        return False
-    return True
-
-
-class _Pause:
-    """A context manager for a wait that a kill or an exit signal can end.
-
-    The signal calls `wake`, and leaving the context raises CallExit. `process` is the process waited for. The function
-    `wait` does the same for a request with only one waiter.
-    """
-
-    __slots__ = ("_me", "_wake", "process")
-
-    def __init__(self, process: Process | None, wake: Callable[[], object]) -> None:
-        self.process = process
-        self._me = current()
-        self._wake = wake
-
-    def abandon(self, reason: object) -> bool:
-        """End the wait; see `gennostr.otp.process.Waiter`."""
-        del reason
-        self._wake()
-        return True
-
-    def __enter__(self) -> None:
-        if self._me is not None:
-            self._me.begin_wait(self)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self._me is not None:
-            self._me.waits.pop(self, None)
-            if kind is None:
-                self._me.check_wait()
-
-
-class Completion:
-    """A one-time event with listeners, for which any number of threads can wait.
-
-    It uses no lock: between any two lines a finalizer may run and wait for something that another thread needs the lock
-    to provide. Each line is one atomic operation on a dict or a queue, and their order matters: a listener is added
-    before `_ended` is checked, and `_ended` is filled before the listeners are read, so one side sees the other. Only
-    the thread that removes a listener from the dict calls it.
-    """
-
-    __slots__ = ("_ended", "_listeners")
-
-    def __init__(self) -> None:
-        # Filled on completion, and never emptied.
-        self._ended: SimpleQueue[None] = SimpleQueue()
-        self._listeners: dict[Callable[[], object], None] = {}
-
-    def done(self) -> bool:
-        """Return whether it has completed."""
-        return not self._ended.empty()
-
-    def end(self, cause: object = None) -> None:
-        """Complete it; called once, in any thread.
-
-        As a future's callback, it receives the future as `cause` and ignores it.
-        """
-        del cause
-        self._ended.put(None)
-        for listener in list(self._listeners):
-            if self.unlisten(listener):
-                listener()
-
-    def listen(self, function: Callable[[], object]) -> None:
-        """Call `function` once, on completion; if already complete, call it now, in this thread."""
-        self._listeners[function] = None
-        if self.done() and self.unlisten(function):
-            function()
-
-    def unlisten(self, function: Callable[[], object]) -> bool:
-        """Undo `listen`; return False if `function` was called or is about to be."""
-        return self._listeners.pop(function, 0) is None
-
-    def wait(self, process: Process | None, timeout: float | None) -> bool:
-        """Wait for completion; return False after `timeout` seconds.
-
-        `process` is the process that it depends on.
-
-        Raises:
-            CallExit: the waiting process was killed or received an exit signal that it does not trap.
-
-        """
-        done: SimpleQueue[object] = SimpleQueue()
-        listener = partial(done.put, None)
-        self.listen(listener)
-        try:
-            with _Pause(process, listener):
-                ended = _filled(done, timeout)
-        finally:
-            missed = self.unlisten(listener)
-        return ended or not missed
-
-    async def wait_async(self, process: Process | None) -> None:
-        """Like `wait`, but for a coroutine and without a timeout."""
-        done, wake = _async_event()
-        self.listen(wake)
-        try:
-            with _Pause(process, wake):
-                await done.wait()
-        finally:
-            self.unlisten(wake)
 
 
 def call(target: object, message: object, timeout: float | None = 5.0, *, envelope: object = None) -> object:
@@ -333,7 +281,7 @@ def call(target: object, message: object, timeout: float | None = 5.0, *, envelo
         check_seconds("timeout", timeout)
     began = clock().monotonic() if telemetry.handlers else None
     done: SimpleQueue[object] = SimpleQueue()
-    pending = request(target, message, partial(done.put, None), envelope)
+    pending = request(target, message, partial(done.put, None), envelope, blocks=True)
     ended = wait(pending, done, timeout)
     if began is not None and envelope is None:
         _measure(pending, target, began, ended=ended)
@@ -360,10 +308,10 @@ async def call_async(  # the timeout is the call's own: it decides whether a rep
     """Like `call`, but for a coroutine: the event loop keeps running while it waits."""
     if timeout is not None:
         check_seconds("timeout", timeout)
-    done, wake = _async_event()
+    done, wake = async_event()
     began = clock().monotonic() if telemetry.handlers else None
     pending = request(target, message, wake)
-    me = current()
+    me = current_process()
     # Uses the library's clock, because the loop's own clock stands still if ``time.monotonic`` is patched.
     timer = None
     if timeout is not None:
@@ -391,27 +339,26 @@ async def call_async(  # the timeout is the call's own: it decides whether a rep
     return pending.result(target)
 
 
-def _async_event() -> "tuple[asyncio.Event, Callable[[], None]]":
-    """Return an event of the running loop, and a function that sets it from any thread."""
-    import asyncio  # noqa: PLC0415 - a third of the import time of gennostr; a caller in a loop has imported it
-
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(event.set)
-        except RuntimeError:  # the loop was closed in the meantime: nobody is waiting
-            pass
-
-    return event, wake
-
-
 class PendingReply(Handle):
     """The pending reply to a request sent by `send_request`.
 
     Any number of threads can wait for it, any number of times. It compares by identity and can be a dict key, to record
-    what each pending reply is for. `completion` and `request` are internal.
+    what each pending reply is for. OTP: the request id of ``gen_server:send_request/2``.
+
+    >>> from gennostr import GenServer, Reply
+    >>> class Square(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         return Reply(request * request)
+    >>> with Square.start() as square:
+    ...     pending = square.send_request(12)
+    ...     pending.wait(), pending.done(), pending.message
+    (144, True, 12)
+
+    Attributes:
+        target: the pid, name or via that was given.
+        message: the request.
+        completion, request: the library's own.
+
     """
 
     def __init__(self, target: object, message: object, *, to_self: bool = False) -> None:
@@ -433,18 +380,27 @@ class PendingReply(Handle):
         return self.completion.done()
 
     def wait(self, timeout: float | None = 5.0) -> Any:
-        """Return the reply; wait at most `timeout` seconds (None: forever).
+        """Return the reply.
+
+        OTP: ``gen_server:wait_response/2``.
+
+        Args:
+            timeout: seconds to wait; None waits forever. Default 5.0.
 
         Raises:
             NoProcess: the target was dead or unknown.
             CallExit: the server ended before it replied.
             CallTimeout: no reply yet; the request is still pending, and `wait` can be called again.
             CallingSelf: the target is the waiting process itself, which could not reply while it waits.
+            TypeError, ValueError: `timeout` is no number of seconds.
+            BaseException: what the server passed to `reply_error`.
 
         """
         if timeout is not None:
             check_seconds("timeout", timeout)
-        me = check_fence()
+        me = current_process()
+        if me is not None:
+            me.check_wait()
         process = None if self.request is None else self.request.process
         if process is not None and process is me and not self.done():
             raise CallingSelf(self.target)
@@ -457,25 +413,58 @@ class PendingReply(Handle):
 
 
 def send_request(target: object, message: object) -> PendingReply:
-    """Send `message` to ``handle_call`` of `target`; return a `PendingReply` at once.
+    """Send a request to ``handle_call`` of a server; do not wait for the reply.
 
-    `target` is a pid, a name or a via. As with OTP's send_request, if it is dead or unknown, `PendingReply.wait` raises
-    NoProcess.
+    Useful to send several requests at once; see also `as_completed`. OTP: ``gen_server:send_request/2``.
+
+    >>> from gennostr import GenServer, Reply, send_request
+    >>> class Square(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         return Reply(request * request)
+    >>> with Square.start(name="square"):
+    ...     pendings = [send_request("square", number) for number in (1, 2, 3)]
+    ...     [pending.wait() for pending in pendings]
+    [1, 4, 9]
+
+    Args:
+        target: a pid, a name or a via. If it is dead or unknown, `PendingReply.wait` raises NoProcess, as in OTP.
+        message: the request; any value.
+
+    Returns:
+        A `PendingReply`, at once.
 
     Raises:
         CallingSelf: the target is the calling process.
+        TypeError: `target` is no target.
 
     """
     return PendingReply(target, message)
 
 
 def as_completed(pendings: Iterable[PendingReply], timeout: float | None = None) -> Iterator[PendingReply]:
-    """Return an iterator over pending replies in the order in which they end, each once.
+    """Iterate over pending replies in the order in which they end, each once.
 
-    `timeout` is the total in seconds (None: forever).
+    OTP: ``gen_server:receive_response/3`` with a collection of request ids.
+
+    >>> from gennostr import GenServer, Reply, as_completed, send_request
+    >>> class Square(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         return Reply(request * request)
+    >>> with Square.start() as one, Square.start() as two:
+    ...     pendings = {send_request(one, 3): "one", send_request(two, 4): "two"}
+    ...     sorted((pendings[each], each.wait()) for each in as_completed(pendings))
+    [('one', 9), ('two', 16)]
+
+    Args:
+        pendings: what `send_request` returned.
+        timeout: seconds for all of them together; None, the default, waits forever.
+
+    Returns:
+        An iterator of pending replies that have ended, so their ``wait`` returns or raises at once.
 
     Raises:
         TimeoutError: raised by the iterator if some have not ended in time; they are still pending.
+        TypeError, ValueError: `timeout` is no number of seconds.
 
     """
     if timeout is not None:
@@ -497,10 +486,10 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
                 first += 1
             awaited = pendings[first].request
             try:
-                with _Pause(None if awaited is None else awaited.process, partial(arrived.put, None)):
+                with InterruptibleWait(None if awaited is None else awaited.process, partial(arrived.put, None)):
                     ended: Any = take(arrived) if deadline is None else clock().take(arrived, deadline)
             except Empty:
-                raise TimeoutError(f"{left} of {len(pendings)} replies did not come in time") from None
+                raise TimeoutError(f"{left} of {len(pendings)} replies did not arrive in time") from None
             yield ended
     finally:
         for pending, listener in listeners.items():
@@ -508,7 +497,10 @@ def _arrivals(pendings: list[PendingReply], deadline: float | None) -> Iterator[
 
 
 def wait_down(process: Process, timeout: float | None) -> tuple[object] | None:
-    """Wait until `process` is dead; return (reason,), or None if it is alive after `timeout` seconds."""
+    """Wait until `process` is dead; return (reason,).
+
+    Return None if it is alive after `timeout` seconds.
+    """
     done: SimpleQueue[object] = SimpleQueue()
     watch = Request(None, process, None, partial(done.put, None))
     if not process.watch(watch, waits=True):

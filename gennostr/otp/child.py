@@ -28,7 +28,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChildInfo:
-    """One child, as returned by which_children; its `pid` is None if it is not running."""
+    """One child, as returned by which_children.
+
+    >>> from gennostr import ChildSpec, GenServer, Pid, Supervisor
+    >>> with Supervisor.start([ChildSpec("cache", GenServer.start_link)]) as supervisor:
+    ...     (child,) = supervisor.which_children()
+    >>> child.id, child.type, isinstance(child.pid, Pid)
+    ('cache', 'worker', True)
+
+    Attributes:
+        id: the id of its specification; None for a child of a dynamic supervisor.
+        pid: its pid; None if it is not running; "restarting" while a failed restart is tried again.
+        type: "worker" or "supervisor".
+        start: the callable that starts it.
+
+    """
 
     id: object
     pid: Pid | Literal["restarting"] | None
@@ -40,7 +54,20 @@ class ChildInfo:
 
 @dataclass(frozen=True, slots=True)
 class ChildCounts:
-    """The numbers of children; `active` counts those that are running."""
+    """The numbers of children, as returned by count_children.
+
+    >>> from gennostr import ChildSpec, GenServer, Supervisor
+    >>> with Supervisor.start([ChildSpec("cache", GenServer.start_link)]) as supervisor:
+    ...     supervisor.count_children()
+    ChildCounts(specs=1, active=1, supervisors=0, workers=1)
+
+    Attributes:
+        specs: all children, running or not.
+        active: those that are running.
+        supervisors: those of type "supervisor", running or not.
+        workers: those of type "worker", running or not.
+
+    """
 
     specs: int
     active: int
@@ -49,11 +76,16 @@ class ChildCounts:
 
 
 def check_intensity(max_restarts: object, max_seconds: object) -> None:
-    """Raise TypeError or ValueError, naming the field and its value, if the restart intensity is invalid."""
+    """Raise TypeError or ValueError if the restart intensity is invalid.
+
+    The message names the field and its value.
+    """
     check_count("max_restarts", max_restarts)
     check_number("max_seconds", max_seconds)
     if max_seconds == 0:
-        raise ValueError(f"max_seconds must be more than 0, not {max_seconds!r}: restarts are counted within it")
+        raise ValueError(
+            f"max_seconds must be greater than 0, not {max_seconds!r}: it is the period in which restarts are counted"
+        )
 
 
 class RestartIntensity:
@@ -128,7 +160,10 @@ class Child:
         self.pid = pid
 
     def restart(self, supervisor: Process, extra_arguments: Sequence[object] = ()) -> bool:
-        """Restart the child; return False, with the failure in `reason`, if it does not start."""
+        """Restart the child; return False if it does not start.
+
+        `reason` then holds the failure.
+        """
         self.restarting = True
         try:
             self.start(supervisor, extra_arguments)
@@ -147,7 +182,10 @@ class Child:
         return True
 
     def release(self, from_: Request) -> None:
-        """Reply now if the caller is the child itself, so that it stops waiting and can end."""
+        """Reply now if the caller is the child itself.
+
+        It then stops waiting and can end.
+        """
         if self.pid is not None and from_.caller is self.pid.process:
             from_.reply(None)
 
@@ -164,7 +202,10 @@ def count_children(children: Iterable[Child]) -> ChildCounts:
 
 
 def end_children(supervisor: Process, children: Iterable[Child]) -> None:
-    """Stop `children` concurrently: signal SHUTDOWN, and kill each one that exceeds its shutdown time."""
+    """Stop `children` concurrently.
+
+    Signal SHUTDOWN to each, and kill each one that exceeds its shutdown time.
+    """
     waiting: list[tuple[Process, float | None]] = []
     for child in children:
         pid, child.pid = child.pid, None
@@ -186,20 +227,25 @@ def end_children(supervisor: Process, children: Iterable[Child]) -> None:
         end = wait_down(process, left)
         if end is None:
             process.kill()
-            logger.warning("%r did not stop in its shutdown time and was killed", process.pid)
+            logger.warning("%r did not stop within its shutdown time and was killed", process.pid)
         elif not is_clean(end[0]):
-            logger.warning("%r stopped %r, which ended by %s", supervisor.pid, process.pid, shown(end[0]))
+            logger.warning("%r stopped %r, which ended with reason %s", supervisor.pid, process.pid, shown(end[0]))
 
 
 def log_exit(supervisor: Process, message: Exit) -> None:
-    """Log an unexpected exit, except that of an own child that was stopped or never started."""
+    """Log an unexpected exit.
+
+    That of an own child that was stopped or never started is expected.
+    """
     if message.pid is None or message.pid.process.parent is not supervisor:
-        logger.warning("%r got the exit of a stranger, %r: %s", supervisor.pid, message.pid, shown(message.reason))
+        sender = "a plain thread" if message.pid is None else repr(message.pid)
+        text = "%r ignores an exit signal from %s, which is not its child: %s"
+        logger.warning(text, supervisor.pid, sender, shown(message.reason))
 
 
 def log_request(supervisor: Process, kind: str, request: object) -> None:
     """Log a call or cast that the supervisor does not handle."""
-    logger.warning("%r got a %s that it does not handle: %s", supervisor.pid, kind, shown(request))
+    logger.warning("%r ignores an unknown %s: %s", supervisor.pid, kind, shown(request))
 
 
 def failure(error: BaseException) -> object:
@@ -213,7 +259,10 @@ def shown_id(id_: object) -> str:
 
 
 def started(start: Callable[[Child], object], child: Child) -> object:
-    """Return ``start(child)``; convert every failure except AlreadyStarted to a StartError."""
+    """Return ``start(child)``; convert its failure to a StartError.
+
+    AlreadyStarted passes unchanged.
+    """
     try:
         return start(child)
     except (StartError, AlreadyStarted):
@@ -223,11 +272,13 @@ def started(start: Callable[[Child], object], child: Child) -> object:
 
 
 def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: RestartIntensity) -> bool:
-    """Log that `child` is restarted or, unless `may`, that the supervisor gives up; return `may`."""
+    """Log that `child` is restarted or that the supervisor gives up; return `may`."""
     if may:
-        logger.warning("%r restarts %s; %r ended: %s", supervisor.pid, child, child.last, shown(child.reason))
+        logger.warning(
+            "%r restarts %s: %r ended with reason %s", supervisor.pid, child, child.last, shown(child.reason)
+        )
     else:
-        text = "%r gives up: %s, the last of %s; %r ended: %s"
+        text = "%r gives up after %s, the last one of %s: %r ended with reason %s"
         logger.error(text, supervisor.pid, intensity, child, child.last, shown(child.reason))
     return may
 
@@ -261,12 +312,32 @@ class CountChildren:
 
 
 class ChildrenPid(Pid):
-    """The handle of a process with children: requests common to both kinds of supervisors."""
+    """The handle of a process with children: requests of both kinds of supervisors."""
 
     def which_children(self) -> list[ChildInfo]:
-        """Return the children, newest first; the id of a dynamic supervisor's child is None."""
+        """Return the children, newest first.
+
+        Waits without a timeout, as the supervisor may be starting a child. OTP: ``supervisor:which_children/1``.
+
+        Returns:
+            One `ChildInfo` for each child.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
+
+        """
         return self.call(WhichChildren(), None)  # type: ignore[no-any-return]
 
     def count_children(self) -> ChildCounts:
-        """Return the numbers of children."""
+        """Return the numbers of children.
+
+        Waits without a timeout, as the supervisor may be starting a child. OTP: ``supervisor:count_children/1``.
+
+        Returns:
+            The `ChildCounts`.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
+
+        """
         return self.call(CountChildren(), None)  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ ShutdownTime: TypeAlias = float | Literal["brutal_kill"]
 
 
 class Overrides(TypedDict, total=False):
-    """The fields of `ChildSpec` that a class's ``child_spec`` takes as keyword arguments."""
+    """The fields of `ChildSpec`, as keyword arguments of ``child_spec``."""
 
     id: object
     start: Callable[..., Any]
@@ -27,10 +27,28 @@ class Overrides(TypedDict, total=False):
 class ChildSpec:
     """The specification of one child of a supervisor.
 
-    ``start`` is a callable that returns a pid or IGNORE. It runs in the supervisor's process; if it raises, the start
-    has failed. ``shutdown`` is a number of seconds, ``math.inf`` or "brutal_kill"; the default is 5 seconds for a
-    worker and ``math.inf`` for a supervisor. If ``significant`` is True, the child's end can end the supervisor
-    (auto_shutdown).
+    A class's ``child_spec`` makes one; make it yourself if the child needs another id, start or restart. OTP: the child
+    specification of ``supervisor``.
+
+    >>> from functools import partial
+    >>> from gennostr import ChildSpec, GenServer, Supervisor, get_state
+    >>> spec = ChildSpec("cache", partial(GenServer.start_link, {}, name="cache"), restart="transient", shutdown=2.0)
+    >>> with Supervisor.start([spec]):
+    ...     get_state("cache")
+    {}
+
+    Args:
+        id: identifies the child within its supervisor; any hashable value.
+        start: a callable that returns a pid or IGNORE, usually a ``start_link`` or a partial of one. It runs in the
+            supervisor's process; if it raises, the start has failed. A dynamic supervisor's `extra_arguments` go first.
+        restart: "permanent" (the default): always restarted. "transient": restarted after a failure, not after a clean
+            end. "temporary": never restarted.
+        shutdown: the seconds that the child has to end after its supervisor signals SHUTDOWN, after which it is killed;
+            ``math.inf`` for no limit; "brutal_kill" to kill it at once. Default None: 5.0 for a worker, ``math.inf``
+            for a supervisor.
+        type: "worker" (the default) or "supervisor".
+        significant: True if the child's end can end the supervisor (its `auto_shutdown`); not for permanent children.
+            Default False.
 
     Raises:
         TypeError, ValueError: a field is invalid; the message names the field and its value.
@@ -62,10 +80,18 @@ class ChildSpec:
         if not isinstance(self.significant, bool):
             raise TypeError(f"significant must be True or False, not {shown(self.significant)}")
         if self.significant and self.restart == "permanent":
-            raise ValueError("significant must be False for a permanent child: it never ends for good")
+            raise ValueError("significant must be False for a permanent child, which is always restarted")
 
     def call_start(self, extra_arguments: Sequence[object] = ()) -> Any:
-        """Call ``start``; extra arguments go before those of a partial."""
+        """Call ``start``; extra arguments go before those of a partial.
+
+        Args:
+            extra_arguments: what a dynamic supervisor adds. Default: none.
+
+        Returns:
+            What ``start`` returns, for a valid one a pid or IGNORE.
+
+        """
         if not extra_arguments:
             return self.start()
         if isinstance(self.start, partial):
@@ -80,7 +106,10 @@ def check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def check_number(field: str, value: object) -> None:
-    """Raise TypeError or ValueError naming `field` and `value` unless it is a number, zero or more."""
+    """Raise TypeError or ValueError unless `value` is a number, zero or more.
+
+    The message names `field` and `value`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{field} must be a number, not {shown(value)}")
     if not value >= 0:
@@ -88,14 +117,17 @@ def check_number(field: str, value: object) -> None:
 
 
 def check_count(field: str, value: object) -> None:
-    """Raise TypeError or ValueError naming `field` and `value` unless it is a whole number, zero or more."""
+    """Raise TypeError or ValueError unless `value` is a whole number, zero or more.
+
+    The message names `field` and `value`.
+    """
     if not isinstance(value, int):
         raise TypeError(f"{field} must be a whole number, not {shown(value)}")
     check_number(field, value)
 
 
 def to_child_spec(child: object) -> ChildSpec:
-    """Convert `child` (a spec, a server class, or ``(class, argument)``) to a `ChildSpec`.
+    """Convert a spec, a server class, or ``(class, argument)`` to a `ChildSpec`.
 
     Raises:
         TypeError: `child` has another type.

@@ -1,4 +1,4 @@
-"""The clock: the single source of every deadline and every time of day in the library.
+"""The clock: the single source of every deadline and time of day in the library.
 
 A clock gives the time, waits on a mailbox until a deadline, and calls functions when they are due. `SystemClock` is the
 real one; tests can replace it (``install``) to control time themselves.
@@ -46,13 +46,25 @@ class TimedMailbox(Protocol):
 
 
 class ScheduledCall(Protocol):
-    """A call due at ``when`` (in seconds, on its clock's monotonic scale)."""
+    """A call that is due later; public as ``Timer``, which `send_after` returns.
+
+    Pass it to `cancel_timer`, which returns the seconds that were left.
+
+    >>> from gennostr import cancel_timer, send_after
+    >>> timer = send_after(60, "clock", "tick")
+    >>> (cancel_timer(timer) or 0) > 59
+    True
+    """
 
     @property
-    def when(self) -> float: ...  # noqa: D102
+    def when(self) -> float:
+        """When it is due, in seconds on the monotonic scale of its clock."""
 
     def cancel(self) -> bool:
-        """Cancel the call and drop its function; return False if it is running, has run, or was cancelled."""
+        """Cancel the call and drop its function.
+
+        Return False if it is running, has run, or was cancelled. For timers, use `cancel_timer`.
+        """
 
 
 class Clock(Protocol):
@@ -65,7 +77,10 @@ class Clock(Protocol):
         """Return the time of day in seconds since 1970 (UTC)."""
 
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
-        """Return the next item of `mailbox`, even at or past `deadline` if one waits; else raise ``queue.Empty``."""
+        """Return the next item of `mailbox`; raise ``queue.Empty`` at `deadline`.
+
+        An item that waits is returned even at or past `deadline`.
+        """
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
         """Call `function` at `when`, in a thread of the clock; it must not block."""
@@ -92,7 +107,10 @@ _monotonic: Final[Callable[[], float]] = (
 
 
 class _ScheduledCall(Handle):
-    """A pending call. Whoever acquires `_claim` (atomically) runs or cancels it; `_claim` is never released."""
+    """A pending call.
+
+    The thread that acquires `_claim` (atomically) runs or cancels it; `_claim` is never released.
+    """
 
     __slots__ = ("_arrivals", "_claim", "_function", "when")
 
@@ -132,7 +150,7 @@ class _ScheduledCall(Handle):
         try:
             function()
         except BaseException:  # no failure may lose the calls that follow
-            logger.exception("a timer's function failed: %s", shown(function))
+            logger.exception("a timer's function raised: %s", shown(function))
 
 
 class SystemClock:
@@ -142,7 +160,10 @@ class SystemClock:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Forget all calls and the timer thread. A forked child has neither, and its locks may be held forever."""
+        """Forget all calls and the timer thread.
+
+        A forked child has neither, and its locks may be held forever.
+        """
         # Filled from any thread, finalizer or signal handler: new calls, and None for each cancelled call.
         self._arrivals: SimpleQueue[_ScheduledCall | None] = SimpleQueue()
         # Held by the one timer thread that serves; others that fail to acquire it end. Only its holder uses the
@@ -243,7 +264,41 @@ def clock() -> Clock:
 
 
 def install(new: Clock) -> Clock:
-    """Install `new` as the clock for all waits that start from now on; return the previous clock."""
+    """Install a clock; return the previous one.
+
+    All waits that start from now on use it.
+    """
     global _installed
     before, _installed = _installed, new
     return before
+
+
+def monotonic_time() -> float:
+    """Return the time in seconds on a scale that never goes backwards.
+
+    For durations and deadlines:
+
+    >>> import gennostr
+    >>> began = gennostr.monotonic_time()
+    >>> gennostr.monotonic_time() - began < 60
+    True
+
+    Like ``time.monotonic()``, but on the clock of the library's own timers and timeouts: under a
+    `gennostr.testing.ManualClock` it moves exactly when they do. ``time.monotonic()`` itself always reads the machine's
+    clock, because other code (locks, queues, asyncio) relies on it. The zero point has no meaning. Erlang's
+    ``erlang:monotonic_time``.
+    """
+    return float(_installed.monotonic())  # an exact float, whatever an installed clock returns
+
+
+def system_time() -> float:
+    """Return the time of day in seconds since 1970 (UTC).
+
+    >>> import gennostr
+    >>> gennostr.system_time() > 1_700_000_000
+    True
+
+    Like ``time.time()``, but it follows a `gennostr.testing.ManualClock`. It goes backwards when the machine's clock is
+    set back: use `monotonic_time` to measure durations. Erlang's ``erlang:system_time``.
+    """
+    return _installed.time()

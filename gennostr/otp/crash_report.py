@@ -21,27 +21,54 @@ logger.addFilter(tracebacks.escape)
 
 
 class CrashReport(Record):
-    """What a server was doing when it crashed.
+    """What a server was doing when it crashed: the log record's ``crash_report``.
 
-    State, message and reason are those that format_status returned.
+    Logged once at ERROR by ``gennostr.otp.crash_report`` for each server that ends with a failure. State, message and
+    reason are those that format_status returned.
+
+    >>> import logging
+    >>> from gennostr import CallExit, CrashReport, GenServer, Reply
+    >>> reports: list[CrashReport] = []
+    >>> class Keep(logging.Handler):
+    ...     def emit(self, record):
+    ...         if hasattr(record, "crash_report"):
+    ...             reports.append(record.crash_report)
+    >>> handler = Keep()
+    >>> logging.getLogger("gennostr").addHandler(handler)
+    >>> class Divider(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         return Reply(state / request)
+    >>> divider = Divider.start(5)
+    >>> try:
+    ...     divider.call(0)
+    ... except CallExit:
+    ...     print(reports[0].callback, reports[0].message, reports[0].state, repr(reports[0].reason))
+    handle_call 0 5 ZeroDivisionError('division by zero')
+    >>> logging.getLogger("gennostr").removeHandler(handler)
 
     Immutable, but not a dataclass: JSON formatters convert dataclasses field by field and fail on a state that JSON
     cannot represent; any other object they write as text.
+
+    Attributes:
+        pid: the server.
+        callback: the callback that raised or whose outcome ended the server; "stop" if it was stopped from outside.
+        message: the message passed to that callback; for "stop" and "terminate", the last message before it.
+        caller: the caller, if `message` is a call from a process; otherwise None.
+        state: the state before that callback, or its outcome's.
+        reason: the exit reason; if a callback raised, the exception, with its traceback.
+        ancestors: the process that started the server, its starter, and so on, as far as they were linked.
+
     """
 
     __slots__ = ("ancestors", "callback", "caller", "message", "pid", "reason", "state")
 
     pid: Pid
     callback: str
-    """The callback that raised or whose outcome ended the server; "stop" if it was stopped from outside."""
     message: object
-    """The message passed to that callback; for "stop" and "terminate", the last message before it."""
     caller: Pid | None
-    """The caller, if `message` is a call from a process; otherwise None."""
     state: object
     reason: object
     ancestors: tuple[Pid, ...]
-    """The process that started the server, its starter, and so on, as far as they were linked."""
 
     def __init__(
         self,
@@ -58,10 +85,10 @@ class CrashReport(Record):
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a crash report does not change: {name}")
+        raise AttributeError(f"a crash report is immutable: {name} can be neither set nor deleted")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a crash report does not change: {name}")
+        raise AttributeError(f"a crash report is immutable: {name} can be neither set nor deleted")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CrashReport):

@@ -36,7 +36,7 @@ from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Name
 from gennostr.otp.outcomes import IGNORE, CallbackOutcome, CallOutcome, Ok, Reply, Stop
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import check_fence
+from gennostr.otp.process import current_process
 from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.signals import Exit
 from gennostr.otp.start import start
@@ -72,15 +72,35 @@ class _Flags:
 
 
 class DynamicSupervisorPid(ChildrenPid):
-    """The handle of a dynamic supervisor. Its methods wait without a timeout."""
+    """The handle of a dynamic supervisor. Its own methods wait without a timeout.
+
+    Each method raises what `Pid.call` raises, too.
+
+    >>> from gennostr import DynamicSupervisor, GenServer
+    >>> with DynamicSupervisor.start() as supervisor:
+    ...     pid = supervisor.start_child((GenServer, "state"))
+    ...     supervisor.terminate_child(pid)
+    ...     supervisor.which_children()
+    []
+    """
 
     def start_child(self, child: Any) -> Any:
-        """Start a child; return its pid, or IGNORE (then the child is not kept).
+        """Start a child.
+
+        Elixir: ``DynamicSupervisor.start_child/2``.
+
+        Args:
+            child: a `ChildSpec`, a server class, or ``(class, argument)``. Its id is not used.
+
+        Returns:
+            Its pid, or IGNORE (then the child is not kept).
 
         Raises:
             MaxChildren: the supervisor already has `max_children` children.
+            AlreadyStarted: the child's name is taken.
             StartError: the child failed to start and is not kept.
             TypeError, ValueError: `child` is not a valid child specification.
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
 
         """
         return self.call(StartChild(to_child_spec(child)), None)
@@ -88,10 +108,15 @@ class DynamicSupervisorPid(ChildrenPid):
     def terminate_child(self, pid: Pid) -> None:
         """Stop a child and return once it has ended.
 
-        A child being restarted is identified by its last pid and is not retried.
+        A child being restarted is identified by its last pid and is not retried. Elixir:
+        ``DynamicSupervisor.terminate_child/2``.
+
+        Args:
+            pid: the child's pid.
 
         Raises:
             ChildNotFound: `pid` is not a child of this supervisor.
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
 
         """
         self.call(ChildAction("terminate", pid), None)
@@ -146,7 +171,7 @@ class DynamicSupervisorEngine(Engine):
         except Exception as error:
             return Reply(Failure(error))
         log_request(self.process, "call", request)
-        return Reply(Failure(TypeError(f"not a dynamic supervisor's request: {shown(request)}")))
+        return Reply(Failure(TypeError(f"a dynamic supervisor does not handle this call: {shown(request)}")))
 
     def _add(self, spec: ChildSpec) -> object:
         most = self._flags.max_children
@@ -196,7 +221,10 @@ class DynamicSupervisorEngine(Engine):
         return None
 
     def may_restart(self, child: Child) -> bool | None:
-        """Count a restart. Return True to restart, False to shut down, None to drop this child."""
+        """Count a restart; return whether to restart.
+
+        True to restart, False to shut down, None to drop this child.
+        """
         del child
         return self._intensity.add()
 
@@ -215,9 +243,21 @@ class DynamicSupervisorEngine(Engine):
 
 
 class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
-    """A supervisor of children that are started on demand.
+    """A supervisor of children that are started on demand, independent of each other.
 
-    Start it with ``DynamicSupervisor.start(max_children=None, ...)``.
+    Children are identified by pid. A child that is not restarted is forgotten; all are stopped at the same time. After
+    more than `max_restarts` restarts within `max_seconds`, of all children together, the supervisor stops them and ends
+    with SHUTDOWN. Elixir: ``DynamicSupervisor``; OTP: a supervisor with ``simple_one_for_one``.
+
+    >>> from gennostr import DynamicSupervisor, GenServer
+    >>> with DynamicSupervisor.start(max_children=100, name="jobs") as jobs:
+    ...     pids = [jobs.start_child((GenServer, number)) for number in range(3)]
+    ...     [pid.get_state() for pid in pids], jobs.count_children().active
+    ([0, 1, 2], 3)
+
+    Attributes:
+        trap_exit: True.
+
     """
 
     trap_exit = True
@@ -232,13 +272,24 @@ class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
         name: Name | None = None,
         timeout: float | None = None,
     ) -> DynamicSupervisorPid:
-        """Start a dynamic supervisor without children; see `GenServer.start`.
+        """Start a dynamic supervisor without children.
 
-        `max_children` is None for no limit. `extra_arguments` go before each child's own arguments. `max_restarts`
-        within `max_seconds` applies to all children together.
+        Elixir: ``DynamicSupervisor.start_link/1``.
+
+        Args:
+            max_children: how many children it may have at once. Default None: no limit.
+            extra_arguments: a tuple or list that goes before each child's own arguments. Default ().
+            max_restarts: it gives up after more restarts than this within `max_seconds`. Default 3.
+            max_seconds: the seconds within which restarts are counted, more than 0. Default 5.0.
+            name: a name to register: a string, or what `via` returns. Default None: no name.
+            timeout: seconds that the start may take. Default None: no limit.
+
+        Returns:
+            A `DynamicSupervisorPid`.
 
         Raises:
             TypeError, ValueError: a value is invalid; the message names it.
+            StartError, AlreadyStarted, NoProcess, RuntimeError, CallExit: as for `GenServer.start`.
 
         """
         flags = _Flags(max_children, extra_arguments, max_restarts, max_seconds)
@@ -254,9 +305,27 @@ class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
         name: Name | None = None,
         timeout: float | None = None,
     ) -> DynamicSupervisorPid:
-        """Like `start`, but link the supervisor to the calling process."""
+        """Like `start`, but linked to the calling process.
+
+        In a plain thread, the same as `start`.
+
+        Args:
+            max_children: how many children it may have at once. Default None: no limit.
+            extra_arguments: a tuple or list that goes before each child's own arguments. Default ().
+            max_restarts: it gives up after more restarts than this within `max_seconds`. Default 3.
+            max_seconds: the seconds within which restarts are counted, more than 0. Default 5.0.
+            name: a name to register: a string, or what `via` returns. Default None: no name.
+            timeout: seconds that the start may take. Default None: no limit.
+
+        Returns:
+            A `DynamicSupervisorPid`.
+
+        Raises:
+            TypeError, ValueError, StartError, AlreadyStarted, NoProcess, RuntimeError, CallExit: as for `start`.
+
+        """
         flags = _Flags(max_children, extra_arguments, max_restarts, max_seconds)
-        return start(cls, flags, name, timeout, check_fence())  # type: ignore[no-any-return]
+        return start(cls, flags, name, timeout, current_process())  # type: ignore[no-any-return]
 
     @classmethod
     def child_spec(
@@ -266,7 +335,23 @@ class DynamicSupervisor(GenServer[None], engine=DynamicSupervisorEngine):
         name: Name | None = None,
         **overrides: Unpack[Overrides],
     ) -> ChildSpec:
-        """Return a child spec for this supervisor; `init_arg` maps keywords of ``start``."""
+        """Return a child spec for this supervisor: permanent, with no limit to shut down.
+
+        >>> from gennostr import DynamicSupervisor, Supervisor
+        >>> jobs = DynamicSupervisor.child_spec({"max_children": 10}, name="jobs")
+        >>> with Supervisor.start([jobs]) as app:
+        ...     app.count_children().supervisors
+        1
+
+        Args:
+            init_arg: a mapping of keyword arguments of ``start``. Default None: its defaults.
+            name: the name to register, and the id. Default None: the id is the class.
+            overrides: fields of `ChildSpec`: id, start, restart, shutdown, type, significant.
+
+        Raises:
+            TypeError, ValueError: a field is invalid; the message names it.
+
+        """
         options: DynamicSupervisorOptions = {**(init_arg or {})}
         if name is not None:
             options["name"] = name

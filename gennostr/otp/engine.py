@@ -1,11 +1,11 @@
-"""The engine: runs one server, and leaves the server's class and object to their author.
+"""The engine: runs one server, and leaves the server's class to its author.
 
 The first of these that applies decides what a server does next:
 
     1. it was killed            its thread leaves; the killer has done the rest
     2. an exit signal           it ends without terminate: signals overtake messages (OTP)
     3. a continue               handle_continue, before any message (OTP)
-    4. queued ahead             the engine's own messages (`then`), and messages that arrived while it was suspended
+    4. queued ahead             messages given to `queue_ahead`, and those that arrived while it was suspended
     5. a step of work           one step of the engine's own `work`: after each message, or when no message waits
     6. the mailbox              in order of arrival
     7. a timeout                handle_info(TIMEOUT): no message arrived in time (OTP)
@@ -17,7 +17,7 @@ Order at the end: terminate, the crash report, the reply that a Stop carries, an
 the names before it notifies anyone.
 
 Supervisors, clients and connections have their own engines: subclasses that override the hooks, which are the public
-methods from `init` to `left`.
+methods from `init` to `on_thread_end`.
 
 Performance: sending a cast takes 0.6 microseconds and handling it 0.9, of which 0.2 are for the outcome object (saved
 if the callback returns None). A call takes 18 microseconds on one processor and 35 to 50 between two, nearly all of it
@@ -51,7 +51,7 @@ logger.addFilter(tracebacks.escape)
 
 
 class Server(Protocol):
-    """What an engine needs of the user's object; see `gennostr.otp.gen_server.GenServer`."""
+    """What an engine needs of the user's object; see `GenServer`."""
 
     trap_exit: bool
 
@@ -66,7 +66,10 @@ class Server(Protocol):
 
 
 class Callbacks(Protocol):
-    """The object whose callbacks handle messages: the server or, for a supervisor, its engine."""
+    """The object whose callbacks handle messages.
+
+    It is the server or, for a supervisor, its engine.
+    """
 
     def handle_call(self, request: Any, from_: Request, state: Any, /) -> Any: ...  # noqa: D102
     def handle_cast(self, request: Any, state: Any, /) -> Any: ...  # noqa: D102
@@ -172,7 +175,10 @@ class Engine:
         return "suspended" if self.suspended else "running"
 
     def children(self) -> tuple[object, ...]:
-        """Return the children, newest first: pids, or ``ChildInfo`` for a supervisor. Called from any thread."""
+        """Return the children, newest first. Called from any thread.
+
+        They are pids, or ``ChildInfo`` for a supervisor.
+        """
         process = self.process
         with process.lock:
             links = list(process.links)
@@ -183,18 +189,21 @@ class Engine:
         return self.suspended or not (self._ahead or self.work or not self.mailbox.empty())
 
     def on_cancel(self) -> None:
-        """Unblock the running callback: the server was killed. Runs in the killer's thread."""
+        """Unblock the running callback: the server was killed.
+
+        Runs in the killer's thread.
+        """
         self.server.on_cancel()
 
-    def left(self) -> None:
+    def on_thread_end(self) -> None:
         """Clean up at the very end of the server's thread, however it ended."""
 
     # For the hooks.
 
     def call(self, callback: Callable[..., object], *arguments: object, ok: bool = False) -> None:
-        """Call ``callback(*arguments, state)`` and apply its outcome; an exception ends the server.
+        """Call ``callback(*arguments, state)`` and apply its outcome.
 
-        With `ok`, an `Ok` is accepted as a `NoReply`.
+        An exception ends the server. With `ok`, an `Ok` is accepted as a `NoReply`.
         """
         try:
             outcome = callback(*arguments, self.state)
@@ -219,20 +228,24 @@ class Engine:
             raise End(BadReturnValue(outcome), callback)
 
     def handling(self, message: object) -> None:
-        """Record that `message` is being handled: it cancels a timeout, and the crash report shows it."""
+        """Record that `message` is being handled.
+
+        It cancels a timeout, and the crash report shows it.
+        """
         self._deadline = None
         self._hibernate = False
         self.last = message
 
-    def then(self, message: object) -> None:
+    def queue_ahead(self, message: object) -> None:
         """Queue `message` ahead of the mailbox, behind those already queued ahead."""
         self._ahead.append(message)
         self._quiet = False
 
     def add_work(self, item: object) -> None:
-        """Add `item` to `work`. The message that added it triggers no step: the next message goes first.
+        """Add `item` to `work`.
 
-        So a call waits for one step, instead of one step per earlier message that added work.
+        The message that added it triggers no step: the next message goes first. So a call waits for one step, instead
+        of one step per earlier message that added work.
         """
         self.work.append(item)
         self._work_is_due = False
@@ -244,7 +257,10 @@ class Engine:
         return self.server.trap_exit
 
     def mailbox_length(self) -> int:
-        """Return the number of waiting messages, including those queued ahead. Called from any thread."""
+        """Return the number of waiting messages. Called from any thread.
+
+        Those queued ahead are included.
+        """
         return self.mailbox.qsize() + len(self._ahead)
 
     # The thread.
@@ -260,12 +276,12 @@ class Engine:
         except BaseException as error:
             # Whatever the error is (no memory, say): if the thread ends, the process must die.
             process.die(error)
-            logger.exception("%r ended in the middle of its work", process.pid)
+            logger.exception("%r ended because of an error outside its callbacks", process.pid)
         finally:
             process.leave()
             # A traceback may keep the thread's frames alive; they must not keep the state alive.
             self.state = None
-            self.left()
+            self.on_thread_end()
 
     def _start_up(self) -> bool:
         """Run init and reply to the starter; return True if the process is alive."""
@@ -400,7 +416,10 @@ class Engine:
             self._handle(self.callbacks.handle_info, item)
 
     def _handle(self, callback: Callable[[Any, Any], object], message: object) -> None:
-        """Do the same as `call` with one argument, with a fast path for the most frequent outcomes."""
+        """Do the same as `call` with one argument, but faster.
+
+        It has a fast path for the most frequent outcomes.
+        """
         try:
             outcome: Any = callback(message, self.state)
         except BaseException as error:
@@ -461,7 +480,10 @@ class Engine:
         return message
 
     def receive_system(self, request: Request) -> None:
-        """Handle a system message, even while suspended; for a probe, in the caller's thread."""
+        """Handle a system message, even while suspended.
+
+        For a probe, this runs in the caller's thread.
+        """
         match request.message:
             case system.GetState():
                 request.reply(self.state)
@@ -538,9 +560,9 @@ class Engine:
             formatted: object = self.server.format_status(status)
             if isinstance(formatted, system.Status):
                 return formatted
-            logger.error("format_status of %r returned no Status: %r", self.pid, type(formatted))
+            logger.error("format_status of %r must return a Status, not %s", self.pid, type(formatted).__name__)
         except BaseException:
-            logger.exception("format_status of %r failed", self.pid)
+            logger.exception("format_status of %r raised", self.pid)
         return status
 
     def _statistics(self) -> system.Statistics:
@@ -582,12 +604,15 @@ class Engine:
             process.die(reason)
 
     def _leave_early(self, reason: object = None, callback: str = "") -> None:
-        """End by an exit signal or a kill, without terminate; an exception of a callback is still logged."""
+        """End by an exit signal or a kill, without terminate.
+
+        An exception of a callback is still logged.
+        """
         process = self.process
         interrupt = process.interrupt
         if interrupt is None:  # killed: the killer has done everything else
             if isinstance(reason, BaseException) and not isinstance(reason, CallExit):
-                logger.info("the thread of %r, which was killed, ended by %s", self.pid, shown(reason))
+                logger.info("%r was killed earlier; its thread has now ended with %s", self.pid, shown(reason))
             return
         try:
             if isinstance(reason, BaseException) and getattr(reason, "reason", reason) is not interrupt[0]:
@@ -616,11 +641,14 @@ class Engine:
                 )
             )
         except BaseException:
-            logger.exception("%r crashed, and so did the report of it", self.pid)
+            logger.exception("%r crashed, and its crash report could not be logged", self.pid)
 
 
 def open_signal(item: object) -> object:
-    """Convert a mailbox item to the message for its owner; None if it has none or it was flushed."""
+    """Convert a mailbox item to the message for its owner.
+
+    None if it has none or it was flushed.
+    """
     if isinstance(item, Wake):
         return None
     if isinstance(item, ExitSignal):

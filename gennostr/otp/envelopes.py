@@ -1,4 +1,7 @@
-"""The library's own mailbox items, besides user messages; `gennostr.otp.engine` handles them."""
+"""The library's own mailbox items, besides user messages.
+
+`gennostr.otp.engine` handles them.
+"""
 
 from dataclasses import dataclass, field
 from enum import Enum

@@ -28,13 +28,19 @@ _hurried = False
 
 
 def hurry() -> None:
-    """Give each root only LEAST_TIME at exit, after a second signal. Safe in signal handlers."""
+    """Give each root only LEAST_TIME at exit, after a second signal.
+
+    Safe in signal handlers.
+    """
     global _hurried  # noqa: PLW0603
     _hurried = True
 
 
 def stop_roots() -> None:
-    """Stop every root actor in order with reason SHUTDOWN; kill those that do not stop in time."""
+    """Stop every root actor in order with reason SHUTDOWN.
+
+    Kill those that do not stop in time.
+    """
     deadline = clock().monotonic() + (0 if _hurried else EXIT_TIMEOUT)
     for process in reversed(alive()):
         if process.parent is not None:
@@ -51,5 +57,5 @@ def stop_roots() -> None:
 
 
 def _kill(process: Process) -> None:
-    logger.warning("%r did not stop before the interpreter exits, and is killed", process.pid)
+    logger.warning("%r did not stop in time at the exit of the interpreter and is killed", process.pid)
     process.kill()

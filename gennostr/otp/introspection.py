@@ -16,13 +16,26 @@ from gennostr.values import shown
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One actor of a tree, or a child that is not running (its `pid` is None).
+    """One actor of a `tree`, or a child that is not running.
 
-    `name` is the registered name, otherwise the class name, or the id of a child that is not running. `status` is
-    "starting", "running", "suspended" or "dead"; for a child without a pid, "restarting" or "not running"; for a
-    connection, "dialling", "open" or "closing". `messages` is the number of messages in its mailbox, and `restarts` the
-    number of restarts that led to this pid. `waits_for` is the process it is waiting for in a call; a cycle of these is
-    a deadlock.
+    ``print(node)`` draws the tree below it.
+
+    >>> from gennostr import ChildSpec, GenServer, Supervisor, tree
+    >>> with Supervisor.start([ChildSpec("cache", GenServer.start_link)], name="app"):
+    ...     node = tree("app")
+    >>> node.name, node.status, len(node.children), node.children[0].restarts
+    ('app', 'running', 1, 0)
+
+    Attributes:
+        name: the registered name, otherwise the class name; for a child that is not running, its id.
+        pid: its pid, or None for a child that is not running.
+        status: "starting", "running", "suspended" or "dead"; for a child without a pid, "restarting" or "not running";
+            for a connection, "dialling", "open" or "closing".
+        messages: the number of messages in its mailbox.
+        restarts: the number of restarts that led to this pid.
+        waits_for: the process that it is waiting for in a call, or None; a cycle of these is a deadlock.
+        children: the nodes below it, in start order.
+
     """
 
     name: str
@@ -58,12 +71,26 @@ def _shown(pid: Pid) -> str:
 
 
 def tree(target: Target) -> Node:
-    """Return the tree of actors below `target` (a pid, name or via), with children in start order.
+    """Return the tree of actors below a process, as a value that can be printed.
 
-    A dead pid gives a node with status "dead".
+    It is read from outside, without messages, so it works even if actors are stuck. A dead pid gives a node with status
+    "dead". OTP: observer's tree of an application.
+
+    >>> from gennostr import ChildSpec, GenServer, Supervisor, tree
+    >>> with Supervisor.start([ChildSpec("cache", GenServer.start_link)], name="app"):
+    ...     print(tree("app"))
+    Supervisor#... 'app'  running, 0 waiting
+    └── GenServer#...  running, 0 waiting
+
+    Args:
+        target: a pid, a name or a via.
+
+    Returns:
+        The `Node` of the process, with its children in start order.
 
     Raises:
         NoProcess: no process is registered under that name.
+        TypeError: `target` is no target.
 
     """
     process = resolve(target)

@@ -37,10 +37,13 @@ class Mailbox(Protocol):
         """Append `item` without blocking."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
-        """Return the next item; raise ``queue.Empty`` if there is none (in time)."""
+        """Return the next item; raise ``queue.Empty`` if nothing arrives (in time)."""
 
     def get_nowait(self) -> object:
-        """Return the next item that was put; raise ``queue.Empty`` if there is none. Callable from any thread."""
+        """Return the next item that was put; raise ``queue.Empty`` if it is empty.
+
+        Callable from any thread.
+        """
 
     def empty(self) -> bool:
         """Return whether no item waits."""
@@ -81,7 +84,9 @@ def create() -> Mailbox:
 
 
 def take(queue: "SimpleQueue[T]") -> T:
-    """Wait for the next item without a timeout, while signal handlers still run; return the item.
+    """Wait for the next item without a timeout; return it.
+
+    Signal handlers still run meanwhile.
 
     Handlers run in the main thread, and a signal interrupts its wait only if the system delivers it to that thread
     during the wait. A signal that arrives just before the wait interrupts nothing, and if two arrive at once, another

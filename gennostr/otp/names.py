@@ -8,11 +8,13 @@ are released before anyone is notified.
 import threading
 import time
 from _thread import allocate_lock
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from gennostr.exceptions import AlreadyRegistered, NoProcess
 from gennostr.otp.process import Process
+from gennostr.otp.waits import Completion
 from gennostr.values import Shared, shown
 
 PATIENCE: Final = 100
@@ -20,7 +22,10 @@ PATIENCE: Final = 100
 
 
 class Entry:
-    """The holder of a key, and its value. Whoever claims an entry removes or replaces it in its table."""
+    """The holder of a key, and its value.
+
+    Only the thread that claims an entry removes or replaces it.
+    """
 
     __slots__ = ("_removal", "process", "value")
 
@@ -30,7 +35,7 @@ class Entry:
         self._removal = allocate_lock()
 
     def claim(self) -> bool:
-        """Claim the right to remove or replace the entry; return True for the first caller only."""
+        """Claim the right to change the entry; return True for the first caller only."""
         return self._removal.acquire(False)  # noqa: FBT003
 
 
@@ -46,6 +51,8 @@ class NameTable:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._entries: dict[object, Entry] = {}
+        # By key, what ends when the key is registered; only for keys that something waits for.
+        self._awaited: dict[object, Completion] = {}
 
     def register(self, key: object, process: Process, value: object = None) -> None:
         """Register `process` under `key`.
@@ -70,6 +77,7 @@ class NameTable:
             dead = process.dead
         if dead:
             self.release(key, process)
+        self._wake(key)
 
     def release(self, key: object, process: Process) -> bool:
         """Release `key`; return False if `process` does not hold it."""
@@ -80,8 +88,38 @@ class NameTable:
         process.keys.get(self, {}).pop(key, None)
         return True
 
+    def listen(self, key: object, function: Callable[[], object]) -> Completion:
+        """Call `function` once, when a process is registered under `key`.
+
+        It may be called earlier, too: what waits has to look again, and to listen again. Look up the key after this
+        call, not before: `_awaited` is written here before the entries are read, and a registration reads it after it
+        has written the entry. Each access to it is one atomic step of one dict, so one side sees the other.
+        """
+        completion = self._awaited.setdefault(key, Completion())
+        completion.listen(function)  # called at once if the completion was woken in the meantime
+        return completion
+
+    def unlisten(self, key: object, completion: Completion, function: Callable[[], object]) -> None:
+        """Undo `listen`, which has returned `completion`."""
+        completion.unlisten(function)
+        if self._awaited.get(key) is completion and not completion.has_listeners():
+            # A listener may be added just now, or the key may have another completion by now: it is woken, and looks.
+            self._wake(key)
+
+    def _wake(self, key: object) -> None:
+        """Remove the completion of `key` and end it.
+
+        Nothing is removed from `_awaited` without being ended.
+        """
+        completion = self._awaited.pop(key, None)
+        if completion is not None:
+            completion.end()
+
     def update(self, key: object, process: Process, old: object, new: object) -> bool:
-        """Replace the value of `key` if `process` holds it and its value is still `old`; return whether it did."""
+        """Replace the value of `key`; return whether this was done.
+
+        It is done if `process` holds the key and the value is still `old`.
+        """
         entry = self._entries.get(key)
         if entry is None or entry.process is not process:
             return False
@@ -120,7 +158,7 @@ NAMES = NameTable()
 
 @runtime_checkable
 class RegistryHandle(Protocol):
-    """What names need of a registry's handle; see `gennostr.otp.registry.RegistryPid`."""
+    """What names need of a registry's handle; see `RegistryPid`."""
 
     @property
     def process(self) -> Process:
@@ -136,14 +174,30 @@ class RegistryHandle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Via(Shared):
-    """The name `key` in `registry`."""
+    """A name in a registry; made by `via`, and accepted wherever a name is.
+
+    Two are equal if their registries, keys and values are.
+
+    >>> from gennostr import GenServer, Registry, via, whereis
+    >>> with Registry.start(name="rooms") as registry:
+    ...     lobby = via("rooms", "lobby")
+    ...     with GenServer.start(name=lobby) as room:
+    ...         print(lobby, whereis(lobby) is room)
+    via('rooms', 'lobby') True
+
+    Attributes:
+        registry: the registry's pid or name.
+        key: the key in it.
+        value: the value that is stored with the key when a process is started under this name; None by default.
+
+    """
 
     registry: RegistryHandle | str
     key: object
     value: object = field(default=None, hash=False)  # can be any value, hashable or not
 
     def find(self) -> RegistryHandle:
-        """Return the registry, dead or alive.
+        """Return the registry's pid, dead or alive.
 
         Raises:
             NoProcess: no process is registered under the registry's name.
@@ -157,7 +211,7 @@ class Via(Shared):
             raise NoProcess(self.registry)
         handle: object = entry[0].pid
         if not isinstance(handle, RegistryHandle):
-            raise TypeError(f"{shown(self.registry)} is no registry but {handle!r}")
+            raise TypeError(f"the process named {shown(self.registry)} is not a registry: {handle!r}")
         return handle
 
     def __repr__(self) -> str:
@@ -165,21 +219,36 @@ class Via(Shared):
 
 
 def via(registry: RegistryHandle | str, key: object, value: object = None) -> Via:
-    """Return the name `key` in `registry`; registering a process under it also stores `value`.
+    """Return the name `key` in `registry`.
 
-    A registry given by its name is looked up at each use, so the via stays valid when the registry restarts.
+    A registry given by its name is looked up at each use, so the via stays valid when the registry restarts. OTP:
+    ``{via, Module, Name}``; Elixir: ``{:via, Registry, {registry, key, value}}``.
+
+    >>> from gennostr import GenServer, Registry, call, get_state, via
+    >>> with Registry.start(name="rooms") as registry:
+    ...     with GenServer.start("empty", name=via("rooms", "lobby", value=1)) as room:
+    ...         get_state(via("rooms", "lobby"))
+    ...         registry.lookup("lobby") == (room, 1)
+    'empty'
+    True
+
+    Args:
+        registry: the registry's pid or name.
+        key: any hashable value.
+        value: stored with the key if a process is started under this name. Default None.
 
     Raises:
         TypeError: `registry` is neither a registry's pid nor a string, or `key` is not hashable.
 
     """
     if not isinstance(registry, str) and not isinstance(registry, RegistryHandle):
-        raise TypeError(f"via needs a registry's pid or name, not {shown(registry)}")
+        raise TypeError(f"via takes a registry's pid or name, not {shown(registry)}")
     hash(key)
     return Via(registry, key, value)
 
 
 Name: TypeAlias = str | Via
+"""A name of a process: a string, or what `via` returns."""
 
 
 def check_name(name: object) -> None:
@@ -203,7 +272,9 @@ def register_name(name: Name, process: Process) -> None:
 
 
 def resolve(target: object) -> Process | None:
-    """Return the process of a pid (dead or alive) or of a name (None if it is not registered).
+    """Return the process of a pid or name.
+
+    A pid's process can be dead. The result is None for a name that is not registered.
 
     Raises:
         TypeError: `target` is neither a pid nor a name.

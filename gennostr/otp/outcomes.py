@@ -1,14 +1,11 @@
-"""Outcomes: what callbacks return, that is the reply, the new state, and what to do next.
+"""Outcomes: what callbacks return: the reply, the state, and what is next.
 
 Every outcome can omit the state, which then stays unchanged. `Ok`, `Reply` and `NoReply` also take one of
 
-``timeout``
-    seconds: if no message arrives in that time, ``handle_info`` is called once with TIMEOUT. With 0, a message that is
-    already waiting is handled first.
-``hibernate``
-    collect garbage before waiting for the next message.
-``continue_``
-    call ``handle_continue`` with this argument before any other message is handled.
+- `timeout`: seconds. If no message arrives in that time, ``handle_info`` is called once with TIMEOUT. With 0, a message
+  that is already waiting is handled first.
+- `hibernate`: True to collect garbage before waiting for the next message.
+- `continue_`: call ``handle_continue`` with this argument before any other message is handled.
 
 Returning ``None`` leaves the state unchanged; only ``handle_call`` must not return it.
 """
@@ -23,7 +20,10 @@ S = TypeVar("S")
 
 
 class Unset(Enum):
-    """The type of UNSET, which stands for an omitted argument (None is an ordinary value)."""
+    """The type of UNSET, which stands for an omitted argument.
+
+    None cannot: it is an ordinary value.
+    """
 
     UNSET = "unset"
 
@@ -35,7 +35,10 @@ UNSET: Final = Unset.UNSET
 
 
 class Ignore(Enum):
-    """The type of IGNORE."""
+    """The type of IGNORE, which init returns if there is nothing to run.
+
+    ``start`` then returns IGNORE instead of a pid. Compare with ``is``.
+    """
 
     IGNORE = "ignore"
 
@@ -47,7 +50,17 @@ class Ignore(Enum):
 
 # Typed as Any, so that type checkers allow comparing it with the result of start, whose type is a handle.
 IGNORE: Final[Any] = Ignore.IGNORE
-"""Returned by init if there is nothing to run; ``start`` then returns it too."""
+"""Returned by init if there is nothing to run; ``start`` then returns it too.
+
+A supervisor keeps such a child without a pid. Compare with ``is``. OTP: the `ignore` of gen_server's init.
+
+>>> from gennostr import IGNORE, GenServer
+>>> class Optional(GenServer):
+...     def init(self, enabled):
+...         return None if enabled else IGNORE
+>>> Optional.start(False) is IGNORE
+True
+"""
 
 
 def check_seconds(name: str, value: object) -> float:
@@ -85,7 +98,7 @@ class _Next(Generic[S]):
             if timeout is not None:
                 check_seconds("timeout", timeout)
             if (timeout is not None) + bool(hibernate) + (continue_ is not UNSET) > 1:
-                raise ValueError("give one of timeout, hibernate and continue_")
+                raise ValueError("only one of timeout, hibernate and continue_ can be given")
             self.next = (timeout, hibernate, continue_)
 
     @property
@@ -125,19 +138,99 @@ class _Next(Generic[S]):
 
 
 class Ok(_Next[S]):
-    """Returned by init: it succeeded. Returned by a relay's callback: continue."""
+    """Returned by init: it succeeded. Returned by a relay's callback: continue.
+
+    >>> from gennostr import GenServer, Ok, Reply
+    >>> class Counter(GenServer[int]):
+    ...     def init(self, start):
+    ...         return Ok(start)
+    ...     def handle_call(self, request, from_, count):
+    ...         return Reply(count)
+    >>> with Counter.start(5) as counter:
+    ...     counter.call("count")
+    5
+
+    OTP: ``{ok, State}``, with a timeout, ``hibernate`` or ``{continue, Continue}``.
+
+    Args:
+        state: the new state. Omitted: unchanged; in init, None.
+        timeout: seconds. If no message arrives in that time, handle_info is called with TIMEOUT. Default None: no
+            timeout.
+        hibernate: True to collect garbage before waiting for the next message. Default False.
+        continue_: call handle_continue with this argument before any message. Omitted: do not.
+
+    Raises:
+        TypeError, ValueError: `timeout` is no number of seconds, or more than one of the last three is given.
+
+    """
 
     __slots__ = ()
 
 
 class NoReply(_Next[S]):
-    """Continue. Returned by ``handle_call``: reply later, with ``reply(from_, value)``."""
+    """Returned by a callback: continue. In ``handle_call``: reply later.
+
+    After a NoReply from ``handle_call`` the caller keeps waiting: call ``reply(from_, value)`` later, from any callback
+    or thread. The arguments are those of `Ok`. OTP: ``{noreply, State}``.
+
+    >>> from gennostr import GenServer, NoReply, Ok, reply
+    >>> class Gate(GenServer):
+    ...     def init(self, init_arg):
+    ...         return Ok([])
+    ...     def handle_call(self, request, from_, waiting):
+    ...         return NoReply([*waiting, from_])
+    ...     def handle_cast(self, request, waiting):
+    ...         for from_ in waiting:
+    ...             reply(from_, request)
+    ...         return NoReply([])
+    >>> with Gate.start() as gate:
+    ...     pending = gate.send_request("enter")
+    ...     gate.cast("open")
+    ...     pending.wait()
+    'open'
+
+    Args:
+        state: the new state. Omitted: unchanged.
+        timeout: seconds. If no message arrives in that time, handle_info is called with TIMEOUT. Default None: no
+            timeout.
+        hibernate: True to collect garbage before waiting for the next message. Default False.
+        continue_: call handle_continue with this argument before any message. Omitted: do not.
+
+    Raises:
+        TypeError, ValueError: `timeout` is no number of seconds, or more than one of the last three is given.
+
+    """
 
     __slots__ = ()
 
 
 class Reply(_Next[S]):
-    """Returned by ``handle_call``: reply to the caller with `value`."""
+    """Returned by ``handle_call``: reply to the caller.
+
+    The reply is delivered before a `continue_` runs. OTP: ``{reply, Reply, State}``.
+
+    >>> from gennostr import GenServer, Ok, Reply
+    >>> class Counter(GenServer[int]):
+    ...     def init(self, start):
+    ...         return Ok(start)
+    ...     def handle_call(self, request, from_, count):
+    ...         return Reply(count, count + 1)
+    >>> with Counter.start(5) as counter:
+    ...     counter.call("next"), counter.call("next")
+    (5, 6)
+
+    Args:
+        value: the reply; any value.
+        state: the new state. Omitted: unchanged.
+        timeout: seconds. If no message arrives in that time, handle_info is called with TIMEOUT. Default None: no
+            timeout.
+        hibernate: True to collect garbage before waiting for the next message. Default False.
+        continue_: call handle_continue with this argument before any message. Omitted: do not.
+
+    Raises:
+        TypeError, ValueError: `timeout` is no number of seconds, or more than one of the last three is given.
+
+    """
 
     __slots__ = ("value",)
 
@@ -165,7 +258,25 @@ class Reply(_Next[S]):
 
 
 class Stop(Generic[S]):
-    """End with `reason`, after terminate; from ``handle_call``, send `reply` before the exit."""
+    """Returned by a callback: end this server, after terminate.
+
+    A clean reason (NORMAL, SHUTDOWN or a `Shutdown`) ends it quietly; any other is logged as a crash. From
+    ``handle_call`` without `reply`, the caller gets a `CallExit` with the reason. From init, ``start`` raises
+    `StartError`, and terminate does not run. OTP: ``{stop, Reason, State}`` and ``{stop, Reason, Reply, State}``.
+
+    >>> from gennostr import NORMAL, GenServer, Stop
+    >>> class Till(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         return Stop(NORMAL, reply="closed")
+    >>> Till.start().call("close")
+    'closed'
+
+    Args:
+        reason: the exit reason; any value. Default NORMAL.
+        state: the state that terminate receives. Omitted: unchanged.
+        reply: from ``handle_call``, what the caller gets, after terminate and before the exit. Omitted: no reply.
+
+    """
 
     __slots__ = ("reason", "reply", "state")
 
@@ -187,5 +298,8 @@ class Stop(Generic[S]):
 
 
 InitOutcome: TypeAlias = Ok[S] | Stop[S] | Ignore | None
+"""What init may return: `Ok`, `Stop`, IGNORE, or None (the state is None)."""
 CallOutcome: TypeAlias = Reply[S] | NoReply[S] | Stop[S]
+"""What ``handle_call`` may return: `Reply`, `NoReply` or `Stop`."""
 CallbackOutcome: TypeAlias = NoReply[S] | Stop[S] | None
+"""What the other callbacks may return: `NoReply`, `Stop`, or None (the state is unchanged)."""

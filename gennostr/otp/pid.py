@@ -1,4 +1,4 @@
-"""Pid, the handle of an actor, and the same operations as functions that take any target."""
+"""Pid, the handle of an actor, and its operations as functions of any target."""
 
 import threading
 from collections.abc import Callable
@@ -14,15 +14,41 @@ from gennostr.otp.calls import call as _call
 from gennostr.otp.envelopes import Cast, StopRequest
 from gennostr.otp.names import Name, Via, check_name, resolve
 from gennostr.otp.outcomes import check_seconds
-from gennostr.otp.process import MonitorRef, Process, current, fenced, this_process
+from gennostr.otp.process import MonitorRef, Process, current_process, require_process
 from gennostr.otp.reasons import NOPROC, NORMAL, is_clean
-from gennostr.values import Handle, shown
+from gennostr.values import Concise, Handle, shown
 
 
-class Pid(Handle, pykka.ActorRef[Any]):
-    """The handle of one actor, an extended ``pykka.ActorRef``.
+class Pid(Handle, pykka.ActorRef[Any], metaclass=Concise):
+    """The handle of one actor, returned by ``start``; an extended ``pykka.ActorRef``.
 
-    ``process`` is the library's internal record of the actor; it is not for users.
+    Any thread or actor may use it. It stays valid, and equal to itself alone, after the actor's end. It can be copied,
+    but not pickled: it means nothing in another Python process. In a ``with`` statement it stops the actor at the end
+    of the block.
+
+    The functions of the same names (`gennostr.call`, `gennostr.cast`, `gennostr.send`, `gennostr.stop`, ...) take a
+    name or a via as well.
+
+    >>> from gennostr import GenServer, NoReply, Ok, Reply
+    >>> class Counter(GenServer[int]):
+    ...     def init(self, start):
+    ...         return Ok(start)
+    ...     def handle_call(self, request, from_, count):
+    ...         return Reply(count)
+    ...     def handle_cast(self, request, count):
+    ...         return NoReply(count + request)
+    >>> with Counter.start(5) as counter:
+    ...     counter.cast(2)
+    ...     counter.call("count")
+    7
+    >>> counter.is_alive()
+    False
+
+    Attributes:
+        actor_class: the server's class (pykka's name).
+        actor_urn: a unique text (pykka's name).
+        process: the library's own record of the actor; not for users.
+
     """
 
     process: Process
@@ -36,7 +62,10 @@ class Pid(Handle, pykka.ActorRef[Any]):
 
     @property
     def actor_stopped(self) -> threading.Event:
-        """An event that is set once the actor is dead; part of pykka's API, created on access."""
+        """A ``threading.Event`` that is set once the actor is dead.
+
+        Part of pykka's API, created on access; to be notified of the end, use `monitor`.
+        """
         event = threading.Event()
         if not self.process.watch(calls.Request(None, self.process, None, event.set), waits=True):
             event.set()
@@ -54,45 +83,138 @@ class Pid(Handle, pykka.ActorRef[Any]):
         return not self.process.dead
 
     def call(self, request: object, timeout: float | None = 5.0) -> Any:
-        """See `call`."""
+        """Send `request` to ``handle_call`` and return the reply.
+
+        Blocks the calling thread; in a coroutine, await `call_async` instead. OTP: ``gen_server:call/3``.
+
+        Args:
+            request: any value.
+            timeout: seconds to wait for the reply; None waits forever. Default 5.0.
+
+        Returns:
+            The reply.
+
+        Raises:
+            NoProcess: the actor is dead (raised at once).
+            CallingSelf: it is the calling process (raised at once).
+            CallExit: it ended before it replied.
+            CallTimeout: no reply within `timeout`; the server is not affected, and a late reply is discarded.
+            TypeError, ValueError: `timeout` is no number of seconds.
+            BaseException: what the server passed to `reply_error`.
+
+        """
         return _call(self, request, timeout)
 
     def send_request(self, request: object) -> PendingReply:
-        """See `send_request`."""
+        """Send `request` to ``handle_call`` without waiting for the reply.
+
+        Args:
+            request: any value.
+
+        Returns:
+            A `PendingReply`; its ``wait`` returns the reply, or raises NoProcess if the actor is dead.
+
+        Raises:
+            CallingSelf: it is the calling process.
+
+        """
         return calls.send_request(self, request)
 
     async def call_async(self, request: object, timeout: float | None = 5.0) -> Any:  # noqa: ASYNC109
-        """Like `call`, but for coroutines: the event loop keeps running."""
+        """Like `call`, but for coroutines: the event loop keeps running.
+
+        If the task is cancelled, the reply is discarded.
+
+        >>> import asyncio
+        >>> from gennostr import GenServer, Reply
+        >>> class Echo(GenServer):
+        ...     def handle_call(self, request, from_, state):
+        ...         return Reply(request)
+        >>> async def main(echo):
+        ...     return await asyncio.gather(echo.call_async(1), echo.call_async(2))
+        >>> with Echo.start() as echo:
+        ...     asyncio.run(main(echo))
+        [1, 2]
+
+        Args:
+            request: any value.
+            timeout: seconds to wait for the reply; None waits forever. Default 5.0.
+
+        Returns:
+            The reply.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout, TypeError, ValueError: as for `call`.
+            RuntimeError: no event loop is running.
+
+        """
         return await calls.call_async(self, request, timeout)
 
     def cast(self, request: object) -> None:
-        """See `cast`."""
-        process, sender = self.process, current()
+        """Send `request` to ``handle_cast``; do nothing if the actor is dead.
+
+        Returns at once and never raises. OTP: ``gen_server:cast/2``.
+
+        Args:
+            request: any value.
+
+        """
+        process, sender = self.process, current_process()
         if sender is None:  # what put_from does, without the function call
             process.mailbox.put(Cast(request))
         else:
             process.put_from(sender, Cast(request))
 
     def send(self, message: object) -> None:
-        """See `send`."""
-        process, sender = self.process, current()
+        """Send `message` to ``handle_info``; do nothing if the actor is dead.
+
+        Returns at once and never raises. pykka's name for it is ``tell``. OTP: ``erlang:send/2``.
+
+        Args:
+            message: any value.
+
+        """
+        process, sender = self.process, current_process()
         if sender is None:
             process.mailbox.put(message)
         else:
             process.put_from(sender, message)
 
     tell = send
+    proxy = pykka.ActorRef.proxy  # pykka's own, named here because `help` lists a class's own names
 
     def exit(self, reason: object) -> None:
-        """Send an exit signal.
+        """Send an exit signal; do nothing if the actor is dead.
 
-        NORMAL is ignored, KILL always ends the actor, and any other reason ends an actor that does not trap exits.
+        From another process or thread, NORMAL is ignored, KILL ends the actor whatever it does, and any other reason
+        ends an actor that does not trap exits: when its current callback returns or waits, before any queued message,
+        and without terminate. One that traps exits receives an `Exit` instead (for NORMAL too, but not for KILL). To
+        stop an actor in order, use `stop`. OTP: ``erlang:exit/2``.
+
+        Args:
+            reason: any value.
+
         """
-        if not fenced():
-            self.process.signal(current(), reason)
+        sender = current_process()
+        if sender is None or not sender.dead:
+            self.process.signal(sender, reason)
 
     def ask(self, message: object, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Call with pykka's semantics: no timeout by default; with ``block=False``, return a future."""
+        """Call with pykka's semantics: no timeout by default, or a future.
+
+        Args:
+            message: the request, for ``handle_call``.
+            block: False to return a ``pykka.Future`` of the reply at once. Default True.
+            timeout: with `block`, the seconds to wait for the reply; None, the default, waits forever.
+
+        Returns:
+            The reply, or its future.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout, TypeError, ValueError: as for `call`; without `block`, by the
+                future's ``get``.
+
+        """
         if block:
             return _call(self, message, timeout)
         # An actor may send itself a request this way, for a later callback; only waiting for the reply raises.
@@ -111,9 +233,24 @@ class Pid(Handle, pykka.ActorRef[Any]):
     def stop(
         self, reason: object = NORMAL, timeout: float | None = None, *, block: bool = True
     ) -> bool | pykka.Future[bool]:
-        """Like the function `stop`, but return whether the actor was alive, instead of raising NoProcess.
+        """Stop the actor after the messages already queued, and wait until it is dead.
 
-        With ``block=False``, return a future of that result, as pykka does.
+        terminate runs. OTP: ``gen_server:stop/3``.
+
+        Args:
+            reason: the exit reason; any value. Default NORMAL.
+            timeout: seconds to wait; None, the default, waits forever.
+            block: False to return a ``pykka.Future`` of the result at once. Default True.
+
+        Returns:
+            Whether the actor was alive. The function `gennostr.stop` raises NoProcess instead of returning False.
+
+        Raises:
+            CallingSelf: it is the calling process.
+            CallExit: it ended for another reason, for example a crash in terminate.
+            CallTimeout: it is still alive after `timeout` seconds; it will still stop.
+            TypeError, ValueError: `timeout` is no number of seconds.
+
         """
         if block:
             try:
@@ -122,10 +259,10 @@ class Pid(Handle, pykka.ActorRef[Any]):
                 return False
             return True
         alive = self.is_alive()
-        self.process.put_from(current(), StopRequest(reason))
+        self.process.put_from(current_process(), StopRequest(reason))
 
         def stopped(timeout: float | None) -> bool:
-            if alive and self.process is current() and self.is_alive():
+            if alive and self.process is current_process() and self.is_alive():
                 raise CallingSelf(self)
             if alive and wait_down(self.process, timeout) is None:
                 assert timeout is not None  # noqa: S101
@@ -135,27 +272,81 @@ class Pid(Handle, pykka.ActorRef[Any]):
         return _Future(stopped)
 
     def get_state(self, timeout: float | None = 5.0) -> Any:
-        """See `gennostr.get_state`; this and the methods below also work on a suspended server."""
+        """Return the server's state, even while it is suspended.
+
+        Args:
+            timeout: seconds to wait; None waits forever. Default 5.0.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout: as for `call`.
+
+        """
         return system.get_state(self, timeout)
 
     def replace_state(self, function: Callable[[Any], object], timeout: float | None = 5.0) -> Any:
-        """See `gennostr.replace_state`."""
+        """Set the state to ``function(state)`` and return it, even while suspended.
+
+        Args:
+            function: runs in the server's thread. If it raises, the exception is raised here, and the server keeps
+                running.
+            timeout: seconds to wait; None waits forever. Default 5.0.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout: as for `call`.
+
+        """
         return system.replace_state(self, function, timeout)
 
     def suspend(self, timeout: float | None = 5.0) -> None:
-        """See `gennostr.suspend`."""
+        """Suspend the server: messages wait until `resume`.
+
+        Only system messages (get_state and the like), stop and exit signals are handled.
+
+        Args:
+            timeout: seconds to wait; None waits forever. Default 5.0.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout: as for `call`.
+
+        """
         system.suspend(self, timeout)
 
     def resume(self, timeout: float | None = 5.0) -> None:
-        """See `gennostr.resume`."""
+        """Resume a suspended server.
+
+        The messages that waited are handled first, in order. Does nothing if it is not suspended.
+
+        Args:
+            timeout: seconds to wait; None waits forever. Default 5.0.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout: as for `call`.
+
+        """
         system.resume(self, timeout)
 
     def get_status(self, timeout: float | None = 5.0) -> system.Status:
-        """See `gennostr.get_status`."""
+        """Return the server's `Status`, as changed by its format_status.
+
+        Args:
+            timeout: seconds to wait; None waits forever. Default 5.0.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout: as for `call`.
+
+        """
         return system.get_status(self, timeout)
 
     def statistics(self, timeout: float | None = 5.0) -> system.Statistics:
-        """See `gennostr.statistics`."""
+        """Return the server's `Statistics`, even while it is suspended.
+
+        Args:
+            timeout: seconds to wait; None waits forever. Default 5.0.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout: as for `call`.
+
+        """
         return system.statistics(self, timeout)
 
     def __enter__(self) -> Self:
@@ -200,7 +391,12 @@ class _Future(pykka.ThreadingFuture[Any]):
             self.set_get_hook(wait)  # so that nobody can set it
 
     def get(self, *, timeout: float | None = None) -> Any:
-        """Return the value or raise its exception; raise `pykka.Timeout` after `timeout` seconds."""
+        """Return the value or raise its exception.
+
+        Raises:
+            pykka.Timeout: there is no value after `timeout` seconds.
+
+        """
         if self._wait is None:  # made by map, filter, join or reduce
             return super().get(timeout=timeout)
         return self._wait(None if timeout is None else max(timeout, 0.0))
@@ -211,52 +407,141 @@ Target: TypeAlias = Pid | str | Via
 
 
 def whereis(name: Name) -> Pid | None:
-    """Return the pid registered under `name`, or None."""
+    """Return the pid registered under a name, or None.
+
+    OTP: ``erlang:whereis/1``; Elixir: ``GenServer.whereis/1``.
+
+    >>> from gennostr import GenServer, whereis
+    >>> with GenServer.start(name="cache") as cache:
+    ...     whereis("cache") is cache
+    True
+    >>> whereis("cache")
+
+    Args:
+        name: a string, or what `via` returns.
+
+    Raises:
+        TypeError: `name` is neither.
+
+    """
     check_name(name)
     process = resolve(name)
     return None if process is None or process.dead else process.pid
 
 
 def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
-    """Send `request` to ``handle_call`` of `target` and return the reply.
+    """Send a request to ``handle_call`` of a server and return the reply.
 
-    Waits at most `timeout` seconds; None waits forever. `target` is a pid, a name or a via. This blocks the calling
-    thread, and so would block an event loop; in a coroutine, await `Pid.call_async` instead.
+    Blocks the calling thread, and so would block an event loop; in a coroutine, await `Pid.call_async` instead. OTP:
+    ``gen_server:call/3``.
+
+    >>> from gennostr import GenServer, Reply, call
+    >>> class Echo(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         return Reply(request)
+    >>> with Echo.start(name="echo") as pid:
+    ...     call("echo", "hello"), call(pid, "hello", timeout=1.0)
+    ('hello', 'hello')
+
+    Args:
+        target: a pid, a name or a via.
+        request: any value.
+        timeout: seconds to wait for the reply; None waits forever. Default 5.0.
+
+    Returns:
+        The reply.
 
     Raises:
         NoProcess: the target is dead or unknown (raised at once).
         CallingSelf: the target is the calling process (raised at once).
         CallExit: the target ended before it replied.
         CallTimeout: no reply within `timeout`; the server is not affected, and a late reply is discarded.
+        TypeError, ValueError: `target` is no target, or `timeout` no number of seconds.
+        BaseException: what the server passed to `reply_error`.
 
     """
     return _call(target, request, timeout)
 
 
 def cast(target: Target, request: object) -> None:
-    """Send `request` to ``handle_cast`` of `target`; do nothing if it is dead or unknown."""
+    """Send a request to ``handle_cast`` of a server; do not wait.
+
+    Does nothing if the target is dead or unknown. OTP: ``gen_server:cast/2``.
+
+    >>> from gennostr import GenServer, NoReply, Ok, cast, get_state
+    >>> class Log(GenServer):
+    ...     def init(self, init_arg):
+    ...         return Ok([])
+    ...     def handle_cast(self, request, lines):
+    ...         return NoReply([*lines, request])
+    >>> with Log.start(name="log"):
+    ...     cast("log", "started")
+    ...     get_state("log")
+    ['started']
+
+    Args:
+        target: a pid, a name or a via.
+        request: any value.
+
+    Raises:
+        TypeError: `target` is no target.
+
+    """
     process = resolve(target)
     if process is not None:
-        process.put_from(current(), Cast(request))
+        process.put_from(current_process(), Cast(request))
 
 
 def send(target: Target, message: object) -> None:
-    """Send `message` to ``handle_info`` of `target`; do nothing if it is dead or unknown."""
+    """Send a message to ``handle_info`` of a process; do not wait.
+
+    Does nothing if the target is dead or unknown. OTP: ``erlang:send/2``.
+
+    >>> from gennostr import GenServer, NoReply, Ok, get_state, send
+    >>> class Log(GenServer):
+    ...     def init(self, init_arg):
+    ...         return Ok([])
+    ...     def handle_info(self, message, lines):
+    ...         return NoReply([*lines, message])
+    >>> with Log.start(name="log"):
+    ...     send("log", "started")
+    ...     get_state("log")
+    ['started']
+
+    Args:
+        target: a pid, a name or a via.
+        message: any value.
+
+    Raises:
+        TypeError: `target` is no target.
+
+    """
     process = resolve(target)
     if process is not None:
-        process.put_from(current(), message)
+        process.put_from(current_process(), message)
 
 
 def stop(target: Target, reason: object = NORMAL, timeout: float | None = None) -> None:
-    """Stop `target` with `reason` after the messages already queued, and wait until it is dead.
+    """Stop a server after the messages already queued, and wait until it is dead.
 
-    Waits at most `timeout` seconds; None waits forever.
+    terminate runs. OTP: ``gen_server:stop/3``.
+
+    >>> from gennostr import GenServer, stop, whereis
+    >>> server = GenServer.start(name="cache")
+    >>> stop("cache")
+    >>> whereis("cache")
+
+    Args:
+        target: a pid, a name or a via.
+        reason: the exit reason; any value. Default NORMAL.
+        timeout: seconds to wait; None, the default, waits forever.
 
     Raises:
         NoProcess: the target is dead or unknown.
         CallingSelf: the target is the calling process.
         CallExit: the target ended for another reason, for example a crash in terminate.
         CallTimeout: the target is still alive after `timeout` seconds; it will still stop.
+        TypeError, ValueError: `target` is no target, or `timeout` no number of seconds.
 
     """
     if timeout is not None:
@@ -280,17 +565,39 @@ def _equal(one: object, other: object) -> bool:
 
 
 def link(target: Target) -> None:
-    """Link the calling process to `target`.
+    """Link the calling process to another one, so that they end together.
 
-    When either process ends uncleanly, the other ends too or, if it traps exits, receives an `Exit`. If the target is
-    dead or unknown, a caller that traps exits receives an `Exit` with reason NOPROC.
+    When either ends, for any reason but NORMAL, the other ends with the same reason. If it traps exits, it receives an
+    `Exit` instead, for NORMAL too. Linking twice is the same as once. If the target is dead or unknown, a
+    caller that traps exits receives an `Exit` with reason NOPROC. OTP: ``erlang:link/1``.
+
+    >>> from gennostr import GenServer, NoReply, Ok, link, reply
+    >>> class Guard(GenServer):
+    ...     trap_exit = True
+    ...     def init(self, target):
+    ...         link(target)
+    ...         return Ok(None)
+    ...     def handle_call(self, request, from_, state):
+    ...         return NoReply(from_)
+    ...     def handle_info(self, message, from_):
+    ...         reply(from_, message)
+    >>> server = GenServer.start()
+    >>> with Guard.start(server) as guard:
+    ...     pending = guard.send_request("what happens?")
+    ...     server.exit("closed")
+    ...     pending.wait()
+    Exit(pid=<Pid GenServer#...>, reason='closed')
+
+    Args:
+        target: a pid, a name or a via.
 
     Raises:
         NoProcess: the target is dead or unknown, and the caller does not trap exits.
         RuntimeError: called in a plain thread.
+        TypeError: `target` is no target.
 
     """
-    me = this_process()
+    me = require_process("link")
     process = resolve(target)
     if process is not None and not process.dead:
         me.link(process)
@@ -304,30 +611,91 @@ def link(target: Target) -> None:
 
 
 def unlink(target: Target) -> None:
-    """Remove the link to `target`; no exit signal arrives through it afterwards."""
-    me = this_process()
+    """Remove the link to a process; no exit signal arrives through it afterwards.
+
+    Does nothing if there is no link. An `Exit` that is already in the mailbox still arrives. OTP: ``erlang:unlink/1``.
+
+    >>> from gennostr import GenServer, Ok, Reply, unlink
+    >>> class Parent(GenServer):
+    ...     def init(self, init_arg):
+    ...         return Ok(GenServer.start_link())
+    ...     def handle_call(self, request, from_, child):
+    ...         unlink(child)
+    ...         return Reply(child)
+    >>> with Parent.start() as parent:
+    ...     child = parent.call("let it go")
+    >>> child.is_alive(), child.stop()
+    (True, True)
+
+    Args:
+        target: a pid, a name or a via.
+
+    Raises:
+        RuntimeError: called in a plain thread.
+        TypeError: `target` is no target.
+
+    """
+    me = require_process("unlink")
     process = resolve(target)
     if process is not None:
         me.unlink(process)
 
 
 def monitor(target: Target) -> MonitorRef:
-    """Monitor `target`: the calling process receives ``Down(ref, target, reason)`` when it ends.
+    """Monitor a process: the calling process receives a `Down` when it ends.
 
-    Each monitor sends its own Down. If the target is dead or unknown, a Down with reason NOPROC arrives at once.
+    Each monitor sends its own Down. If the target is dead or unknown, a Down with reason NOPROC arrives at once. OTP:
+    ``erlang:monitor/2``.
+
+    >>> from gennostr import GenServer, NoReply, monitor, reply
+    >>> class Watcher(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         monitor(request)
+    ...         return NoReply(from_)
+    ...     def handle_info(self, message, from_):
+    ...         reply(from_, message.reason)
+    >>> with Watcher.start() as watcher:
+    ...     watcher.call("nobody")
+    NOPROC
+
+    Args:
+        target: a pid, a name or a via.
+
+    Returns:
+        The reference that its `Down` carries and `demonitor` takes.
+
+    Raises:
+        RuntimeError: called in a plain thread.
+        TypeError: `target` is no target.
+
     """
-    return this_process().monitor(resolve(target), target)
+    return require_process("monitor").monitor(resolve(target), target)
 
 
 def demonitor(ref: MonitorRef, *, flush: bool = False) -> None:
     """Remove a monitor of the calling process.
 
-    A Down that is already queued still arrives, unless `flush` is True. A monitor of another process is left unchanged.
+    A monitor of another process is left unchanged. OTP: ``erlang:demonitor/2``.
+
+    >>> from gennostr import GenServer, Reply, demonitor, monitor
+    >>> class Watcher(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         ref = monitor(request)
+    ...         demonitor(ref, flush=True)
+    ...         return Reply("no Down will arrive")
+    >>> with Watcher.start() as watcher:
+    ...     watcher.call("nobody")
+    'no Down will arrive'
+
+    Args:
+        ref: what `monitor` returned.
+        flush: True to discard a Down that is already queued. Default False: it still arrives.
 
     Raises:
         TypeError: `ref` is not a `MonitorRef`.
+        RuntimeError: called in a plain thread.
 
     """
     if not isinstance(ref, MonitorRef):
-        raise TypeError(f"demonitor needs what monitor returned, not {shown(ref)}")
-    this_process().demonitor(ref, flush=flush)
+        raise TypeError(f"demonitor takes a MonitorRef, as returned by monitor, not {shown(ref)}")
+    require_process("demonitor").demonitor(ref, flush=flush)

@@ -1,4 +1,4 @@
-"""Processes: life and death, links, monitors, exit signals, and the fence that implements kill.
+"""Processes: life and death, links, monitors, exit signals, and the kill fence.
 
 A `Process` is the library's record of one actor: its mailbox, its links and watchers, the names it holds, and how it
 ended. It has no thread of its own; an actor's thread becomes the process by calling `enter`.
@@ -27,8 +27,8 @@ Everything else relies on these ordering rules:
   still puts its message there, where it is discarded.
 
 A thread cannot be killed. Kill is a fence: `die` runs in the killer's thread, and from then on nothing that the
-abandoned thread does through this library has an effect, because every effect first checks whether the `current`
-process is dead. If the thread is waiting in a call, the kill wakes it.
+abandoned thread does through this library has an effect, because every effect first checks whether the
+`current_process` is dead. If the thread is waiting in a call, the kill wakes it.
 
 An untrapped exit signal ends the process at its next message, and ends a wait (a call, a start, a stop) at once, as it
 ends an Erlang process in its ``receive``: the wait raises CallExit, which unwinds the callback.
@@ -42,7 +42,7 @@ import os
 import threading
 from collections.abc import Callable
 from itertools import count
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ClassVar, ParamSpec, Protocol
 
 import pykka
 
@@ -68,7 +68,10 @@ class Watcher(Protocol):
     """An object to notify once when a process dies."""
 
     def down(self, process: "Process", reason: object) -> None:
-        """Handle the death of `process`. Runs in the dying (or killing) thread; must not block."""
+        """Handle the death of `process`.
+
+        Runs in the dying (or killing) thread; must not block.
+        """
 
 
 class Waiter(Protocol):
@@ -90,14 +93,20 @@ class Table(Protocol):
 
 
 class Actor(Protocol):
-    """What a process needs of its actor; see `gennostr.otp.engine`. Called from any thread."""
+    """What a process needs of its actor; see `gennostr.otp.engine`.
+
+    Called from any thread.
+    """
 
     @property
     def trap_exit(self) -> bool:
         """Whether exit signals are delivered as messages."""
 
     def on_cancel(self) -> None:
-        """Unblock the running callback: the process was killed. Runs in the killer's thread."""
+        """Unblock the running callback: the process was killed.
+
+        Runs in the killer's thread.
+        """
 
     def activity(self) -> str:
         """Return one word for what the actor is doing."""
@@ -106,11 +115,17 @@ class Actor(Protocol):
         """Return the number of waiting messages, including deferred ones."""
 
     def children(self) -> tuple[object, ...]:
-        """Return the actor's children, newest first: pids, or ``ChildInfo`` for a supervisor."""
+        """Return the actor's children, newest first.
+
+        They are pids, or ``ChildInfo`` for a supervisor.
+        """
 
 
 class ExitSignal:
-    """An exit signal in the mailbox of a process that traps exits. `sender` is None for a plain thread."""
+    """An exit signal in the mailbox of a process that traps exits.
+
+    `sender` is None for a plain thread.
+    """
 
     __slots__ = ("reason", "sender")
 
@@ -130,7 +145,25 @@ class DownSignal:
 
 
 class MonitorRef(Handle):
-    """One monitor. Compares by identity, like an Erlang reference."""
+    """One monitor, returned by `monitor`; its `Down` carries it as ``ref``.
+
+    It compares by identity, like an Erlang reference.
+
+    >>> from gennostr import GenServer, Reply, demonitor, monitor
+    >>> class Watcher(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         ref = monitor(request)
+    ...         demonitor(ref, flush=True)
+    ...         return Reply((type(ref).__name__, ref.target))
+    >>> with Watcher.start() as watcher:
+    ...     watcher.call("cache")
+    ('MonitorRef', 'cache')
+
+    Attributes:
+        target: the pid, name or via that was given to `monitor`.
+        owner, watched, flushed: the library's own.
+
+    """
 
     __slots__ = ("flushed", "owner", "target", "watched")
 
@@ -162,6 +195,9 @@ class Process(Handle):
     )  # fmt: skip
 
     _numbers = count(1)
+    answers_itself: ClassVar[bool] = False
+    """Whether the thread that acts as the process also receives its messages, so that it can answer a request of its
+    own, unless it blocks: a probe. An actor's thread cannot before its callback returns."""
 
     def __init__(self, pid: Any, actor: Actor, mailbox: Mailbox) -> None:
         # A `gennostr.otp.pid.Pid`, which depends on this module.
@@ -198,7 +234,10 @@ class Process(Handle):
         return repr(self.pid)
 
     def is_dead(self) -> bool:
-        """Return the current value of `dead`, which another thread may have changed since the last check."""
+        """Return the current value of `dead`.
+
+        Another thread may have changed it since the last check.
+        """
         return self.dead
 
     # Messages.
@@ -208,7 +247,9 @@ class Process(Handle):
         self.mailbox.put(message)
 
     def put_from(self, sender: "Process | None", message: object) -> bool:
-        """Put `message` in the mailbox; return False if `sender`, the calling process, has been killed.
+        """Put `message` in the mailbox; return False if the sender has been killed.
+
+        `sender` is the calling process.
 
         Atomic with respect to a kill, so that no message of the sender arrives after its Exit or Down.
         """
@@ -230,7 +271,9 @@ class Process(Handle):
         return waits[-1] if waits else None
 
     def check_wait(self) -> None:
-        """Raise CallExit if the process must not wait: it was killed or received an untrapped exit signal.
+        """Raise CallExit if the process must not wait.
+
+        That is if it was killed or received an untrapped exit signal.
 
         This applies in terminate too: such a signal ends an Erlang process wherever it waits.
         """
@@ -242,7 +285,9 @@ class Process(Handle):
             raise CallExit(interrupt[0], self.pid)
 
     def begin_wait(self, waiter: Waiter) -> None:
-        """Abandon `waiter` on a kill or an exit signal, past or future, until it is removed from `waits`.
+        """Abandon `waiter` on a kill or an exit signal, past or future.
+
+        This ends when it is removed from `waits`.
 
         Removing needs no lock: it is atomic, and a waiter is abandoned only after `dead` or `interrupt` was set.
         """
@@ -291,7 +336,10 @@ class Process(Handle):
         return self.monitors.pop(ref, 0) != 0
 
     def demonitor(self, ref: MonitorRef, *, flush: bool = False) -> bool:
-        """Remove a monitor; return whether it was set. With `flush`, also discard a Down already queued."""
+        """Remove a monitor; return whether it was set.
+
+        With `flush`, also discard a Down already queued.
+        """
         found = self.take(ref)
         if found and ref.watched is not None:
             ref.watched.unwatch(ref)
@@ -336,7 +384,10 @@ class Process(Handle):
         return self.links.pop(other, 0) != 0
 
     def signal(self, sender: "Process | None", reason: object, *, linked: bool = False) -> None:
-        """Deliver an exit signal, from the death of a linked process (`linked`) or from ``exit``."""
+        """Deliver an exit signal.
+
+        It comes from the death of a linked process (`linked`) or from ``exit``.
+        """
         if reason is KILL and not linked:
             self.kill()
             return
@@ -359,7 +410,10 @@ class Process(Handle):
                 waiter.abandon(reason)
 
     def kill(self) -> None:
-        """End the process with reason KILLED, from any thread; `abandoned` counts threads still running."""
+        """End the process with reason KILLED, from any thread.
+
+        `abandoned` counts the threads that are still running.
+        """
         actor, inbox = self.actor, self.mailbox
         if not self.die(KILLED):
             return
@@ -370,10 +424,13 @@ class Process(Handle):
             try:
                 actor.on_cancel()
             except BaseException:  # no failure of on_cancel may end the killer
-                logger.exception("on_cancel of %r failed", self.pid)
+                logger.exception("on_cancel of %r raised", self.pid)
 
     def _count_abandoned(self) -> None:
-        """Count the thread until it leaves, unless it is the killer's own, has not started, or has left."""
+        """Count the thread until it leaves.
+
+        Not counted: the killer's own thread, and one that has not started or has left.
+        """
         with self.books:
             thread = self.thread
         if thread is None or thread == threading.get_ident():
@@ -382,7 +439,9 @@ class Process(Handle):
         try:
             report = clock().call_at(clock().monotonic() + ABANDONED_AFTER, self._report_abandoned)
         except RuntimeError as error:  # the system refused the timer thread; the kill has happened anyway
-            logger.warning("%r was killed; whether its thread ends is not watched: %s", self.pid, error)
+            logger.warning(
+                "%r was killed; its thread is not checked later, because no timer could be started: %s", self.pid, error
+            )
         with self.books:  # `leave` holds it too, so the thread is either counted here or has left
             left = self.thread is None
             if not left:
@@ -392,12 +451,15 @@ class Process(Handle):
 
     def _report_abandoned(self) -> None:
         if self in _abandoned:
-            logger.warning("%r was killed, but its thread is still in a callback", self.pid)
+            logger.warning("%r was killed, but its thread is still running a callback", self.pid)
 
     # Life and death.
 
     def announce(self) -> None:
-        """List the process as alive, here and in pykka's registry; `die` removes it from both."""
+        """List the process as alive, here and in pykka's registry.
+
+        `die` removes it from both.
+        """
         _alive[self] = None
         # Not with pykka's `register` and `unregister`: their lock may be held by a thread whose finalizer waits for
         # this process. An append and a remove are atomic.
@@ -415,7 +477,10 @@ class Process(Handle):
             pass
 
     def die(self, reason: object) -> bool:
-        """End the process: release its names, notify watchers and links. Return False if it is already dead."""
+        """End the process: release its names, notify watchers and links.
+
+        Return False if it is already dead.
+        """
         if self.is_dead():
             return False
         links: dict[Process, None] = {}
@@ -438,7 +503,7 @@ class Process(Handle):
         # Most processes have none or few of these, and copying empty containers would slow down each start and stop.
         if self.waits:
             for waiter in list(self.waits):
-                _tell(waiter.abandon, reason)
+                _notify(waiter.abandon, reason)
         self._withdraw()
         if self.keys:
             for table, held in self.keys.copy().items():
@@ -451,17 +516,17 @@ class Process(Handle):
         watching = watchers.copy()
         for watcher, waits in watching.items():
             if not waits:
-                _tell(watcher.down, self, reason)
+                _notify(watcher.down, self, reason)
         for other in list(links) if links else ():
             with self.lock:  # as `unlink` does
-                _tell(other.signal, self, reason, linked=True)
+                _notify(other.signal, self, reason, linked=True)
         if telemetry.handlers:
             lifetime = clock().monotonic() - self.started
             name = "actor.stop" if is_clean(reason) else "actor.crash"
             telemetry.emit(name, {"lifetime": lifetime}, {"pid": self.pid, "reason": reason})
         for watcher, waits in watching.items():
             if waits:
-                _tell(watcher.down, self, reason)
+                _notify(watcher.down, self, reason)
         mailboxes.drop(inbox)
         return True
 
@@ -494,65 +559,75 @@ _abandoned: dict[Process, ScheduledCall | None] = {}
 _alive: dict[Process, None] = {}
 
 
-def _tell(tell: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Notify one receiver of a death; log a failure, so that the others are notified anyway."""
+def _notify(receive: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Notify one receiver of a death.
+
+    Log a failure, so that the others are notified anyway.
+    """
     try:
-        tell(*args, **kwargs)
+        receive(*args, **kwargs)
     except BaseException:
-        logger.exception("somebody could not be told of a death: %s", shown(args))
+        logger.exception("%s raised when it was notified of a death: %s", shown(receive), shown(args))
 
 
-def current() -> Process | None:
-    """Return the process of the calling thread, or None in a plain thread."""
+def current_process() -> Process | None:
+    """Return the process of the calling thread, or None in a plain thread.
+
+    Checks nothing: in the abandoned thread of a killed process, that process is dead, and nothing that the thread does
+    may have an effect.
+    """
     return _local.process
 
 
 def act_as(process: Process | None) -> None:
-    """Let the calling thread act as `process`, a probe, which has no thread of its own."""
+    """Let the calling thread act as `process`, a probe.
+
+    A probe has no thread of its own.
+    """
     _local.process = process
 
 
-def fenced() -> bool:
-    """Return whether this is the abandoned thread of a dead process, whose actions must have no effect."""
-    process = _local.process
-    return process is not None and process.dead
-
-
-def check_fence() -> Process | None:
-    """Return `current`; in an abandoned thread, raise CallExit, which unwinds the callback."""
-    process = _local.process
-    if process is not None and process.dead:
-        process.check_wait()
-    return process
-
-
-def acting() -> Process | None:
-    """Return `check_fence()` if actors can be started and timers set in this process.
+def check_may_act() -> None:
+    """Check that the calling thread may start actors, set timers, and the like.
 
     Raises:
+        CallExit: this is the abandoned thread of a killed process; unwinds the callback.
         RuntimeError: this process was forked while actors were running.
 
     """
     if _forked:
         raise RuntimeError(_forked)
-    return check_fence()
+    process = _local.process
+    if process is not None and process.dead:
+        process.check_wait()
 
 
-def this_process() -> Process:
-    """Return the calling process.
+def require_process(function: str) -> Process:
+    """Return the process of the calling thread, which calls `function`.
+
+    It is checked by `check_may_act` too.
 
     Raises:
         RuntimeError: called in a plain thread, which cannot be linked, registered or notified.
 
     """
-    process = acting()
+    check_may_act()
+    process = _local.process
     if process is None:
-        raise RuntimeError("only a process can do that, and this is a plain thread")
+        raise RuntimeError(f"{function} must be called by an actor or a probe, not in a plain thread")
     return process
 
 
 def abandoned() -> int:
-    """Return the number of threads of killed processes that are still running."""
+    """Return the number of threads of killed processes that are still running.
+
+    A thread cannot be killed: one that was busy when its process was killed ends when its callback returns. A number
+    that grows shows a callback that never returns; the log names the process.
+
+    >>> from gennostr import abandoned
+    >>> abandoned()
+    0
+    """
     return len(_abandoned)
 
 
@@ -567,7 +642,9 @@ _forked = ""
 
 
 def _forget_after_fork() -> None:
-    """In a forked child, mark every process dead, because its thread does not exist there.
+    """In a forked child, mark every process dead.
+
+    Their threads do not exist there.
 
     Without actors, do nothing. Nothing here may acquire a lock that a thread of the parent could have held.
     """
@@ -575,8 +652,8 @@ def _forget_after_fork() -> None:
     if not _alive:
         return
     _forked = (
-        f"gennostr's actors run in the parent of this process ({os.getppid()}), which forked while they ran: "
-        "none can be reached or started here. Fork before the first actor starts, or spawn"
+        f"this process was forked from process {os.getppid()} while gennostr's actors were running there: actors can "
+        "be neither reached nor started here. Fork before the first actor starts, or use the spawn start method"
     )
     NoProcess.hint = f" ({_forked})"
     me = _local.process

@@ -18,12 +18,12 @@ from gennostr.values import shown
 
 
 def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> None:
-    """Start `server`, wait for Ctrl-C, SIGTERM or its end, and stop it with reason SHUTDOWN.
+    """Start a server, wait for Ctrl-C, SIGTERM or its end, and stop it.
 
-    A callback cannot be interrupted: a busy server, in init or later, stops when its callback returns. A second signal
-    does not wait for that. It kills the server and raises in the main thread: KeyboardInterrupt for Ctrl-C (like
-    ``asyncio.run``), or SystemExit(143) for SIGTERM (the status that a shell reports for a program ended by SIGTERM).
-    The interpreter's exit then does not wait for stuck actors either.
+    It is stopped with reason SHUTDOWN. A callback cannot be interrupted: a busy server, in init or later, stops when
+    its callback returns. A second signal does not wait for that. It kills the server and raises in the main thread:
+    KeyboardInterrupt for Ctrl-C (like ``asyncio.run``), or SystemExit(143) for SIGTERM (the status that a shell reports
+    for a program ended by SIGTERM). The interpreter's exit then does not wait for stuck actors either.
 
     If called in the main thread, this function handles both signals while it runs and restores their previous handlers
     afterwards. A signal is left alone if it is ignored (``nohup``, a script's background job) or if its handler was not
@@ -31,13 +31,29 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
 
     If the server ends with a failure, it is raised here: the exception itself, or RuntimeError with the reason.
 
+    >>> from gennostr import GenServer, Ok, Stop, run
+    >>> class Job(GenServer):
+    ...     def init(self, text):
+    ...         return Ok(text, continue_="work")
+    ...     def handle_continue(self, argument, text):
+    ...         print(text)
+    ...         return Stop()
+    >>> run(Job, "done")
+    done
+
     Args:
-        server: the class to start.
-        init_arg: the argument for its init.
+        server: the class to start: a `GenServer`, a `GenNostr`, or a `Supervisor`.
+        init_arg: the argument for its init. Default None.
         options: other keyword arguments of its ``start``, for example ``name="feed"``.
+
+    Returns:
+        None, when the server has ended cleanly or its init returned IGNORE.
 
     Raises:
         StartError: the server did not start; see `GenServer.start`.
+        AlreadyStarted: the name is taken.
+        RuntimeError: the server ended with a reason that is a failure, but not an exception.
+        Exception: the server ended with this exception.
         KeyboardInterrupt, SystemExit: a second signal arrived before the server had stopped.
 
     """
@@ -58,7 +74,7 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
     if not is_clean(reason):
         if isinstance(reason, Exception):
             raise reason
-        raise RuntimeError(f"{pid!r} ended: {shown(reason)}")
+        raise RuntimeError(f"{pid!r} ended with reason {shown(reason)}")
 
 
 class _Program:
@@ -81,7 +97,10 @@ class _Program:
         self._events.put(None)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM; Python calls this in the main thread, at any point of `run`."""
+        """Handle SIGINT or SIGTERM.
+
+        Python calls this in the main thread, at any point of `run`.
+        """
         del frame
         if self._first.acquire(blocking=False):
             self._events.put(None)
@@ -108,7 +127,10 @@ class _Program:
 
 
 def _handle(number: signal.Signals, program: _Program, handlers: ExitStack) -> None:
-    """Let `program` handle a signal until `handlers` closes, unless it is ignored or cannot be handled here."""
+    """Let `program` handle a signal until `handlers` closes.
+
+    Do nothing if the signal is ignored or cannot be handled here.
+    """
     before = signal.getsignal(number)
     if before is None or before is signal.SIG_IGN:
         return

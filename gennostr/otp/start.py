@@ -1,9 +1,9 @@
 """The start of a server, in the thread that calls ``start``."""
 
-from collections.abc import Callable
+import inspect
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 import pykka
 
@@ -12,28 +12,36 @@ from gennostr.otp.calls import Request, wait
 from gennostr.otp.engine import Engine
 from gennostr.otp.names import Name, check_name, register_name
 from gennostr.otp.outcomes import check_seconds
-from gennostr.otp.process import Process, acting, check_fence
+from gennostr.otp.process import Process, check_may_act, current_process
 from gennostr.otp.reasons import TIMEOUT
+
+_SET_BY_INIT: Final = frozenset({"_actor_ref", "_GenServer__gennostr_engine"})
+"""What ``GenServer.__init__`` sets, and every use of the server needs."""
 
 
 def start(
-    make: Callable[[], pykka.ThreadingActor],
+    cls: type[pykka.ThreadingActor],
     init_arg: object,
     name: Name | None,
     timeout: float | None,
     parent: Process | None,
 ) -> Any:
-    """Start a server and return its pid once init has succeeded; see `GenServer.start`.
+    """Start a server and return its pid; see `GenServer.start`.
 
     `parent`, unless None, is linked to the server before init runs.
+
+    Raises:
+        TypeError: the class has an ``__init__`` that takes arguments, or does not call ``super().__init__()``.
+
     """
-    me = acting()
+    check_may_act()
+    me = current_process()
     if me is not None:
         me.check_wait()
     check_name(name)
     if timeout is not None:
         check_seconds("timeout", timeout)
-    server = make()
+    server = _create(cls)
     pid: Any = server.actor_ref
     process: Process = pid.process
     engine = process.actor
@@ -52,7 +60,7 @@ def start(
         raise StartError(process.reason)
     if parent is not None and not parent.link(process):  # the starter itself was killed
         process.die(parent.reason)
-        check_fence()
+        parent.check_wait()
     try:
         process.announce()
         server._start_actor_loop()  # noqa: SLF001 - pykka's way to start an actor's thread
@@ -72,6 +80,35 @@ def start(
         parent.unlink(process)
     process.kill()
     raise StartError(TIMEOUT)
+
+
+def _create(cls: type[pykka.ThreadingActor]) -> pykka.ThreadingActor:
+    """Return a new server object.
+
+    A class may have an ``__init__`` of its own, without arguments, which runs in the thread that calls start. If it
+    cannot work, the error says what to write instead.
+    """
+    where = f"{cls.__qualname__}.__init__"
+    try:
+        server = cls()
+        assert server.actor_ref is not None  # noqa: S101
+    except AttributeError as error:
+        if error.name not in _SET_BY_INIT:
+            raise
+        raise TypeError(
+            f"{where} must call super().__init__() first. Or put its code into init(self, init_arg), which runs in the "
+            "server's own thread"
+        ) from error
+    except TypeError as error:
+        try:
+            inspect.signature(cls.__init__).bind(None)
+        except TypeError as mismatch:
+            raise TypeError(
+                f"{where} is called without arguments: {mismatch}. Write init(self, init_arg) instead: it gets the "
+                "argument given to start(init_arg)"
+            ) from error
+        raise
+    return server
 
 
 def _started(starting: Request) -> Any:

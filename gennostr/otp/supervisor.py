@@ -1,4 +1,4 @@
-"""Supervisor: starts children in order, restarts them when they end, stops them in reverse order.
+"""Supervisor: starts children in order, restarts them, stops them in reverse.
 
 What happens to a child that ends:
 
@@ -59,7 +59,7 @@ from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Name
 from gennostr.otp.outcomes import IGNORE, UNSET, CallbackOutcome, CallOutcome, InitOutcome, Ok, Reply, Stop
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import check_fence
+from gennostr.otp.process import current_process
 from gennostr.otp.reasons import SHUTDOWN, Shutdown
 from gennostr.otp.signals import Exit
 from gennostr.otp.start import start
@@ -82,7 +82,27 @@ class SupervisorOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class SupervisorFlags(Ok[None]):
-    """Children and restart policy, returned by a supervisor's init; made by `Supervisor.children`."""
+    """Children and restart policy; made by `Supervisor.children` for init to return.
+
+    >>> from gennostr import GenServer, Supervisor
+    >>> flags = Supervisor.children([GenServer], strategy="one_for_all")
+    >>> flags.strategy, flags.max_restarts, flags.max_seconds, len(flags.children)
+    ('one_for_all', 3, 5.0, 1)
+
+    OTP: the ``{ok, {SupFlags, ChildSpecs}}`` of a supervisor's init.
+
+    Args:
+        children: the `ChildSpec` of each child, in start order.
+        strategy: "one_for_one" (the default), "one_for_all" or "rest_for_one".
+        max_restarts: the supervisor gives up after more restarts than this within `max_seconds`. Default 3.
+        max_seconds: the seconds within which restarts are counted, more than 0. Default 5.0.
+        auto_shutdown: "never" (the default), or whether the supervisor ends after the end of a significant child
+            ("any_significant") or of all of them ("all_significant").
+
+    Raises:
+        TypeError, ValueError: a value is invalid; the message names it.
+
+    """
 
     children: tuple[ChildSpec, ...]
     strategy: Strategy = "one_for_one"
@@ -99,14 +119,14 @@ class SupervisorFlags(Ok[None]):
         ids: set[object] = set()
         for spec in self.children:
             if spec.id in ids:
-                raise ValueError(f"children must have ids of their own: {shown(spec.id)} is there twice")
+                raise ValueError(f"the ids of children must be unique: {shown(spec.id)} is used twice")
             ids.add(spec.id)
             self.check_significant(spec)
 
     def check_significant(self, spec: ChildSpec) -> None:
         """Raise ValueError for a significant child if auto_shutdown is "never"."""
         if spec.significant and self.auto_shutdown == "never":
-            raise ValueError(f"significant must be False where auto_shutdown is never: child {shown(spec.id)}")
+            raise ValueError(f"significant must be False if auto_shutdown is 'never': child {shown(spec.id)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +137,36 @@ class _TryAgain:
 
 
 class SupervisorPid(ChildrenPid):
-    """The handle of a supervisor. Its methods wait without a timeout."""
+    """The handle of a supervisor. Its own methods wait without a timeout.
+
+    A supervisor that is starting or stopping a child replies when that is done. Each method raises what `Pid.call`
+    raises, too.
+
+    >>> from gennostr import ChildSpec, GenServer, Supervisor
+    >>> with Supervisor.start() as supervisor:
+    ...     pid = supervisor.start_child(ChildSpec("cache", GenServer.start_link))
+    ...     supervisor.terminate_child("cache")
+    ...     pid.is_alive(), supervisor.restart_child("cache").is_alive()
+    (False, True)
+    """
 
     def start_child(self, child: Any) -> Any:
-        """Add a child after the others and start it; return its pid, or IGNORE.
+        """Add a child after the others and start it.
+
+        OTP: ``supervisor:start_child/2``.
+
+        Args:
+            child: a `ChildSpec`, a server class, or ``(class, argument)``.
+
+        Returns:
+            Its pid, or IGNORE (then its specification is kept unless it is temporary).
 
         Raises:
             AlreadyStarted: a running child already has this id, or the child's name is taken.
             AlreadyPresent: a child that is not running already has this id.
             StartError: the child failed to start; its specification is not kept.
             TypeError, ValueError: `child` is not a valid child specification.
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
 
         """
         return self.call(StartChild(to_child_spec(child)), None)
@@ -134,19 +174,35 @@ class SupervisorPid(ChildrenPid):
     def terminate_child(self, id: object) -> None:  # noqa: A002 - OTP's name
         """Stop a child but keep its specification, unless the child is temporary.
 
+        Does nothing to one that is not running. OTP: ``supervisor:terminate_child/2``.
+
+        Args:
+            id: the id of the child's specification.
+
         Raises:
             ChildNotFound: no child has this id.
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
 
         """
         self.call(ChildAction("terminate", id), None)
 
     def restart_child(self, id: object) -> Any:  # noqa: A002
-        """Start a child that is not running; return its pid, or IGNORE.
+        """Start a child that is not running.
+
+        OTP: ``supervisor:restart_child/2``.
+
+        Args:
+            id: the id of the child's specification.
+
+        Returns:
+            Its pid, or IGNORE.
 
         Raises:
             ChildNotFound: no child has this id.
             ChildRunning, ChildRestarting: the child is running or being restarted.
             StartError: the child failed to start.
+            AlreadyStarted: the child's name is taken.
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
 
         """
         return self.call(ChildAction("restart", id), None)
@@ -154,9 +210,15 @@ class SupervisorPid(ChildrenPid):
     def delete_child(self, id: object) -> None:  # noqa: A002
         """Delete the specification of a child that is not running.
 
+        OTP: ``supervisor:delete_child/2``.
+
+        Args:
+            id: the id of the child's specification.
+
         Raises:
             ChildNotFound: no child has this id.
             ChildRunning, ChildRestarting: the child is running or being restarted.
+            NoProcess, CallingSelf, CallExit: as for `Pid.call`.
 
         """
         self.call(ChildAction("delete", id), None)
@@ -209,7 +271,10 @@ class _Engine(Engine):
         return child.pid
 
     def _keep(self, child: Child) -> object:
-        """Start a new child and keep it, unless it is temporary and its start returned IGNORE."""
+        """Start a new child and keep it; return its pid, or IGNORE.
+
+        A temporary child whose start returned IGNORE is not kept.
+        """
         pid = self._begin(child)
         if pid is not IGNORE or child.spec.restart != "temporary":
             self._by_id[child.spec.id] = child
@@ -247,7 +312,7 @@ class _Engine(Engine):
         except Exception as error:
             return Reply(Failure(error))
         log_request(self.process, "call", request)
-        return Reply(Failure(TypeError(f"not a supervisor's request: {shown(request)}")))
+        return Reply(Failure(TypeError(f"a supervisor does not handle this call: {shown(request)}")))
 
     def handle_cast(self, request: Any, state: None) -> CallbackOutcome[Any]:
         """Retry a failed restart."""
@@ -302,7 +367,7 @@ class _Engine(Engine):
         if child.spec.restart == "temporary":
             del self._by_id[child.spec.id]
         if child.spec.significant and self._must_shut_down():
-            logger.info("%r shuts down: %s, which is significant, ended: %s", self.pid, child, shown(child.reason))
+            logger.info("%r shuts down: its significant %s ended with reason %s", self.pid, child, shown(child.reason))
             return Stop(SHUTDOWN)
         return None
 
@@ -344,8 +409,33 @@ class _Engine(Engine):
 class Supervisor(GenServer[None], engine=_Engine):
     """A process that starts, stops and restarts its children.
 
-    Start it with ``Supervisor.start(children, strategy=...)``, or subclass it and return ``self.children(...)`` from
-    init.
+    Start it with its children:
+
+    >>> from gennostr import GenServer, Supervisor, get_state, wait_for
+    >>> children = [GenServer.child_spec({}, name="cache"), GenServer.child_spec([], name="log")]
+    >>> with Supervisor.start(children, strategy="rest_for_one") as supervisor:
+    ...     wait_for("cache").exit("failure")
+    ...     supervisor.count_children().active
+    2
+
+    or as a class of its own, which can be a child itself:
+
+    >>> class App(Supervisor):
+    ...     def init(self, path):
+    ...         return self.children([GenServer.child_spec(path, name="cache")], max_restarts=10)
+    >>> with App.start("a.txt", name="app"):
+    ...     get_state("cache")
+    'a.txt'
+
+    A child that ends is restarted if it is permanent, or transient and ended with a failure. Its siblings are left
+    alone ("one_for_one"), or restarted with it: all of them ("one_for_all"), or those started after it
+    ("rest_for_one"). After more than `max_restarts` restarts within `max_seconds`, the supervisor stops its children
+    and ends with SHUTDOWN. Each restart is logged at WARNING by ``gennostr.otp.child``. OTP: the behaviour
+    ``supervisor``.
+
+    Attributes:
+        trap_exit: True.
+
     """
 
     trap_exit = True
@@ -360,8 +450,21 @@ class Supervisor(GenServer[None], engine=_Engine):
     ) -> SupervisorFlags:
         """Return the flags for a supervisor's init to return.
 
-        `children` are specifications, server classes, or ``(class, argument)``, in start order. The supervisor gives up
-        after more than `max_restarts` restarts within `max_seconds` (greater than 0).
+        >>> from gennostr import GenServer, Supervisor
+        >>> class App(Supervisor):
+        ...     def init(self, init_arg):
+        ...         return self.children([(GenServer, init_arg)], strategy="one_for_all")
+        >>> with App.start("state") as app:
+        ...     app.count_children().workers
+        1
+
+        Args:
+            children: each a `ChildSpec`, a server class, or ``(class, argument)``, in start order. Ids must differ.
+            strategy: "one_for_one" (the default), "one_for_all" or "rest_for_one".
+            max_restarts: the supervisor gives up after more restarts than this within `max_seconds`. Default 3.
+            max_seconds: the seconds within which restarts are counted, more than 0. Default 5.0.
+            auto_shutdown: "never" (the default), or whether the supervisor ends after the end of a significant child
+                ("any_significant") or of all of them ("all_significant").
 
         Raises:
             TypeError, ValueError: a value is invalid; the message names it.
@@ -378,10 +481,26 @@ class Supervisor(GenServer[None], engine=_Engine):
         timeout: float | None = None,
         **options: Unpack[SupervisorOptions],
     ) -> SupervisorPid:
-        """Start a supervisor and its children; see `GenServer.start` and `children`.
+        """Start a supervisor and its children, in order.
+
+        OTP: ``supervisor:start_link/2``.
+
+        Args:
+            init_arg: the children, as for `children`; for a subclass with an init of its own, the argument for that.
+                Default: no children.
+            name: a name to register before init runs: a string, or what `via` returns. Default None: no name.
+            timeout: seconds that the start of all children may take together. Default None: no limit.
+            options: ``strategy``, ``max_restarts``, ``max_seconds`` and ``auto_shutdown``, as for `children`; not for a
+                subclass with an init of its own.
+
+        Returns:
+            A `SupervisorPid`, once all children have started; or IGNORE if init returned it.
 
         Raises:
-            StartError: a child did not start; the reason is ``Shutdown(FailedToStartChild(id, reason))``.
+            StartError: a child did not start; the reason is ``Shutdown(FailedToStartChild(id, reason))``, and those
+                before it were stopped in reverse order.
+            TypeError, ValueError: a value is invalid; the message names it.
+            AlreadyStarted, NoProcess, RuntimeError, CallExit: as for `GenServer.start`.
 
         """
         return start(cls, _argument(cls, init_arg, options), name, timeout, None)  # type: ignore[no-any-return]
@@ -394,17 +513,56 @@ class Supervisor(GenServer[None], engine=_Engine):
         timeout: float | None = None,
         **options: Unpack[SupervisorOptions],
     ) -> SupervisorPid:
-        """Like `start`, but link the supervisor to the calling process."""
-        return start(cls, _argument(cls, init_arg, options), name, timeout, check_fence())  # type: ignore[no-any-return]
+        """Like `start`, but linked to the calling process.
+
+        In a plain thread, the same as `start`. OTP: ``supervisor:start_link/2``.
+
+        Args:
+            init_arg: the children, or the argument for init; as for `start`.
+            name: a name to register. Default None: no name.
+            timeout: seconds that the start of all children may take together. Default None: no limit.
+            options: as for `start`.
+
+        Returns:
+            A `SupervisorPid`, once all children have started; or IGNORE if init returned it.
+
+        Raises:
+            StartError, TypeError, ValueError, AlreadyStarted, NoProcess, RuntimeError, CallExit: as for `start`.
+
+        """
+        return start(cls, _argument(cls, init_arg, options), name, timeout, current_process())  # type: ignore[no-any-return]
 
     @classmethod
     def child_spec(cls, init_arg: Any = (), *, name: Name | None = None, **overrides: Unpack[Overrides]) -> ChildSpec:
-        """Return a child spec for this supervisor; see `GenServer.child_spec`."""
+        """Return a child spec for this supervisor: permanent, with no limit to shut down.
+
+        >>> from gennostr import GenServer, Supervisor
+        >>> pools = Supervisor.child_spec([GenServer], name="pools")
+        >>> with Supervisor.start([pools]) as app:
+        ...     app.count_children().supervisors
+        1
+
+        Args:
+            init_arg: the argument of ``start_link``: the children, or the argument for init.
+            name: the name to register, and the id. Default None: the id is the class.
+            overrides: fields of `ChildSpec`: id, start, restart, shutdown, type, significant.
+
+        Raises:
+            TypeError, ValueError: a field is invalid; the message names it.
+
+        """
         overrides.setdefault("type", "supervisor")
         return super().child_spec(init_arg, name=name, **overrides)
 
     def init(self, init_arg: Any, /) -> InitOutcome[None]:
-        """Return ``self.children(...)`` or IGNORE; the default uses the arguments of ``start``."""
+        """Return ``self.children(...)``, IGNORE or `Stop`.
+
+        The default uses the arguments of ``start``.
+
+        Args:
+            init_arg: the argument of ``start``.
+
+        """
         return init_arg  # type: ignore[no-any-return]
 
 
@@ -413,5 +571,5 @@ def _argument(cls: type[Supervisor], init_arg: Any, options: Mapping[str, Any]) 
     if cls.init is Supervisor.init:
         return init_arg if isinstance(init_arg, SupervisorFlags) else cls.children(init_arg, **options)
     if options:
-        raise TypeError(f"{cls.__name__}.init says how it supervises: {', '.join(options)} not taken")
+        raise TypeError(f"start does not accept {', '.join(options)}: {cls.__name__}.init returns these options")
     return init_arg

@@ -1,4 +1,4 @@
-"""Servers that the tests drive by functions, how to wait for what they do, and children that tell their story."""
+"""Servers that the tests drive with functions, ways to wait for what they do, and children that log what they do."""
 
 import contextlib
 import logging
@@ -162,7 +162,7 @@ def ctrl_c() -> Iterator[Callable[[], None]]:
     """Give a function that interrupts the main thread as Ctrl-C does: once, and for certain.
 
     It sends the signal again until that is heard, for one that comes just before a thread begins to wait may not wake
-    it. Leaving waits for a signal that is under way, so that none is left to whoever handles them afterwards.
+    it. Leaving waits for a signal that is under way, so that none is left for a later handler.
     """
     main = threading.main_thread().ident
     assert main is not None
@@ -255,7 +255,7 @@ class Busy:
 
 
 class Unshowable:
-    """A value whose repr raises, until it is mended."""
+    """A value whose repr raises until `mend` is called."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error: BaseException | None = error or ValueError("in repr")
@@ -307,7 +307,7 @@ def member(id_: Any, story: Log, outcomes: Any = (), **fields: Any) -> ChildSpec
 
 
 def pids_of(supervisor: Any) -> dict[Any, Any]:
-    """Return the pid (or what stands for it) of each child's id, in starting order."""
+    """Return the pid (or the `ChildInfo` value in its place) by the child's id, in start order."""
     return {child.id: child.pid for child in reversed(supervisor.which_children())}
 
 
@@ -316,7 +316,7 @@ def pid_of(supervisor: Any, id_: Any) -> Any:
 
 
 def crash(pid: g.Pid, reason: Any = "crash") -> None:
-    """End `pid` for `reason`, and wait until its supervisor has been told: links are told in turn."""
+    """End `pid` for `reason`, and wait until its supervisor has its Exit: links are notified in order."""
     with Trapping.start() as linked:
         log = log_of(linked)
         within(linked, lambda self: g.link(pid))
@@ -338,7 +338,7 @@ def started(story: Log) -> list[Any]:
 
 
 class Ending(Member):
-    """Calls a function of itself when it terminates."""
+    """Calls ``end(self)`` in terminate."""
 
     def init(self, init_arg: Any) -> Any:
         *own, self.end = init_arg
@@ -360,7 +360,7 @@ def refusing() -> list[Any]:
 
 
 def ended_by(pid: g.Pid, end: Callable[[g.Pid], object]) -> Any:
-    """Call ``end(pid)``, which ends it; return the reason once its supervisor has been told, as `crash` does."""
+    """Call ``end(pid)``, which ends it; return the reason once its supervisor has its Exit, as `crash` does."""
     with Trapping.start() as linked:
         log = log_of(linked)
         within(linked, lambda self: g.link(pid))

@@ -63,7 +63,7 @@ FATAL = Difference(
 )
 SEND = Difference("Sending to a dead process does nothing, as `!` does: it may die at any moment anyway. pykka raises.")
 TERMINATING = Difference(
-    "A server is alive, and listed, until terminate has run: whoever is told of its end finds its work done. pykka "
+    "A server is alive, and listed, until terminate has run: a process that gets its Down finds its work done. pykka "
     "marks an actor as stopped before on_stop and on_failure, and the test looks while they run.",
     always=False,
 )

@@ -27,10 +27,10 @@ from gennostr.otp import reasons
 from gennostr.otp.reasons import KILLED, NORMAL, SHUTDOWN
 
 Key: TypeAlias = tuple[str, int]
-"""A process: the id in its specification, and the how manieth init of that id this is."""
+"""A process: the id in its specification, and how many inits of that id came before, counting this one."""
 
 Event: TypeAlias = tuple[Key, str, object]
-"""What happened to whom: a plan's word (what init did), "told", "terminate" or "end"; and the details."""
+"""What happened to whom: a plan's word (what init did), "received", "terminate" or "end"; and the details."""
 
 Plan: TypeAlias = Literal["ok", "ignore", "stop", "raise"]
 """What an init does."""
@@ -71,7 +71,7 @@ class Refused(Exception):
 
 
 def answer_of(do: Callable[[], object]) -> object:
-    """Return what who asked for `do` is told: what it returns, or how it went wrong."""
+    """Return the answer to the caller of `do`: what it returns, or how it failed."""
     try:
         return do()
     except Refused as refused:
@@ -146,7 +146,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Exit:
-    """An end, or an exit signal, as told to who traps exits; without a `sender` it came from a plain thread."""
+    """An end, or an exit signal, as received where exits are trapped; `sender` is None for a plain thread."""
 
     sender: "Process | None"
     reason: object
@@ -321,7 +321,7 @@ class Process:
             message.answer = ("raises", "NoProcess", None)
 
     def run(self) -> None:
-        """Handle what waits."""
+        """Handle the waiting messages."""
         if self.busy:
             return
         self.busy = True
@@ -341,7 +341,7 @@ class Process:
         raise NotImplementedError
 
     def signal(self, reason: object, sender: "Process | None" = None) -> None:
-        """Get an exit signal: a linked process has ended, or somebody (no sender: a plain thread) wants an end."""
+        """Receive an exit signal: from a linked process, or from `exit` (without a sender: in a plain thread)."""
         if not self.alive:
             return
         match reason, self.traps, sender is not None and sender is self.parent:
@@ -369,7 +369,7 @@ class Process:
         raise NotImplementedError
 
     def die(self, reason: object) -> None:
-        """End at once. Those it had started, and who started it, hear of it."""
+        """End at once, and notify the processes that it started, and the one that started it."""
         self.alive = False
         self.reason = reason
         self.world.note(self.key, "end", reason)
@@ -385,13 +385,13 @@ class Process:
 
 
 class Worker(Process):
-    """A server. It notes what it is told, and its terminate."""
+    """A server. It notes what it receives, and its terminate."""
 
     def __init__(self, world: World, spec: WorkerSpec, key: Key, parent: Process | None) -> None:
         super().__init__(world, spec, key, parent)
         self.broken = spec.broken
         self.traps = spec.traps
-        self.told = 0
+        self.received = 0
 
     def handle(self, message: object) -> None:
         match message:
@@ -407,8 +407,8 @@ class Worker(Process):
                 self.note(("exit", key, reason))
 
     def note(self, what: object) -> None:
-        self.told += 1
-        self.world.note(self.key, "told", (self.told, what))
+        self.received += 1
+        self.world.note(self.key, "received", (self.received, what))
 
     def end(self, reason: object) -> None:
         self.world.note(self.key, "terminate", reason)
@@ -422,7 +422,7 @@ class Child:
     spec: Spec
     process: "Process | Literal['restarting'] | None" = None
     last: "Process | None" = None
-    """The last process that ended by itself: by that one who is being restarted can still be named."""
+    """The last process that ended by itself: its pid still identifies a child that is being restarted."""
 
     def shown(self) -> object:
         """Return what which_children shows in the place of the pid."""
@@ -621,7 +621,7 @@ class Supervisor(Parent):
                 return False
 
     def victims(self, child: Child) -> list[Child]:
-        """Return who is restarted with `child`."""
+        """Return the children that are restarted with `child`."""
         children = self.children()
         match self.strategy:
             case "one_for_all":

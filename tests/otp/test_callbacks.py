@@ -90,7 +90,7 @@ def test_a_callback_that_would_never_be_called_is_refused(base: type, name: str)
 @pytest.mark.parametrize("name", sorted(PYKKAS))
 @pytest.mark.parametrize("make", [lambda: 42, lambda: lambda *_: None], ids=["value", "method"])
 def test_pykkas_private_names_stay_pykkas(name: str, make: Callable[[], object]) -> None:
-    assert refused(GenServer, name, make()) == f"Mine.{name}: pykka needs this name for itself; choose another"
+    assert refused(GenServer, name, make()) == f"Mine.{name}: pykka uses this name internally; choose another one"
 
 
 def test_the_private_names_are_those_of_pykka() -> None:

@@ -57,7 +57,7 @@ from tests.otp.actors import (
 
 
 class Bare(g.GenServer[Any]):
-    """Has no callbacks but this one, which asks for a continue."""
+    """Has only this callback, which returns a continue."""
 
     def handle_info(self, message: Any, state: Any) -> Any:
         return NoReply(continue_="argument") if message == "continue" else super().handle_info(message, state)
@@ -348,11 +348,11 @@ def test_a_call_that_is_broken_off_by_ctrl_c_leaves_the_server_unharmed_and_gets
         assert server.get_state() == "state"
 
 
-# Nobody there.
+# Dead and unknown targets.
 
 
 def nobodies() -> Iterator[Any]:
-    """Give each kind of target that is nobody."""
+    """Yield each kind of dead or unknown target."""
     gone = dead()
     registry = Registry.start()
     registry.stop()
@@ -443,7 +443,7 @@ def test_a_server_that_ends_during_the_call_is_call_exit_with_its_reason(end: An
     server = Driven.start()
     log = log_of(server)
     with meanwhile(lambda: server.call(keep, None)) as outcome:
-        log.next()  # it has come, and is not answered
+        log.next()  # it has arrived, and is not answered
         end(server)
         error = outcome()
     assert isinstance(error, g.CallExit)
@@ -903,10 +903,12 @@ class Broken(logging.Handler):
         raise self.kind
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where it is told, as is due
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # which reports the failed log handler
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, MemoryError])
 def test_a_log_handler_that_raises_keeps_no_server_from_dying(kind: type[BaseException]) -> None:
-    """Whoever waits for the server hears of its end, whatever becomes of the report."""
+    """Callers of the server get its exit, whatever becomes of the report."""
     handler = Broken(kind)
     server = Driven.start()
     logging.getLogger("gennostr").addHandler(handler)

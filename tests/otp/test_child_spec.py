@@ -1,4 +1,4 @@
-"""What is asked of a supervisor: child specifications and flags, and that a bad one is named and harms nobody."""
+"""Child specifications and flags: an invalid one raises an error that names the field, and affects nothing else."""
 
 import math
 from functools import partial
@@ -45,7 +45,7 @@ BAD_DYNAMIC_FLAGS = [
 
 
 def named(error: BaseException, field: str, value: object) -> bool:
-    """Whether the message of `error` begins with the field, and tells the value."""
+    """Whether the message of `error` begins with the field, and contains the value."""
     return str(error).startswith(f"{field} ") and repr(value) in str(error)
 
 
@@ -323,7 +323,7 @@ def test_the_argument_of_a_dynamic_supervisors_child_spec_is_its_flags() -> None
 
 
 def test_a_bad_spec_made_in_a_process_ends_only_that_process() -> None:
-    """It is rejected where it is made: the supervisor that would have got it never hears of it."""
+    """It is rejected where it is made: the supervisor never receives it."""
     with Supervisor.start([]) as supervisor:
         caller = Trapping.start()
         log = log_of(caller)

@@ -134,7 +134,7 @@ def test_start_child_raises_the_childs_failure_and_does_not_keep_it(
         assert pids_in(supervisor) == [one]
         supervisor.start_child(Driven)  # it does not count either
     assert errors(caplog) == []
-    assert about(caplog, "stranger") == []
+    assert about(caplog, "which is not its child") == []
 
 
 def test_start_child_whose_name_is_taken_tells_by_whom() -> None:
@@ -179,7 +179,7 @@ def test_there_are_never_more_than_max_children() -> None:
             with pytest.raises(g.MaxChildren) as caught:
                 supervisor.start_child(member(3, story))
             assert caught.value.args == (2,)
-        assert started(story) == [1, 2]  # the third was never begun
+        assert started(story) == [1, 2]  # the third was never started
         supervisor.terminate_child(one)
         supervisor.start_child(member(4, story))
         with pytest.raises(g.MaxChildren):
@@ -227,7 +227,7 @@ def test_a_child_whose_restart_fails_shows_as_restarting_and_still_counts() -> N
 
 
 def given(*arguments: Any, **keywords: Any) -> Any:
-    """Start a child whose state is what it was given."""
+    """Start a child whose state is its arguments."""
     return Driven.start_link((*arguments, keywords))
 
 
@@ -594,7 +594,7 @@ def test_a_strangers_exit_is_logged_and_ignored(caplog: pytest.LogCaptureFixture
         crash(stranger, "from a link")
         assert pids_in(supervisor) == [child]
         for words in (["from a thread"], ["from a link", repr(stranger)]):
-            assert len(about(caplog, "stranger", repr(supervisor), *words)) == 1
+            assert len(about(caplog, "which is not its child", repr(supervisor), *words)) == 1
 
 
 def test_a_strangers_messages_are_logged_and_ignored(caplog: pytest.LogCaptureFixture) -> None:

@@ -95,7 +95,7 @@ def test_an_actor_that_is_stuck_delays_the_exit_by_a_few_seconds_at_most_and_is_
     """)
     # The newest first: the two that are stuck use up the time, and the other, which is idle, needs none.
     assert (lines, status) == (["other SHUTDOWN"], 0)
-    assert err.count("did not stop before the interpreter exits, and is killed") == 2
+    assert err.count("did not stop in time at the exit of the interpreter and is killed") == 2
 
 
 # Fork.
@@ -113,7 +113,7 @@ FORKED = """
             try:
                 print(repr(what()), flush=True)
             except Exception as error:
-                print(type(error).__name__, "forked while they ran" in str(error), flush=True)
+                print(type(error).__name__, "this process was forked" in str(error), flush=True)
 
         {do}
         os._exit(0)

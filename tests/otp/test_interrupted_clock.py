@@ -169,7 +169,7 @@ def test_finalizers_and_weakref_callbacks_may_set_timers_wherever_the_collector_
         gc.enable()
 
 
-# Who starts the timer thread.
+# Which thread starts the timer thread.
 
 
 def test_a_caller_that_is_refused_a_thread_has_set_no_timer_and_others_have(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 import gennostr as g
 from gennostr import KILL, SHUTDOWN, Registry, Reply
-from gennostr.otp.calls import Completion
 from gennostr.otp.names import NameTable
+from gennostr.otp.waits import Completion
 from gennostr.testing import Probe
 from tests.otp.actors import DEADLINE, Driven, Log, outcome_of
 
@@ -65,10 +65,15 @@ class World:
         g.link(self.server)
         g.unlink(self.server)
 
+    def wait_for_server(self) -> None:
+        with Driven.start(name="name"):
+            g.wait_for("name", DEADLINE)
+
     def use_others(self) -> None:
         self.pending.wait(DEADLINE)
         outcome_of(self.register)
         outcome_of(lambda: Driven.start_link(name="name").stop(SHUTDOWN, DEADLINE))
+        outcome_of(lambda: g.wait_for("name", 0))
 
     def end(self) -> None:
         self.server.exit(KILL)
@@ -88,6 +93,7 @@ OPERATIONS: dict[str, Callable[[World], Any]] = {
     "link": World.link,
     "monitor": lambda world: g.demonitor(g.monitor(world.server)),
     "register": World.register,
+    "wait_for": World.wait_for_server,
     "start": lambda world: Driven.start(name="name").stop(),
     "stop": lambda world: world.server.stop(),
     "kill": lambda world: world.server.exit(KILL),
@@ -123,7 +129,7 @@ def test_at_no_line_of_an_operation_another_deadlocks(operation: str, interrupti
 
 @pytest.mark.parametrize("action", ["register", "release"])
 def test_a_key_that_is_taken_at_any_line_of_another_use_of_it_has_one_holder(action: str) -> None:
-    """One of the two is told that the other has it, and neither takes it away from the other."""
+    """One of the two gets AlreadyRegistered, and neither takes the key away from the other."""
     one, other = Driven().pid.process, Driven().pid.process
     reached = True
     number = 0
@@ -144,7 +150,7 @@ def test_a_key_that_is_taken_at_any_line_of_another_use_of_it_has_one_holder(act
 
 
 def test_a_key_of_a_process_that_dies_is_its_new_holders_alone() -> None:
-    """Whoever finds the key of a dead process takes it over; the death, which comes to it later, leaves it there."""
+    """A process takes over the key of a dead one; when the death reaches the table later, the key stays."""
     one, other = Driven().pid.process, Driven().pid.process
     table = NameTable()
     table.register("key", one)

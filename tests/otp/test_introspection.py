@@ -145,7 +145,7 @@ def test_the_crash_of_a_deep_tree_can_be_understood_from_its_log(caplog: pytest.
     assert (report.pid, report.callback, report.ancestors) == (leaf, "handle_cast", tuple(reversed(pids[:-1])))
     assert isinstance(report.reason, ValueError)
     assert crash.exc_info is not None
-    # From the leaf to the top: who gave up, because of which child's process, which ended for which reason.
+    # From the leaf to the top: which supervisor gave up, because of which child, which ended for which reason.
     for record, supervisor_, child, reason in zip(
         gave_up,
         reversed(pids[:-1]),
@@ -153,5 +153,5 @@ def test_the_crash_of_a_deep_tree_can_be_understood_from_its_log(caplog: pytest.
         ["ValueError('the cause')", "SHUTDOWN", "SHUTDOWN", "SHUTDOWN"],
         strict=True,
     ):
-        assert record.getMessage().startswith(f"{supervisor_!r} gives up: more than 0 restarts")
-        assert record.getMessage().endswith(f"{child!r} ended: {reason}")
+        assert record.getMessage().startswith(f"{supervisor_!r} gives up after more than 0 restarts")
+        assert record.getMessage().endswith(f"{child!r} ended with reason {reason}")

@@ -479,7 +479,7 @@ class World(SimpleNamespace):
 
 @contextlib.contextmanager
 def world() -> Iterator[tuple[World, Any]]:
-    """Give the world, and a pending call of the receiver that nobody has answered yet."""
+    """Give the world, and an unanswered call of the receiver."""
     with (
         Driven.start("the state", name="receiver") as receiver,
         Registry.start(name="registry") as registry,
@@ -504,7 +504,7 @@ SILENT: dict[str, Callable[[World, Any], Any]] = {
     "reply": lambda world, actor: g.reply(world.from_, "late"),
     "send": lambda world, actor: world.receiver.send("late"),
     "send, by name": lambda world, actor: g.send("receiver", "late"),
-    "tell": lambda world, actor: world.receiver.tell("late"),
+    "pykka's send": lambda world, actor: world.receiver.tell("late"),
     "cast": lambda world, actor: world.receiver.cast(lambda self, state: NoReply("late")),
     "cast, by name": lambda world, actor: g.cast("receiver", lambda self, state: Stop("late")),
     "exit": lambda world, actor: world.receiver.exit("late"),
@@ -679,7 +679,7 @@ def test_an_abandoned_thread_may_still_look() -> None:
 
 
 def test_a_call_error_that_unwinds_an_abandoned_thread_ends_it() -> None:
-    """Nobody need look for the fence: the first call after it leads out of the callback."""
+    """No check is needed in the callback: the first call after it leads out of the callback."""
     with Driven.start() as receiver, Gate() as gate:
         reached: list[str] = []
 
@@ -783,7 +783,7 @@ def test_a_kill_in_a_chain_of_calls_unwinds_it_from_there(kill: str) -> None:
 
 
 class Cancellable(Driven):
-    """Calls its state, a function of itself, when it is killed."""
+    """Calls ``state(self)`` when it is killed."""
 
     def init(self, init_arg: Any) -> Any:
         self.cancelled = init_arg
@@ -1032,7 +1032,7 @@ def test_the_state_of_a_killed_actor_is_let_go_when_its_thread_has_ended() -> No
 
 
 class Records(logging.Handler):
-    """Keeps the records of the library from WARNING on, for whoever waits for them."""
+    """Keeps the records of the library from WARNING on, for tests that wait for them."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

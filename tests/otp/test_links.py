@@ -1,4 +1,4 @@
-"""Links, monitors and exit signals: who hears of an end, what becomes of him, and what comes before what."""
+"""Links, monitors and exit signals: which processes an end reaches, what it does to them, and in which order."""
 
 import asyncio
 import itertools
@@ -306,7 +306,7 @@ def test_a_link_or_a_monitor_of_what_is_no_target_is_a_type_error(wrong: Any) ->
 
 
 class Plain(pykka.ThreadingActor):
-    """An actor that is none of ours."""
+    """An actor of pykka, not of this library."""
 
     use_daemon_thread = True
 

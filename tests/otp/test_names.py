@@ -1,4 +1,4 @@
-"""Names: a string or a via, wherever a pid is asked for."""
+"""Names: a string or a via, wherever a pid is accepted."""
 
 import typing
 from collections.abc import Callable

@@ -212,7 +212,7 @@ def test_after_the_second_signal_the_exit_waits_for_no_actor_that_hangs_but_stop
         running.send(signal.SIGTERM)
         out, err, status = running.end()
     assert (out, status) == (["well SHUTDOWN"], 143)
-    assert "did not stop before the interpreter exits, and is killed" in err
+    assert "did not stop in time at the exit of the interpreter and is killed" in err
 
 
 def test_a_program_that_catches_the_second_interrupt_finds_its_server_dead_and_its_handlers_restored() -> None:
@@ -235,7 +235,7 @@ def test_a_program_that_catches_the_second_interrupt_finds_its_server_dead_and_i
     assert (out, status) == (["None", "True", "True"], 0)
 
 
-# Whose the signals are.
+# Which signals are handled.
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -572,5 +572,5 @@ def test_ctrl_c_while_the_exit_waits_for_an_actor_that_hangs_does_not_wait_for_i
         running.interrupt()
         out, err, status = running.end()
     assert (out, status) == (["well SHUTDOWN"], 0)
-    assert "did not stop before the interpreter exits, and is killed" in err
+    assert "did not stop in time at the exit of the interpreter and is killed" in err
     assert "Traceback" not in err

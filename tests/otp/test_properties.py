@@ -69,7 +69,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1, "gennostr")
 
 
-class Told:
+class EndWatcher:
     """A watcher that is a function of the reason."""
 
     def __init__(self, tell: Callable[[object], object]) -> None:
@@ -84,30 +84,30 @@ class Company:
 
     def __init__(self) -> None:
         self.pids: list[Any] = []
-        self._told: dict[g.Pid, threading.Event] = {}
+        self._ended: dict[g.Pid, threading.Event] = {}
 
     def join(self, pid: Any) -> None:
         """Take an actor in; called in its init, or while it does nothing."""
-        told = self._told[pid] = threading.Event()
+        ended = self._ended[pid] = threading.Event()
         self.pids.append(pid)
-        # One that waits: so its death has been told to everybody else before it is told here.
-        pid.process.watch(Told(lambda reason: told.set()), waits=True)
+        # As a waiter: so every other process is notified of its death before this is.
+        pid.process.watch(EndWatcher(lambda reason: ended.set()), waits=True)
 
     def settle(self) -> None:
-        """Return when nobody does anything any more.
+        """Return when all actors are idle.
 
-        That is when each says twice that nothing is left to do, and nobody has done anything in between.
+        That is when each reports twice that nothing is left to do, and has handled nothing in between.
         """
         before: object = None
         while (now := self._look()) is None or now != before:
             before = now
 
     def _look(self) -> list[object] | None:
-        """Return who lives, and what each has handled so far; None if somebody was not at rest."""
+        """Return the living actors, and how much each has handled; None if one was not at rest."""
         living = []
         for pid in self.pids[:]:
             if not pid.is_alive():
-                assert self._told[pid].wait(DEADLINE)
+                assert self._ended[pid].wait(DEADLINE)
                 continue
             try:
                 rest = pid.call(system.GetRest())
@@ -129,7 +129,7 @@ class Company:
 
 
 class Stage(Company):
-    """Where a tree of actors plays: what they do at init, who they are, and what has happened, in order."""
+    """The world of a tree of actors: what they do in init, their pids, and what has happened, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class Stage(Company):
         self.by_key[key] = actor.pid
         self.keys[actor.pid] = key
         actor.stage = self
-        actor.pid.process.watch(Told(lambda reason: self.note(key, "end", seen(reason))))
+        actor.pid.process.watch(EndWatcher(lambda reason: self.note(key, "end", seen(reason))))
         self.join(actor.pid)
         plan = self.plans.get(spec.id)
         does: model.Plan = plan.pop(0) if plan else "ok"
@@ -242,7 +242,7 @@ class Performer(g.GenServer[Any]):
     def init(self, init_arg: Any) -> Any:
         stage, self.spec, extra = init_arg
         self.trap_exit = self.spec.traps
-        self.told = 0
+        self.received = 0
         return perform(stage.enter(self, self.spec, extra), self.key, g.Ok)
 
     def handle_call(self, request: Callable[[], Any], from_: Any, state: Any) -> Any:
@@ -264,8 +264,8 @@ class Performer(g.GenServer[Any]):
         return None
 
     def note(self, what: object) -> None:
-        self.told += 1
-        self.stage.note(self.key, "told", (self.told, what))
+        self.received += 1
+        self.stage.note(self.key, "received", (self.received, what))
 
     def terminate(self, reason: Any, state: Any) -> None:
         self.stage.note(self.key, "terminate", seen(reason))
@@ -407,7 +407,7 @@ class Trees(RuleBasedStateMachine):
         return [each for each in self.living(kind)[::-1] + dead[-1:] if each is not self.owner]
 
     def beneath(self) -> list[Any]:
-        """Return those of `known` that are no roots: these nobody restarts, so a walk that often ends one is poor."""
+        """Return those of `known` that have a parent. Roots are not restarted: a walk that ends many shows little."""
         return [each for each in self.known() if each.parent is not self.owner]
 
     def supervised(self) -> list[Any]:
@@ -494,7 +494,7 @@ class Trees(RuleBasedStateMachine):
         self.plan(process.spec.id, plan)
 
     def draw_and_ask(self, parent: model.Parent, plan: list[model.Plan], data: st.DataObject) -> None:
-        """Send some requests; the inits of those who are to be started go by `plan`."""
+        """Send some requests; the inits of the children to be started follow `plan`."""
         for _ in range(data.draw(st.integers(1, 4))):
             action = data.draw(actions(parent, f"{parent.spec.id}+{len(self.world.processes)}"))
             if isinstance(action, StartChild):
@@ -572,7 +572,7 @@ def test_trees_of_supervisors_do_what_the_model_says() -> None:
 
 
 class Node:
-    """An actor with links and monitors: what it has got from whom, and what waits while it is suspended."""
+    """An actor with links and monitors: what it has received from whom, and the messages that wait in suspension."""
 
     def __init__(self, number: int, *, traps: bool) -> None:
         self.number = number
@@ -606,7 +606,7 @@ class Node:
                     self.got[str(sender)].append(message)
 
     def die(self, reason: object) -> None:
-        """End, and tell: watchers first, then links."""
+        """End, and notify: watchers first, then links."""
         if not self.alive:
             return
         self.alive = False

@@ -1,4 +1,4 @@
-"""pykka: a pid is an ActorRef, and its users' habits work: tell, ask, proxies, futures, stop and the registry."""
+"""pykka: a pid is an ActorRef, and its users' habits work: `tell`, `ask`, proxies, futures, stop and the registry."""
 
 import queue
 import threading
@@ -30,7 +30,7 @@ from tests.otp.actors import (
 
 
 class Plain(pykka.ThreadingActor):
-    """An actor that is none of ours: a message is a function that it calls."""
+    """An actor of pykka, not of this library: a message is a function that it calls."""
 
     use_daemon_thread = True
 
@@ -100,9 +100,9 @@ def test_the_actors_own_ref_is_its_pid() -> None:
 
 def test_tell_is_a_send_and_ask_is_a_call() -> None:
     with Driven.start() as server:
-        assert server.tell("told") is None
+        assert server.tell("sent") is None
         assert server.ask(echo("asked")) == "asked"
-        assert log_of(server).now() == ["told"]
+        assert log_of(server).now() == ["sent"]
 
 
 def test_telling_the_dead_is_silently_nothing() -> None:
@@ -225,11 +225,11 @@ def test_a_plain_actor_can_tell_ask_and_stop_ours_and_use_a_proxy() -> None:
     try:
         server = Counting.start("state")
         log = log_of(server)
-        assert plain.ask(lambda: server.tell("told"), timeout=DEADLINE) is None
+        assert plain.ask(lambda: server.tell("sent"), timeout=DEADLINE) is None
         assert plain.ask(lambda: server.ask(lambda self, from_, state: Reply(state)), timeout=DEADLINE) == "state"
         assert plain.ask(lambda: server.proxy().add(2).get(timeout=DEADLINE), timeout=DEADLINE) == 3
         assert plain.ask(server.stop, timeout=DEADLINE) is True
-        assert log.now() == ["told", ("terminate", NORMAL)]
+        assert log.now() == ["sent", ("terminate", NORMAL)]
     finally:
         plain.stop()
 

@@ -33,12 +33,12 @@ class Noting(PykkaActor):
 def test_pykkas_callbacks_are_called_in_its_order() -> None:
     log = Log()
     actor = Noting.start(log)
-    actor.tell("told")
+    actor.tell("sent")
     assert actor.ask("asked", timeout=DEADLINE) == "received"
     assert actor.actor_class.__name__ == "Noting"
     assert issubclass(actor.actor_class, Noting)
     actor.stop(timeout=DEADLINE)
-    assert log.now() == ["on_start", "told", "asked", "on_stop"]
+    assert log.now() == ["on_start", "sent", "asked", "on_stop"]
 
 
 def test_an_exception_calls_on_failure() -> None:

@@ -1,4 +1,4 @@
-"""Registries: unique keys, who holds them, who hears of it, and what becomes of them at an end."""
+"""Registries: unique keys, their holders, their listeners, and how an end releases them."""
 
 import inspect
 import threading
@@ -190,7 +190,7 @@ def test_a_listener_hears_of_the_end_of_a_registration_before_the_next_one(monke
         release = NameTable.release
 
         def release_and_take(self: NameTable, key: object, process: Process) -> bool:
-            """Let the other have it as soon as anybody can."""
+            """Let the other take it as soon as it is free."""
             released = release(self, key, process)
             if process is one.process and key == "key":
                 within(other, lambda self: registry.register("key"))
@@ -362,3 +362,19 @@ def test_a_registry_that_is_killed_ends_its_registrants_and_answers_no_more() ->
         holder.call(lambda self, from_, state: Reply("alive"))
     with pytest.raises(g.NoProcess):
         registry.lookup("key")
+
+
+def test_a_supervised_registry_is_known_by_its_name_and_notifies_its_listeners() -> None:
+    """Its start takes no argument but keywords: the child spec of other servers would give it two names."""
+    children = [Driven.child_spec(name="listener"), Registry.child_spec({"listeners": ["listener"]}, name="rooms")]
+    with g.Supervisor.start(children, strategy="rest_for_one") as supervisor:
+        holder = Driven.start(name=g.via("rooms", "blue"))
+        listener = g.whereis("listener")
+        assert listener is not None
+        settle(listener)
+        assert log_of(listener).now() == [g.Registered("rooms", "blue", holder, None)]
+        assert [child.id for child in supervisor.which_children()] == ["rooms", "listener"]
+    with pytest.raises(TypeError, match="a name must be"):
+        Registry.child_spec(name=5)  # type: ignore[arg-type]
+    with g.Supervisor.start([Registry]) as supervisor:
+        assert supervisor.count_children().active == 1

@@ -14,7 +14,7 @@ RULES = [rule for section in SECTIONS for rule in section.rules]
 
 @cache
 def names_in(file: str) -> frozenset[str]:
-    """Return the names of the tests in a file below tests/otp or tests; of one that is not there, none."""
+    """Return the names of the tests in a file below tests/otp or tests; an empty set if there is no such file."""
     for folder in (HERE, HERE.parent):
         path = folder / file
         if path.is_file():

@@ -233,7 +233,7 @@ def test_terminate_never_runs_after_a_failed_init(init: Any, cls: type[Driven]) 
 
 
 def test_a_failed_init_leaves_no_crash_report_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
-    """The StartError says it all to the one who asked."""
+    """The StartError is all that the caller gets."""
     with pytest.raises(g.StartError):
         Driven.start(lambda self: fail(ValueError("in init")))
     assert crash_reports(caplog) == []
@@ -488,7 +488,7 @@ def test_an_exit_during_init_that_is_trapped_comes_as_a_message_after_it() -> No
 
 
 def test_a_kill_at_any_moment_of_a_start_ends_it_and_leaves_nothing() -> None:
-    """Who has a name can be found and killed from before init on: here, before each step of the start in turn."""
+    """A named server can be found and killed even before init: here, before each step of the start."""
     library = str(Path(g.__file__).parent)
     for turn in itertools.count():
         steps, killed = 0, Log()
@@ -704,3 +704,63 @@ def test_the_default_child_spec_starts_with_start_link_and_the_argument() -> Non
 def test_any_field_of_the_default_child_spec_may_be_overridden() -> None:
     spec = Driven.child_spec("argument", id="own", restart="temporary", shutdown="brutal_kill", type="supervisor")
     assert (spec.id, spec.restart, spec.shutdown, spec.type) == ("own", "temporary", "brutal_kill", "supervisor")
+
+
+# An __init__ of the class's own.
+
+
+def test_a_class_may_have_an_init_method_of_pythons_too_that_runs_in_the_callers_thread() -> None:
+    class Own(g.GenServer[Any]):
+        def __init__(self, size: int = 3) -> None:
+            super().__init__()
+            self.size, self.thread = size, threading.get_ident()
+
+        def init(self, init_arg: Any) -> Ok[Any]:
+            return Ok((self.size, self.thread, self.pid, init_arg))
+
+    with Own.start("argument") as server:
+        assert server.get_state() == (3, threading.get_ident(), server, "argument")
+
+
+def _nothing(self: Any) -> None:
+    """Do not call ``super().__init__()``."""
+
+
+def _pid_first(self: Any) -> None:
+    self.own = self.pid
+    super(type(self), self).__init__()
+
+
+@pytest.mark.parametrize("method", [_nothing, _pid_first])
+@pytest.mark.parametrize("base", [g.GenServer, g.GenNostr, Supervisor, DynamicSupervisor, Registry])
+def test_one_that_forgets_super_is_a_type_error_that_says_so(base: Any, method: Any) -> None:
+    cls: Any = type("Forgetful", (base,), {"__init__": method})
+    for start in (cls.start, cls.start_link):
+        with pytest.raises(TypeError, match=r"^Forgetful.__init__ must call super\(\).__init__\(\) first. Or .* init"):
+            start(name="free")
+    assert g.whereis("free") is None
+
+
+@pytest.mark.parametrize("base", [g.GenServer, g.GenNostr, Supervisor, DynamicSupervisor, Registry])
+def test_one_that_takes_arguments_is_a_type_error_that_says_where_they_go(base: Any) -> None:
+    def own(self: Any, urls: Any) -> None:
+        raise NotImplementedError
+
+    cls: Any = type("Greedy", (base,), {"__init__": own})
+    for start in (cls.start, cls.start_link):
+        with pytest.raises(TypeError, match=r"^Greedy.__init__ is called without arguments: .*'urls'. .* init\("):
+            start(name="free")
+    assert g.whereis("free") is None
+
+
+def test_what_it_raises_otherwise_is_raised_by_start() -> None:
+    for error in (TypeError("own"), AttributeError("own"), AttributeError("own", name="own", obj=3), ValueError("own")):
+        cls: Any = type("Raising", (Driven,), {"__init__": lambda self, error=error: fail(error)})
+        with pytest.raises(type(error), match=r"^own$"):
+            cls.start()
+
+
+def test_a_supervisor_names_the_mistake_as_the_reason_of_its_childs_failure() -> None:
+    child: Any = type("Forgetful", (g.GenServer,), {"__init__": _nothing})
+    with pytest.raises(g.StartError, match=r"Forgetful.__init__ must call super\(\).__init__\(\) first"):
+        Supervisor.start([child])

@@ -1,4 +1,4 @@
-"""Supervisor: starting, stopping and restarting children, giving up, and what it is asked meanwhile."""
+"""Supervisor: starting, stopping and restarting children, giving up, and requests meanwhile."""
 
 import logging
 import math
@@ -79,7 +79,7 @@ def slow(gate: Gate, id_: Any = "slow", **fields: Any) -> ChildSpec:
 
 
 def victims(strategy: str, culprit: int, size: int) -> list[int]:
-    """Return who is restarted when `culprit` of so many crashes."""
+    """Return which children are restarted when `culprit` crashes."""
     match strategy:
         case "one_for_one":
             return [culprit]
@@ -290,7 +290,7 @@ def test_a_class_is_started_and_restarted_as_a_child_itself() -> None:
     assert story.now() == [("inner", SHUTDOWN)]
 
 
-# What it tells.
+# What it reports.
 
 
 def test_which_children_is_newest_first_and_tells_id_pid_type_and_start() -> None:
@@ -472,7 +472,7 @@ def test_a_child_that_is_killed_for_its_shutdown_time_is_counted_and_logged_once
         assert "shutdown time" in record.getMessage()
         clock.advance(ABANDONED_AFTER)
         _, record = about(caplog, repr(child))
-        assert "still in a callback" in record.getMessage()
+        assert "still running a callback" in record.getMessage()
         clock.advance(10**6)
         gate.open()
         until(lambda: threads_left(bystander) == 0)
@@ -1192,7 +1192,7 @@ def test_start_child_raises_the_childs_failure_and_does_not_keep_it(
         assert supervisor.which_children() == before
         assert supervisor.start_child(member(1, Log())).is_alive()
     assert errors(caplog) == []
-    assert about(caplog, "stranger") == []
+    assert about(caplog, "which is not its child") == []
 
 
 def test_start_child_whose_name_is_taken_tells_by_whom() -> None:
@@ -1374,7 +1374,7 @@ def test_a_strangers_exit_is_logged_and_ignored(caplog: pytest.LogCaptureFixture
         crash(stranger, "from a link")
         assert supervisor.which_children() == before
         for words in (["from a thread"], ["SHUTDOWN"], ["from a process"], ["from a link", repr(stranger)]):
-            (record,) = about(caplog, "stranger", repr(supervisor), *words)
+            (record,) = about(caplog, "which is not its child", repr(supervisor), *words)
             assert record.name.startswith("gennostr.")
 
 
@@ -1663,17 +1663,17 @@ def test_the_failure_of_a_leaf_five_floors_deep_can_be_understood_from_the_log(
     assert text.startswith(f"{leaf!r} crashed in handle_cast: ValueError('the cause')")
     assert ", ".join(map(repr, above)) in text
     assert report.exc_info is not None
-    # From the leaf up: who gave up because of which child's process, which had ended why; and who began again.
+    # From the leaf up: which supervisor gave up because of which child, and why that ended; and which one restarted it.
     ids = ["'leaf'", *(f"'floor {depth}'" for depth in range(5, 0, -1))]
     reasons = ["ValueError('the cause')", *["SHUTDOWN"] * 5]
     links = list(zip(above, ids, before, reasons, strict=False))
     for record, (boss, id_, child, reason) in zip(gave_up, links, strict=False):
         assert record.getMessage().startswith(f"{boss!r} gives up")
         assert f"child {id_}" in record.getMessage()
-        assert record.getMessage().endswith(f"{child!r} ended: {reason}")
+        assert record.getMessage().endswith(f"{child!r} ended with reason {reason}")
     assert len(gave_up) == 5
     boss, id_, child, reason = links[-1]
-    assert restart.getMessage() == f"{boss!r} restarts child {id_}; {child!r} ended: {reason}"
+    assert restart.getMessage() == f"{boss!r} restarts child {id_}: {child!r} ended with reason {reason}"
 
 
 # What cannot be shown, and logs that fail.
@@ -1725,7 +1725,9 @@ def test_what_a_stranger_sends_that_cannot_be_shown_is_ignored_too() -> None:
         assert supervisor.which_children() == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where the failure may be told
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # which may report the failed log handler
 def test_a_log_handler_that_raises_keeps_no_child_from_being_killed() -> None:
     with Gate() as gate, Driven.start() as bystander:
         supervisor = Supervisor.start([member(0, Log()), ending(1, Log(), lambda self: gate.wait(), shutdown=0.2)])

@@ -1,4 +1,4 @@
-"""Telemetry: each event comes once, with what its table says; nobody listening costs nothing."""
+"""Telemetry: each event is emitted once, as its table says; without handlers, none is built."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.otp.actors import DEADLINE, Driven, Log, fail, settle
 
 
 class Events:
-    """Keeps what it is told."""
+    """Keeps the events that it gets."""
 
     def __init__(self) -> None:
         self.log: Log = Log()

@@ -1,4 +1,4 @@
-"""terminate and stop: when terminate runs, what its crash does, and what the one who stops a server hears."""
+"""terminate and stop: when terminate runs, what its crash does, and what the caller of stop gets."""
 
 import contextlib
 import threading
@@ -52,7 +52,7 @@ REASONS = [NORMAL, SHUTDOWN, Shutdown("x"), "reason", None, 0, KILL, KILLED]
 
 
 class Ending(Driven):
-    """Calls its argument, a function of itself, when it terminates."""
+    """Calls its argument with itself in terminate."""
 
     def init(self, init_arg: Any) -> Any:
         self.log, self.end = Log(), init_arg
@@ -560,7 +560,7 @@ def test_names_and_keys_are_free_after_a_crash_in_terminate() -> None:
         assert not server.is_alive()
 
 
-# stop: when, and who is told.
+# stop: when it is handled, and what its callers get.
 
 
 def test_stop_is_handled_in_mailbox_order() -> None:
@@ -892,7 +892,7 @@ def test_a_stop_that_is_broken_off_by_ctrl_c_still_stops_the_server() -> None:
             assert reason() == "why"
 
 
-# stop: of nobody, and of oneself.
+# stop: of dead and unknown targets, and of the caller itself.
 
 
 def test_stopping_the_dead_and_the_unknown_is_no_process_at_once() -> None:

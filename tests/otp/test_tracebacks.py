@@ -1,4 +1,4 @@
-"""Tracebacks in the log: no line of them is written by whoever chose the text of an exception."""
+"""Tracebacks in the log: the text of an exception cannot forge a line of the log."""
 
 import ast
 import importlib

@@ -57,7 +57,7 @@ class Refusing:
 
 
 class Exiting:
-    """Is pickled, and whoever reads it exits."""
+    """Can be pickled; unpickling it exits."""
 
     def __reduce__(self) -> Any:
         return sys.exit, (1,)
@@ -220,7 +220,7 @@ def test_a_handle_says_why_it_is_not_pickled(handles: dict[str, Any]) -> None:
     for handle in handles.values():
         for protocol in PROTOCOLS:
             for value in (handle, [{"owner": handle}]):
-                with pytest.raises(TypeError, match="process and means nothing in another") as caught:
+                with pytest.raises(TypeError, match="process and has no meaning in another") as caught:
                     pickle.dumps(value, protocol)
                 assert type(handle).__name__ in str(caught.value)
 
@@ -229,7 +229,7 @@ def test_a_timer_of_the_manual_clock_is_copied_as_itself() -> None:
     with ManualClock(), Probe() as probe:
         timer = g.send_after(1, probe.pid, "late")
         assert copy.deepcopy([timer]) == [timer]
-        with pytest.raises(TypeError, match="means nothing in another"):
+        with pytest.raises(TypeError, match="has no meaning in another"):
             pickle.dumps(timer)
         g.cancel_timer(timer)
 
@@ -240,7 +240,7 @@ def test_a_via_is_copied_as_itself_and_pickled_if_its_registry_has_a_name() -> N
         for name in (g.via(registry, key), g.via("rooms", key, ["value"])):
             assert copy.copy(name) is name
             assert copy.deepcopy([name])[0] is name
-        with pytest.raises(TypeError, match="means nothing in another"):
+        with pytest.raises(TypeError, match="has no meaning in another"):
             pickle.dumps(g.via(registry, "key"))
     assert sent(g.via("rooms", "key")) == g.via("rooms", "key")
 
@@ -343,7 +343,7 @@ def test_a_deep_copy_shares_what_cannot_be_copied_and_copies_the_rest() -> None:
     assert (other.reason["lock"], other.reason["pid"]) == (lock, server)
     assert other.reason["rest"] is not rest
     assert other.reason["rest"][1] is not rest[1]
-    # As in any deep copy, what is there twice is copied once.
+    # As in any deep copy, an object that is held twice is copied once.
     twice = copy.deepcopy([error, {"again": error}])
     assert twice[0] is twice[1]["again"]
 
@@ -384,7 +384,7 @@ class Own(g.CallExit):
         self.other = other
 
 
-# Ctrl-C is nobody's repr.
+# Ctrl-C does not come from a repr.
 
 
 def test_ctrl_c_during_a_repr_is_not_swallowed() -> None:
