@@ -1,1 +1,4 @@
-"""The Nostr client, on the OTP layer and the protocol: the only place where the two meet."""
+"""The Nostr client, on the OTP layer and the protocol.
+
+Only here do the two meet.
+"""

@@ -1,6 +1,7 @@
-"""One message to one relay that gets one answer: an event (NIP-01's OK) or a count (NIP-45).
+"""One message to one relay that gets one answer.
 
-The futures for the answers of several relays are in `gennostr.client.publications`.
+The message is an event (NIP-01's OK answers it) or a count (NIP-45). The futures for the answers of several relays are
+in `gennostr.client.publications`.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "no
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PublishOutcome:
     """The outcome of one event at one relay; true if the relay has the event.
 
     ``kind`` is one of:
@@ -23,18 +24,25 @@ class Outcome:
     - "disconnected": the connection was lost after it was sent (and lost again after a reconnect, or not restored in
       time);
     - "not_sent": there was no connection to send it on.
+
+    >>> from gennostr import PublishOutcome
+    >>> outcome = PublishOutcome("rejected", "blocked", "blocked: you are banned")
+    >>> bool(outcome), outcome.prefix
+    (False, 'blocked')
     """
 
     kind: Kind
+    """What has happened; see above."""
     prefix: str | None = None
-    """The machine-readable prefix of the relay's answer, such as "blocked"."""
+    """The machine-readable prefix of the relay's answer, such as "blocked"; None without one."""
     message: str = ""
+    """The relay's text, or why there is no answer; may be empty."""
 
     def __bool__(self) -> bool:
         return self.kind == "accepted"
 
     @classmethod
-    def of(cls, answer: OkMessage | ClosedMessage) -> "Outcome":
+    def of(cls, answer: OkMessage | ClosedMessage) -> "PublishOutcome":
         """Return the outcome of a relay's answer; "duplicate" also counts as accepted.
 
         A CLOSED is the answer to a COUNT that the relay refuses.
@@ -77,9 +85,9 @@ class Attempt:
         """Whether nobody waits for the answer any more."""
         return self.pending is not None and self.pending.done()
 
-    def unsent(self, why: str) -> Outcome:
-        """Return the outcome when no answer can arrive because the relay is not connected."""
-        return Outcome("disconnected" if self.sent else "not_sent", None, why)
+    def unsent(self, why: str) -> PublishOutcome:
+        """Return the outcome if no answer can arrive: the relay is not connected."""
+        return PublishOutcome("disconnected" if self.sent else "not_sent", None, why)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.key[:8]} at {self.url}>"

@@ -1,4 +1,4 @@
-"""Events and counts at one relay: those that wait for their turn, and those without an answer.
+"""Events and counts at one relay: waiting to be sent, or unanswered.
 
 A part of the session, and equally pure: effects go into the session's list.
 """
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from gennostr.client.attempt import Attempt, Kind, Outcome
+from gennostr.client.attempt import Attempt, Kind, PublishOutcome
 from gennostr.client.effects import Effect, Send, Settle
 from gennostr.client.relay_limits import RelayLimits
 from gennostr.nostr.messages import CountResult
@@ -60,12 +60,12 @@ class AttemptQueue:
             if attempt.cancelled:
                 self.settle([attempt], attempt.unsent("cancelled"))
             elif not (attempt.is_event or self._limits.counts):
-                self.settle([attempt], Outcome("rejected", "unsupported", "the relay does not know COUNT"))
+                self.settle([attempt], PublishOutcome("rejected", "unsupported", "the relay does not support COUNT"))
             elif limit is not None and len(attempt.payload) > limit:
                 # It is the relay's limit, or the outbox's.
                 kind: Kind = "not_sent" if limit == self._limits.outbox_size else "rejected"
                 why = f"{len(attempt.payload)} bytes are more than the {limit} that can be sent there"
-                self.settle([attempt], Outcome(kind, None, why))
+                self.settle([attempt], PublishOutcome(kind, None, why))
             elif attempt.key in self.in_flight:
                 self.in_flight[attempt.key].append(attempt)
                 attempt.sent = True
@@ -78,20 +78,26 @@ class AttemptQueue:
         return counts
 
     def not_sent(self, attempts: Iterable[Attempt]) -> None:
-        """Take back what did not fit into the outbox, with the attempts that share its answer."""
+        """Take back what did not fit into the outbox.
+
+        Includes the attempts that share its answer.
+        """
         back = [each for attempt in attempts for each in self.in_flight.pop(attempt.key, [])]
         for each in back:
             each.sent = each.drops > 0
         self.put_back(back)
 
     def disconnected(self, kept: Iterable[Attempt]) -> None:
-        """Send unanswered attempts, and those kept for an authentication, once more on the next connection."""
+        """Send unanswered attempts once more on the next connection.
+
+        Includes those that were kept for an authentication.
+        """
         again = list(kept)
         for attempts in self.in_flight.values():
             for attempt in attempts:
                 attempt.drops += 1
                 if attempt.drops > 1:
-                    self.settle([attempt], Outcome("disconnected", None, "the connection was lost twice"))
+                    self.settle([attempt], PublishOutcome("disconnected", None, "the connection was lost twice"))
                 else:
                     again.append(attempt)
         self.in_flight.clear()
@@ -112,22 +118,22 @@ class AttemptQueue:
             together.remove(attempt)
             if not together:
                 del self.in_flight[attempt.key]
-            self.settle([attempt], Outcome("timeout", None, f"no answer {within}"))
+            self.settle([attempt], PublishOutcome("timeout", None, f"no answer {within}"))
             return
         if attempt in self.waiting:  # near its left end: the oldest times out first
             self.waiting.remove(attempt)
         self.settle([attempt], attempt.unsent(f"not connected, or its turn did not come, {within}"))
 
-    def answered(self, attempts: list[Attempt], answer: Outcome | CountResult) -> None:
+    def answered(self, attempts: list[Attempt], answer: PublishOutcome | CountResult) -> None:
         """Settle attempts by the relay's own answer."""
         self._some_answered = True
         self.settle(attempts, answer)
 
-    def end(self, key: str, outcome: Outcome) -> None:
+    def end(self, key: str, outcome: PublishOutcome) -> None:
         """Settle the attempts in flight with `key`, without an answer of their own."""
         self.settle(self.in_flight.pop(key), outcome)
 
-    def settle(self, attempts: Iterable[Attempt], answer: Outcome | CountResult) -> None:
+    def settle(self, attempts: Iterable[Attempt], answer: PublishOutcome | CountResult) -> None:
         """Settle attempts that are no longer in flight."""
         for attempt in attempts:
             self._effects.append(Settle(attempt, answer))

@@ -1,4 +1,6 @@
-"""Authentication (NIP-42) at one relay, as a part of its session: pure, effects go into the session's list.
+"""Authentication (NIP-42) at one relay, as a part of its session.
+
+Pure: effects are appended to the session's list.
 
 A challenge is answered by one signer after the other, one answer at a time; when the last has its OK, there is a
 verdict. What the relay has refused before that (with ``auth-required``, or with ``restricted``, which some relays send
@@ -179,7 +181,7 @@ class Authentication:
         self._deadline = None
         match key:
             case "challenge":
-                self._effects.append(Log("warning", f"{self._shown} wants authentication, and has sent no challenge"))
+                self._effects.append(Log("warning", f"{self._shown} requires authentication but has sent no challenge"))
                 self.accepted = False
                 return self._verdict()
             case "signature":
@@ -195,7 +197,9 @@ class Authentication:
     # Refused messages.
 
     def may_keep(self, meaning: Meaning | None, items: Sequence[RelaySubscription | Attempt]) -> bool:
-        """Whether a refusal may only be due to missing authentication: if so, `keep` what was refused.
+        """Whether a refusal may only be due to missing authentication.
+
+        If so, `keep` what was refused.
 
         Only AUTH_REQUIRED and RESTRICTED can be. RESTRICTED is final after a verdict; AUTH_REQUIRED after a verdict
         that no other challenge has followed, or after a second try.

@@ -1,4 +1,7 @@
-"""The commands that a client's parts send to the client: values, handled in its thread by its `RelayPool`."""
+"""The commands that a client's parts send to the client.
+
+They are values, handled in the client's thread by its `RelayPool`.
+"""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -54,7 +57,10 @@ class DeadlinesDue:
 
 @dataclass(frozen=True, slots=True)
 class SilenceDue:
-    """A relay may have been silent for too long; handled after the messages it has sent so far."""
+    """A relay may have been silent for too long.
+
+    Handled after the messages that it has sent so far.
+    """
 
     url: str
 

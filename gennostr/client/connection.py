@@ -115,7 +115,7 @@ class _Engine(Engine):
 
     def on_resume(self) -> None:
         """Watch the socket again."""
-        self.then(WRITABLE)
+        self.queue_ahead(WRITABLE)
 
     def activity(self) -> str:
         """Return the phase."""
@@ -125,14 +125,17 @@ class _Engine(Engine):
         """Whether nothing is left to do, to read or to write."""
         return super().at_rest() and not self.server.mailbox.ready()
 
-    def left(self) -> None:
+    def on_thread_end(self) -> None:
         """Close the descriptors."""
         self.server.close_socket()
         self.server.mailbox.close()
 
 
 class Connection(GenServer[Any], engine=_Engine):
-    """Start with ``start_link((client, registry, relay, outbox, counters), name=via(registry, url, outbox))``."""
+    """The actor of one connection.
+
+    Start with ``start_link((client, registry, relay, outbox, counters), name=via(registry, url, outbox))``.
+    """
 
     trap_exit = True
 
@@ -151,7 +154,7 @@ class Connection(GenServer[Any], engine=_Engine):
         self._client, self._registry, self._relay, self._outbox, counters = init_arg
         self._options = self._relay.options
         self.phase = "dialling"
-        self._told = False
+        self._end_reported = False
         self._out = bytearray()  # what was sent is removed from its front, without moving the rest
         self._reader = FrameReader(self._options.max_message_size)
         self._credit = Credit(self._process)
@@ -199,7 +202,7 @@ class Connection(GenServer[Any], engine=_Engine):
             self._outbox.ready()
             return None
         # REMOVE: the client has reported the end to itself and released the name.
-        self._told = True
+        self._end_reported = True
         if self._sock is None:
             return Stop(NORMAL)
         return self._begin_closing(encode_close(1000))
@@ -264,7 +267,7 @@ class Connection(GenServer[Any], engine=_Engine):
         if telemetry.handlers:
             telemetry.emit("connection.up", {"duration": now - self._process.started}, {"relay": self._relay})
         self._outbox.relay = self._relay
-        self._tell(Connected(self._process, self._relay, self._outbox))
+        self._report(Connected(self._process, self._relay, self._outbox))
         self._outbox.open(lambda: self._process.deliver(FLUSH))
         self._schedule(Tick.KEEPALIVE, self._options.ping_interval)
         self._watch()
@@ -306,7 +309,10 @@ class Connection(GenServer[Any], engine=_Engine):
         return self._fail(error)
 
     def _received(self, data: bytes, failure: Exception | None = None) -> CallbackOutcome[Any]:
-        """Deliver what `data` completes; then handle `failure` of the stream, unless it had ended before."""
+        """Deliver what `data` completes, then handle `failure` of the stream.
+
+        A failure after the stream has ended is ignored.
+        """
         self._last_read = clock().monotonic()
         self._pinged = False
         self._counted.bytes_received += len(data)
@@ -332,7 +338,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 self._watch()
             # Last of all: the client, once awake, needs the interpreter's lock, which this thread releases at its next
             # wait.
-            self._tell(Batch(self._process, self._relay, messages, size, self._credit))
+            self._report(Batch(self._process, self._relay, messages, size, self._credit))
         if end is not None:
             return self._ended(end)
         if failure is not None:
@@ -376,9 +382,9 @@ class Connection(GenServer[Any], engine=_Engine):
     def _ended(self, end: Close | ProtocolError) -> CallbackOutcome[Any]:
         """Answer the relay's close frame or protocol violation."""
         if isinstance(end, ProtocolError):
-            self._tell_end(end, error=end)
+            self._report_end(end, error=end)
             return self._begin_closing(encode_close(end.code, end.reason))
-        self._tell_end(end)
+        self._report_end(end)
         return self._begin_closing(encode_close(1000 if end.code is None else end.code))
 
     def _write(self) -> CallbackOutcome[Any]:
@@ -409,11 +415,11 @@ class Connection(GenServer[Any], engine=_Engine):
 
     # The end.
 
-    def _tell_end(self, reason: object, *, error: object = None) -> None:
+    def _report_end(self, reason: object, *, error: object = None) -> None:
         """Send the end to the client, once, and free the url."""
-        if self._told:
+        if self._end_reported:
             return
-        self._told = True
+        self._end_reported = True
         self._counted.end(error)
         relay = self._relay
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
@@ -423,14 +429,17 @@ class Connection(GenServer[Any], engine=_Engine):
         with self._process.lock:
             if not self._process.dead:
                 self._outbox.over = True
-                self._tell(Ended(self._process, relay, reason, error))
+                self._report(Ended(self._process, relay, reason, error))
 
-    def _tell(self, event: Connected | Batch | Ended) -> None:
-        """Send an event to the client, unless this connection was killed: its end must stay the last event."""
+    def _report(self, event: Connected | Batch | Ended) -> None:
+        """Send an event to the client, unless this connection was killed.
+
+        The end of a killed connection must stay its last event.
+        """
         self._client.put_from(self._process, event)
 
     def _fail(self, error: BaseException) -> CallbackOutcome[Any]:
-        self._tell_end(error, error=error)
+        self._report_end(error, error=error)
         self.phase = "ended"
         return Stop(NORMAL)
 
@@ -464,7 +473,10 @@ class Connection(GenServer[Any], engine=_Engine):
         self.close_socket()
 
     def _await_end(self) -> None:
-        """Read until the relay's close frame or the end, briefly: a reset would destroy our close frame."""
+        """Read until the relay's close frame or the end, briefly.
+
+        A reset would destroy our close frame.
+        """
         deadline = clock().monotonic() + min(self._options.close_timeout, STOP_TIMEOUT)
         inbox = SocketMailbox()
         try:
@@ -546,7 +558,10 @@ class Connection(GenServer[Any], engine=_Engine):
 
 
 def _clock_offset(date: float | None, time: float) -> float | None:
-    """Return how far the relay's clock is ahead of ours; 0.0 if a slow answer explains the difference."""
+    """Return by how many seconds the relay's clock is ahead of ours.
+
+    0.0 if a slow response explains the difference.
+    """
     if date is None:
         return None
     offset = date - time
@@ -554,7 +569,9 @@ def _clock_offset(date: float | None, time: float) -> float | None:
 
 
 def _rest(sock: socket.socket, data: bytes) -> tuple[bytes, Exception | None]:
-    """Return `data` and what can be read at once, up to about READ_SIZE, and how the stream then failed or ended.
+    """Return `data` and what can be read at once, up to about READ_SIZE.
+
+    Also returns how the stream then failed or ended.
 
     TLS returns one record at a time, 16 KiB at most, and poll does not see what it has already decrypted. Nor does poll
     see a failure that was read: it is returned, because what came before it must be delivered first.

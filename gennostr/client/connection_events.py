@@ -41,7 +41,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The attempt has ended for `reason`; `error`, if there was one, is passed to handle_error first."""
+    """The attempt has ended for `reason`.
+
+    `error`, if there was one, is passed to handle_error first.
+    """
 
     process: Process
     relay: Relay
@@ -145,7 +148,10 @@ class Credit:
             pass
 
     def take(self, size: int) -> None:
-        """Count a batch as handled, and wake the connection if it waits for that; called by the client."""
+        """Count a batch as handled, and wake the connection if it waits.
+
+        Called by the client.
+        """
         self._handled.append(size)
         if self._waits:
             try:
@@ -173,7 +179,9 @@ RESUME: Final = Resume.RESUME
 
 
 class Batch:
-    """The messages of one read, in order; a MessageError stands for each invalid message.
+    """The messages of one read, in order.
+
+    A MessageError stands for each invalid message.
 
     A plain class: a frozen dataclass takes a microsecond to create, which matters here.
     """

@@ -59,7 +59,7 @@ class Dial:
         self.relay = relay
         self.connection = connection
         self.sock: socket.socket | None = None
-        """The socket in use, in the end the open one; whoever takes it sets this to None."""
+        """The socket in use, in the end the open one; the thread that takes it sets this to None."""
         self.rest = b""
         """What followed the answer to the upgrade."""
         self.date: float | None = None
@@ -80,7 +80,7 @@ class Dial:
         try:
             return next(self._steps, None)
         except TimeoutError:  # the system's own, which may be shorter than ours
-            raise ConnectTimeout(f"{redact(self.relay.url)}: the system gave up connecting") from None
+            raise ConnectTimeout(f"{redact(self.relay.url)}: the operating system gave up connecting") from None
         except websocket.WebSocketException as error:
             raise HandshakeError(f"{redact(self.relay.url)}: {error}") from error
 
@@ -187,7 +187,7 @@ class Dial:
             except ssl.SSLError as error:
                 if error.reason != "WRONG_VERSION_NUMBER":
                     raise
-                raise HandshakeError(f"what answers there speaks no TLS, as ws:// would have it: {error}") from error
+                raise HandshakeError(f"the server does not speak TLS; a ws:// url may work: {error}") from error
             else:
                 return
 
@@ -221,7 +221,7 @@ class Dial:
         data = bytearray()
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) >= limit:
-                raise HandshakeError(f"the answer to the upgrade is over {limit} bytes")
+                raise HandshakeError(f"the response to the upgrade has more than {limit} bytes")
             try:
                 chunk = sock.recv(min(4096, limit - len(data)))
             except (BlockingIOError, ssl.SSLWantReadError):
@@ -233,7 +233,7 @@ class Dial:
                     raise ConnectionLost("the connection ended during the upgrade")
                 data += chunk
                 if data.startswith(_TLS_ALERT):
-                    raise HandshakeError("what answers there speaks TLS: its url would begin with wss://")
+                    raise HandshakeError("the server speaks TLS: use wss:// in the url")
         self.rest = bytes(data[end + 4 :])
         return bytes(data[: end + 4])
 
@@ -275,7 +275,10 @@ class Resolved:
 
 
 class _Upgrade:
-    """websocket-client's handshake in two halves: it runs twice, with one key, and is stopped where it would wait."""
+    """websocket-client's handshake in two halves.
+
+    It runs twice, with one key, and is stopped where it would wait.
+    """
 
     def __init__(self, relay: Relay, authorization: str | None) -> None:
         options = relay.options.websocket
@@ -298,7 +301,10 @@ class _Upgrade:
         return sent.data
 
     def check(self, head: bytes) -> None:
-        """Raise HandshakeError or websocket-client's own exceptions unless `head` is the answer to the request."""
+        """Check the relay's response to the upgrade.
+
+        Raise HandshakeError or websocket-client's own exceptions unless `head` accepts the request.
+        """
         # Without its cookies, which would go into a jar that the whole program shares.
         self._run(_Answer(re.sub(rb"(?im)^set-cookie[ \t]*:.*\r\n(?:[ \t].*\r\n)*", b"", head)))
 
@@ -383,7 +389,10 @@ def _is_address(host: str) -> bool:
 
 
 def basic_authorization(user: str, password: str | None) -> str:
-    """Return the value of an Authorization header (RFC 7617), for a user and password as they stand in a url."""
+    """Return the value of an Authorization header (RFC 7617).
+
+    User and password are given as they stand in a url.
+    """
     pair = f"{unquote(user)}:{unquote(password or '')}"
     return "Basic " + base64.b64encode(pair.encode()).decode()
 
@@ -411,7 +420,10 @@ def _date(head: bytes) -> float | None:
 
 
 def tls_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
-    """Return the context that websocket-client's `sslopt` describes; it verifies unless `sslopt` says otherwise."""
+    """Return the context that websocket-client's `sslopt` describes.
+
+    It verifies certificates unless `sslopt` turns that off.
+    """
     given = sslopt.get("context")
     if isinstance(given, ssl.SSLContext):
         return given

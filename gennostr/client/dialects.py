@@ -1,4 +1,6 @@
-"""What a relay means by a refusal: the texts of CLOSED, OK and NOTICE messages as relays write them.
+"""What a relay means by a refusal, in the words of many relays.
+
+These are the texts of CLOSED, OK and NOTICE messages as relays write them.
 
 NIP-01 and 42 list machine-readable words ("rate-limited: ..."), for CLOSED and OK. Many relays say more after the word
 ("error: too many concurrent REQs"), use words of their own ("Subscription rejected: ..."), or refuse by a NOTICE in
@@ -59,7 +61,10 @@ class Meaning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One wording; `meaning` is None for a text that looks like a refusal of a request but is not."""
+    """One wording of a refusal.
+
+    Its `meaning` can be None: the text looks like the refusal of a request but means something else.
+    """
 
     pattern: re.Pattern[str]
     meaning: Meaning | None
@@ -258,7 +263,9 @@ _WORD = re.compile(r"[\w-]")
 
 
 def meaning(text: str) -> Meaning | None:
-    """Return what the text of a NOTICE, CLOSED or OK requires of the client, or None if it is not a known refusal.
+    """Return what the text of a NOTICE, CLOSED or OK requires of the client.
+
+    None if it is not a known refusal.
 
     The text of a CLOSED, and of an OK that says false, is a refusal even if this returns None: treat it as
     `Meaning.REFUSED`. An empty CLOSED is not one: nostr-sdk's LocalRelay ends a REQ for ids with it once it has sent

@@ -59,7 +59,10 @@ _COMMANDS = frozenset(get_args(ClientCommand))
 
 
 class Client(Server, Protocol):
-    """What the dispatch needs from the user's object: see `gennostr.client.gen_nostr.GenNostr`."""
+    """What the dispatch needs from the user's object.
+
+    See `gennostr.client.gen_nostr.GenNostr`.
+    """
 
     signer: Signer | Sequence[Signer] | None
     deduplicate: bool
@@ -135,13 +138,13 @@ class ClientEngine(Engine):
 
     def run_callback(self, name: str, *arguments: object) -> None:
         """Run a callback with `arguments` and the state, right after the current one."""
-        self.then(PendingCallback(name, arguments))
+        self.queue_ahead(PendingCallback(name, arguments))
         # A batch being handled stops only for a message in the mailbox.
         self.process.deliver(WAKE)
 
     def run_command(self, command: ClientCommand) -> None:
         """Pass `command` to the pool right after the current callback."""
-        self.then(command)
+        self.queue_ahead(command)
         self.process.deliver(WAKE)
 
     def run_behind(self, command: ClientCommand) -> None:
@@ -159,7 +162,10 @@ class ClientEngine(Engine):
         return outcome
 
     def terminate(self, reason: object) -> None:
-        """Run terminate, then stop the connections: when others see the client's end, the sockets are closed."""
+        """Run terminate, then stop the connections.
+
+        When others see the client's end, the sockets are closed.
+        """
         try:
             super().terminate(reason)
         finally:
@@ -190,7 +196,10 @@ class ClientEngine(Engine):
                 self.add_work(message)
 
     def step(self) -> None:
-        """Handle messages of the first batch until the mailbox has something, or handle the first event."""
+        """Handle messages of the first batch, or the first event.
+
+        A batch is handled until the mailbox has something.
+        """
         batch = self.work[0]
         self.handling(batch)
         if type(batch) is not Batch:
@@ -209,7 +218,7 @@ class ClientEngine(Engine):
         batch.credit.take(batch.size)
 
     def _messages(self, batch: Batch) -> None:
-        """Handle messages of `batch`, one after the other, until something else is to be done."""
+        """Handle messages of `batch`, until something else is to be done."""
         process, nothing_waits = self.process, self.mailbox.empty
         messages, relay, callbacks = batch.messages, batch.relay, self._callbacks
         at, end = self._at, len(messages)
@@ -281,7 +290,7 @@ class ClientEngine(Engine):
             self._after_error(relay, reason)
             return
         # The rest runs after what handle_error may continue with (its continue_), and before everything else.
-        self.then(_Disconnected(relay, reason))
+        self.queue_ahead(_Disconnected(relay, reason))
         self.call(self.server.handle_error, error, relay, ok=True)
 
     def _after_error(self, relay: Relay, reason: object) -> None:

@@ -1,9 +1,12 @@
-"""The effects of a relay session, as values: `gennostr.client.relay_pool` performs them, in order."""
+"""The effects of a relay session, as values.
+
+`gennostr.client.relay_pool` performs them, in order.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gennostr.client.attempt import Attempt, Outcome
+from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.subscriptions import RelaySubscription, Subscription
 from gennostr.nostr.event import Event
 from gennostr.nostr.messages import CountResult
@@ -14,7 +17,10 @@ Key: TypeAlias = Literal["silence", "hold", "full", "cool-down", "challenge", "s
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Queue a message for the relay. If it does not fit, it and all after it go back by `RelaySession.not_sent`."""
+    """Queue a message for the relay.
+
+    If it does not fit, it and all after it go back by `RelaySession.not_sent`.
+    """
 
     payload: bytes
     subject: "RelaySubscription | Attempt | Event | str"
@@ -23,7 +29,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Run a user's callback, such as handle_eose, with this message or error and the relay."""
+    """Run a user's callback with this message or error and the relay.
+
+    For example handle_eose.
+    """
 
     callback: str
     argument: object
@@ -31,22 +40,28 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """An attempt has its answer, or an outcome that says why there is none."""
+    """An attempt has its answer, or an outcome that says why it is missing."""
 
     attempt: Attempt
-    answer: Outcome | CountResult
+    answer: PublishOutcome | CountResult
 
 
 @dataclass(frozen=True, slots=True)
 class CheckComplete:
-    """Check whether handle_eose_all is due: this relay has no stored event left to send, or is not waited for."""
+    """Check whether handle_eose_all is due.
+
+    This relay has no stored event left to send, or is no longer waited for.
+    """
 
     subscription: Subscription
 
 
 @dataclass(frozen=True, slots=True)
 class SetDeadline:
-    """Call `RelaySession.deadline_expired` with `key` after so many seconds, replacing the deadline set before."""
+    """Call `RelaySession.deadline_expired` with `key` after so many seconds.
+
+    It replaces the deadline that was set before with this key.
+    """
 
     key: Key
     seconds: float
@@ -61,12 +76,18 @@ class CancelDeadline:
 
 @dataclass(frozen=True, slots=True)
 class RequestInformation:
-    """Fetch the relay's information document (NIP-11), and pass it to `RelaySession.informed`."""
+    """Fetch the relay's information document (NIP-11).
+
+    It is passed to `RelaySession.informed`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Have a signer sign the answer to a challenge (NIP-42), and pass it to `RelaySession.signed` with `turn`."""
+    """Have a signer sign the answer to a challenge (NIP-42).
+
+    It is passed to `RelaySession.signed` with `turn`.
+    """
 
     challenge: str
     signer: int

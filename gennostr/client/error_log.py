@@ -1,4 +1,6 @@
-"""What `GenNostr.handle_error` logs by default, limited so that no relay can fill the log.
+"""What `GenNostr.handle_error` logs by default.
+
+It is limited so that no relay can fill the log.
 
 The first error of a kind at a relay is logged at once. Later ones are counted, and the next line of that kind, at the
 earliest `INTERVAL` seconds later, says how many were left out: a relay that is down for a day is one line a minute, and
@@ -33,12 +35,17 @@ class _Entry:
         """The number of errors since then."""
 
     def covers(self, now: float) -> bool:
-        """Whether it is too early for the next line; it is not if the clock was set back (a test's)."""
+        """Whether it is too early for the next line.
+
+        It is not if the clock was set back, as tests do.
+        """
         return self.logged_at <= now < self.logged_at + INTERVAL
 
 
 class ErrorLog:
-    """The errors of one client that were logged, by relay and kind. It logs nothing itself, and has no clock.
+    """The errors of one client that were logged, by relay and kind.
+
+    It logs nothing itself, and has no clock.
 
     It belongs to the client's thread. A call from another thread, or from a finalizer during a call, can at worst
     miscount.
@@ -50,7 +57,10 @@ class ErrorLog:
         self._others = 0
 
     def line(self, url: str, error: object, now: float) -> str | None:
-        """Return the line to log about `error` at the relay `url`, or None if there is none to log now."""
+        """Return the line to log about `error` at the relay `url`, or None.
+
+        None: it is too early for another line.
+        """
         key = url, _kind(error)
         entry = self._entries.get(key)
         if entry is not None and entry.covers(now):
@@ -78,7 +88,9 @@ class ErrorLog:
 
 
 def error_log(client: Pid) -> ErrorLog:
-    """Return the client's log, created at first use: a client that overrides handle_error has none.
+    """Return the client's log, created at first use.
+
+    So a client that overrides handle_error has no log.
 
     It is stored on the handle, of which a client has one for its whole life: so it ends with the client, and takes no
     name on the user's object.

@@ -1,4 +1,4 @@
-"""`fetch`: all stored events that match, from several relays, newest first, without duplicates.
+"""`fetch`: all stored events that match, from several relays.
 
 `gennostr.client.pages` reads one filter at one relay, however few events that relay sends at once. Here each pair of
 filter and relay is a stream. The `Reader`, an ordinary client, requests each page by a subscription, which handles lost
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Self, Unpack
 
-from gennostr.client.functions import Filters, GenNostrPid, check_size, subscribe_whole, urls_of
+from gennostr.client.functions import Filters, GenNostrPid, check_size, check_verify, subscribe_whole, urls_of
 from gennostr.client.gen_nostr import GenNostr, RelayOutcome
 from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.client.pages import Page, Paging, Rejected, order
@@ -31,7 +31,7 @@ from gennostr.otp.clock import clock
 from gennostr.otp.outcomes import CallbackOutcome, CallOutcome, InitOutcome, NoReply, Ok, Reply, check_seconds
 from gennostr.otp.reasons import SHUTDOWN
 from gennostr.otp.timers import send_after
-from gennostr.values import Handle
+from gennostr.values import Concise, Handle
 
 AHEAD: Final = 2
 """The number of pages requested ahead."""
@@ -46,17 +46,23 @@ _UNDECODABLE = re.compile(r"""not a relay's message: .*?: b'\s*\[\s*"EVENT"\s*,\
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """How far one relay has been read."""
+    """How far one relay has been read; see `Fetch.progress`.
+
+    >>> from gennostr import FetchProgress
+    >>> FetchProgress(events=500, pages=1, oldest=1700000000).done
+    False
+    """
 
     events: int = 0
     """Events read so far; other relays may have some of them too."""
     pages: int = 0
     """The number of requests that were answered."""
     oldest: int | None = None
-    """Seconds since 1970: everything newer has been read."""
+    """Seconds since 1970: everything newer has been read. None: nothing has been read."""
     done: bool = False
+    """Whether nothing more will be read from it."""
     error: BaseException | None = None
-    """Why it could not be read to its end, or only with a gap."""
+    """Why it could not be read to its end, or only with a gap; None if all is well."""
 
 
 @dataclass(slots=True)
@@ -78,11 +84,14 @@ class _Stream:
 
 
 class _Look:
-    """The message of the reader's timer: check for relays that have been silent for too long."""
+    """The message of the reader's timer: check for silent relays."""
 
 
 class Reader(GenNostr[list[_Stream]]):
-    """Reads streams ahead; a call with a stream's number is answered with its next page."""
+    """Reads streams ahead.
+
+    A call with a stream's number is answered with its next page.
+    """
 
     def init(self, init_arg: tuple[list[_Stream], Options, Any, float], /) -> InitOutcome[list[_Stream]]:
         """Request the first pages."""
@@ -158,7 +167,7 @@ class Reader(GenNostr[list[_Stream]]):
             error = self._errors.get(stream.url)
             if len(stream.rejected):
                 error = stream.rejected.error()
-            self._fail(stream, error or TimeoutError(f"nothing came for {self._timeout:g} s"))
+            self._fail(stream, error or TimeoutError(f"nothing was received for {self._timeout:g} s"))
         self._look_later()
         return None
 
@@ -220,7 +229,10 @@ class Reader(GenNostr[list[_Stream]]):
 
 
 def _subscription_of(error: MessageError) -> str | None:
-    """Return the id of the subscription that an event or REQ was for; None if it is unknown."""
+    """Return the id of the subscription that an event or REQ was for.
+
+    None if it is unknown.
+    """
     if error.problem != "malformed" or isinstance(error, RequestTooLarge):
         return error.subscription_id
     undecodable = _UNDECODABLE.match(str(error))
@@ -238,10 +250,20 @@ class _Group:
     """The last event delivered by one of them: two streams may have the same one."""
 
 
-class Fetch(Handle, Iterator[Event]):
+class Fetch(Handle, Iterator[Event], metaclass=Concise):
     """The iterator over the events; made by `fetch`.
 
-    Its client ends when it is exhausted, closed or garbage-collected.
+    Its client ends when it is exhausted, closed or garbage-collected; as a context manager, it is closed at the end of
+    the ``with`` statement.
+
+    >>> from gennostr import fetch
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay() as relay:
+    ...     stored = [relay.store(created_at=time) for time in (1, 2, 3)]
+    ...     with fetch({"kinds": [1]}, [relay.url], verify=False) as events:
+    ...         newest = next(events)
+    >>> newest.created_at
+    3
     """
 
     def __init__(self, reader: GenNostrPid, streams: Sequence[_Stream], limits: Sequence[int | None]) -> None:
@@ -279,7 +301,10 @@ class Fetch(Handle, Iterator[Event]):
 
     @property
     def progress(self) -> dict[str, FetchProgress]:
-        """How far each relay has been read, by url."""
+        """How far each relay has been read: a `FetchProgress` for each url.
+
+        It can be read while iterating.
+        """
         merged: dict[str, FetchProgress] = {}
         for url, each in zip(self._urls, self._progress, strict=True):
             other = merged.get(url)
@@ -317,7 +342,10 @@ class Fetch(Handle, Iterator[Event]):
         raise StopIteration
 
     def _count(self, group: _Group, place: tuple[int, str]) -> None:
-        """Count an event of a filter at a relay; the last one within the limit ends all streams of the group."""
+        """Count an event of a filter at a relay.
+
+        The last one within the limit ends all streams of the group.
+        """
         if group.left is None or place == group.last:
             return
         group.last = place
@@ -358,32 +386,49 @@ def fetch(
     timeout: float = 30.0,
     **options: Unpack[RelayOptions],
 ) -> Fetch:
-    """Return an iterator over all stored events that match: newest first, without duplicates.
+    """Return an iterator over all stored events that match.
 
-    Relays send a few hundred events at once; this requests more until none are left. Within one second, the lowest id
-    comes first. A filter's `limit` applies to each relay. Pages are read as they are needed, plus two ahead. A filter
-    of more than 32 KiB is requested in parts.
+    Newest first, without duplicates; within one second, the lowest id comes first. Relays send a few hundred events at
+    once; this requests more until none are left. Pages are read as they are needed, plus two ahead. A filter of more
+    than 32 KiB is requested in parts.
 
     A relay may fail: it is silent or unreachable for `timeout` seconds, refuses, or sends events that are forged,
     undecodable or do not match. The others are still read to their end. After the last event, FetchIncomplete is
     raised; it says which relay failed, and why.
 
-    `options` are the options of the relays; `verify` is on unless given. `signer` is for relays that require
-    authentication.
+    Args:
+        filters: a filter of NIP-01 or a list of filters, as for `subscribe`. A filter's ``limit`` applies to each
+            relay.
+        relays: a list of urls.
+        signer: for relays that require authentication: a secret key, a callable or a list, as `GenNostr.signer`; None
+            (the default): without.
+        timeout: seconds that a relay may be silent or unreachable, 30 by default.
+        options: the options of the relays, see `RelayOptions`; ``verify`` is True by default here.
+
+    Returns:
+        A `Fetch`: iterate over it, or use it as a context manager to stop early.
 
     Raises:
-        TypeError, ValueError: an argument is invalid, or a filter is larger than the option `max_queue_size`; the
+        TypeError, ValueError: an argument is invalid, or a filter is larger than the option ``max_queue_size``; the
             message names it.
+        ImportError: verification, or a secret key, needs coincurve: ``pip install 'gennostr[crypto]'``.
         FetchIncomplete: from the iterator, after the last event.
 
+    >>> from gennostr import fetch
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay() as relay:
+    ...     stored = [relay.store(content=text, created_at=time) for time, text in enumerate(["one", "two"])]
+    ...     [event.content for event in fetch({"kinds": [1]}, [relay.url], verify=False)]
+    ['two', 'one']
     """
     wanted = checked_filters(filters)
     urls = urls_of(relays)
     if not urls:
-        raise ValueError("relays must be one at least")
+        raise ValueError("relays are empty: at least one url is needed")
     signers(signer)
     options.setdefault("verify", True)
     settings = Options.of(**options)
+    check_verify(settings)
     for each in wanted:
         check_size(encode(["REQ", "page-1", each]), settings.max_queue_size, "the REQ of a filter")
     parts = [_parts(each) for each in wanted]

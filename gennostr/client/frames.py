@@ -1,4 +1,6 @@
-"""WebSocket frames (RFC 6455), as a client reads and writes them: bytes in, messages out, and no I/O.
+"""WebSocket frames (RFC 6455), as a client reads and writes them.
+
+Bytes in, messages out, and no I/O.
 
 The rules, and the close code for a violation:
 
@@ -74,24 +76,34 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The peer's close frame; the code is None if it gave none."""
+    """A relay's close frame: the reason of handle_disconnect if it closed in order.
+
+    >>> from gennostr import Close
+    >>> Close(1001, "restarting").code
+    1001
+    """
 
     code: int | None
+    """The close code (RFC 6455, 7.4); None if the relay gave no code."""
     reason: str
+    """The relay's text; may be empty."""
 
 
 Received: TypeAlias = bytes | Ping | Pong | Close | ProtocolError
 
 
 class FrameReader:
-    """Cuts a stream into messages. A message has `max_message_size` bytes at most, reassembled."""
+    """Cuts a stream into messages.
+
+    A message has at most `max_message_size` bytes, reassembled.
+    """
 
     def __init__(self, max_message_size: int = 5 * 1024 * 1024) -> None:
         self._max = max_message_size
         # The start of an incomplete frame, and how many bytes complete it, or its header.
         self._partial = bytearray()
         self._needed = 0
-        # The fragments of an incomplete message, and its opcode; 0 (CONTINUATION) if there is none.
+        # The fragments of an incomplete message, and its opcode; 0 (CONTINUATION) without one.
         self._fragments = bytearray()
         self._fragments_opcode = 0
         self._over = False
@@ -301,7 +313,9 @@ def _needed(start: bytearray) -> int:
 
 
 def encode_frame(opcode: int, payload: bytes, mask_key: bytes | None = None) -> bytes:
-    """Return a final frame, masked as a client's must be (5.3); the key is random unless given.
+    """Return a final frame, masked as a client's must be (RFC 6455, 5.3).
+
+    The key is random unless given.
 
     Raises ValueError for a control frame of more than 125 bytes, and for a key that does not have 4.
     """
@@ -329,6 +343,9 @@ def apply_mask(payload: bytes, key: bytes) -> bytes:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """Return a masked close frame; `reason` is cut, between characters, to the 123 bytes that fit."""
+    """Return a masked close frame.
+
+    The text `reason` is cut, between characters, to the 123 bytes that fit.
+    """
     text = reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore").encode()
     return encode_frame(CLOSE, _LENGTH_16.pack(code) + text)

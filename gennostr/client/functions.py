@@ -1,4 +1,4 @@
-"""The functions of a client: relays, messages, subscriptions, publications and counts.
+"""The functions of a client: relays, subscriptions, publications, counts.
 
 They are the same in a client's callbacks (`self`) and on its handle. They check their arguments in the caller. The
 functions for relays and messages then do all their work there; the others leave it to the client's thread.
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, Unpack
 import msgspec
 
 from gennostr.client.commands import ClientCommand, SendToRelays, Subscribe, Unsubscribe
-from gennostr.client.options import Relay, RelayOptions
+from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.client.outbox import Outbox
 from gennostr.client.publications import CountRequest, PendingAnswers, Publication
 from gennostr.client.relay_pool import RelayPool
@@ -19,13 +19,14 @@ from gennostr.client.relay_statistics import RelayStatistics
 from gennostr.client.subscriptions import Subscription, new_id
 from gennostr.client.supervision import ConnectionTable
 from gennostr.exceptions import MessageError, NoProcess, Overflow, RelayNotFound
+from gennostr.nostr.curve import coincurve
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
 from gennostr.nostr.filters import checked_filters
 from gennostr.nostr.relay_url import normalize_url, redact
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import acting, current
+from gennostr.otp.process import check_may_act, current_process
 from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
@@ -34,23 +35,39 @@ Filters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class ClientFunctions:
-    """Subscribe, publish, count and manage relays, in callbacks (`self`) and on the handle."""
+    """The functions of a client, in its callbacks (`self`) and on its handle.
+
+    They manage relays, subscribe, publish and count. Any thread can call them.
+    """
 
     def add_relay(self, relay: str | Relay, **options: Unpack[RelayOptions]) -> Pid:
-        """Connect to a relay; return its connection, or the existing one.
+        """Connect to a relay; return the pid of its connection.
 
-        `relay` is a url or a `Relay`; options are those of `Options`, by name.
+        Returns at once: handle_connect is called when the connection is up, handle_error and handle_disconnect if the
+        attempt fails. If the client has a connection to this url, it stays as it is and is returned.
+
+        Args:
+            relay: a ws:// or wss:// url, or a `Relay` with its options.
+            options: those of `RelayOptions`, such as ``verify=True``; they replace the ones of a `Relay`.
 
         Raises:
-            TypeError, ValueError: the url or an option is invalid; nothing is started.
+            TypeError, ValueError: the url (`RelayUrlError`) or an option is invalid; nothing is started.
+            ImportError: ``verify=True`` needs coincurve: ``pip install 'gennostr[crypto]'``.
             NoProcess: the client is dead.
 
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     connection = client.add_relay(relay.url, connect_timeout=5.0)
+        ...     client.list_relays() == [relay.url]
+        True
         """
-        acting()
+        check_may_act()
         if isinstance(relay, Relay):
             wanted = Relay.new(relay.url, relay.options, **options)
         else:
             wanted = Relay.new(relay, **options)
+        check_verify(wanted.options)
         table = connections(self)
         pending = table.take(wanted.url)
         if pending is not None:
@@ -62,51 +79,106 @@ class ClientFunctions:
             raise
 
     def remove_relay(self, relay: str | Relay) -> None:
-        """Close the connection, or cancel the pending attempt.
+        """Close the connection to a relay, or cancel the pending attempt.
 
-        handle_disconnect is called with REMOVE_RELAY at once.
+        handle_disconnect is called with REMOVE_RELAY at once; the close handshake (RFC 6455, 7.1.2) follows in the
+        background. Resume points of subscriptions are kept, so the relay can be added again without a gap.
+
+        Args:
+            relay: its url, or the `Relay` that a callback got.
 
         Raises:
-            RelayNotFound: there is neither a connection nor a pending attempt.
+            RelayNotFound: there is neither a connection nor a pending attempt. It is a LookupError.
             TypeError, ValueError: `relay` is not a relay.
 
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     connection = client.add_relay(relay.url)
+        ...     client.remove_relay(relay.url)
+        ...     client.list_relays()
+        []
         """
-        acting()
+        check_may_act()
         connections(self).remove(_url(relay))
 
     def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
-        """Reconnect after `delay` seconds; None: after the relay's next reconnect delay ±25 %.
+        """Reconnect to a relay after a delay; for use in handle_disconnect.
 
-        For use in handle_disconnect. There is one pending attempt per url; with `delay=0` it starts now.
+        The default handle_disconnect calls this, so only a client that overrides it needs to. There is one pending
+        attempt for each url: a second call changes nothing, unless its `delay` is 0.
+
+        Args:
+            relay: the `Relay` that handle_disconnect got, with its options, or a url.
+            delay: seconds, at least 0; 0 starts the attempt now. None (the default) is the next delay of the relay's
+                option ``reconnect``, changed at random by up to 25 % so that not all clients come back at once.
 
         Raises:
             TypeError, ValueError: `relay` or `delay` is invalid.
+            ImportError: the relay's ``verify=True`` needs coincurve.
             RuntimeError: the system cannot start a thread for the timers, and none is running; nothing has changed.
 
+        >>> from gennostr import REMOVE_RELAY, GenNostr
+        >>> class Patient(GenNostr[None]):
+        ...     def handle_disconnect(self, reason, relay, state):
+        ...         if reason is not REMOVE_RELAY:
+        ...             self.reconnect(relay, delay=60.0)
         """
-        acting()
+        check_may_act()
         if delay is not None:
             check_seconds("delay", delay)
-        connections(self).schedule(relay if isinstance(relay, Relay) else Relay.new(relay), delay)
+        wanted = relay if isinstance(relay, Relay) else Relay.new(relay)
+        check_verify(wanted.options)
+        connections(self).schedule(wanted, delay)
 
     def list_relays(self) -> list[str]:
-        """Return the urls of all connections, including those still connecting, but not those in backoff."""
-        acting()
+        """Return the urls of all connections.
+
+        Includes those still connecting, but not relays in backoff: they wait for their next attempt and have no
+            connection.
+        `relay_statistics` shows them all.
+
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     connection = client.add_relay(relay.url)
+        ...     len(client.list_relays())
+        1
+        """
+        check_may_act()
         return [url for url, _, _ in connections(self).connections()]
 
     def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
-        """Send a message (JSON text, or a list to encode) to one relay.
+        """Send a message to one relay.
 
-        Before the connection is up, the message is queued and sent after those that handle_connect sends. In a
+        This is the raw access to the protocol; `subscribe`, `publish` and `count` handle answers, reconnects and limits
+        as well. Before the connection is up, the message is queued and sent after those that handle_connect sends. In a
         callback, the connection can have ended before handle_disconnect was called: then the message is lost with it.
 
+        Args:
+            message: a list such as ``["REQ", "feed", {"kinds": [1]}]``, which is checked and encoded, or JSON text,
+                which is sent as it is. See `gennostr.nostr.encode`.
+            relay: its url, or the `Relay` that a callback got.
+
         Raises:
-            RelayNotFound: there is no connection to it.
-            Overflow: the connection's outbox is full.
+            RelayNotFound: there is no connection to it. It is a LookupError.
+            Overflow: the messages that wait for this relay are over its ``max_queue_size`` or ``max_queue_messages``.
             TypeError, ValueError: it is not a message (`MessageError`), or `relay` is not a relay.
 
+        >>> from queue import SimpleQueue
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> received = SimpleQueue()
+        >>> class Reader(GenNostr[None]):
+        ...     def handle_eose(self, message, relay, state):
+        ...         received.put(message.subscription_id)
+        >>> with MemoryRelay() as relay, Reader.start() as client:
+        ...     connection = client.add_relay(relay.url)
+        ...     client.send_message(["REQ", "feed", {"kinds": [1]}], relay.url)
+        ...     received.get(timeout=5)
+        'feed'
         """
-        acting()
+        check_may_act()
         payload = encode(message)
         url = _url(relay)
         outbox = _outbox(self, url)
@@ -118,18 +190,27 @@ class ClientFunctions:
 
         A connection whose outbox is full is skipped, and a warning is logged.
 
-        Raises:
-            TypeError, ValueError: it is not a message.
+        Args:
+            message: as for `send_message`.
 
+        Raises:
+            TypeError, ValueError: it is not a message (`MessageError`).
+
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     connection = client.add_relay(relay.url)
+        ...     client.broadcast_message(["CLOSE", "feed"]) == [relay.url]
+        True
         """
-        acting()
+        check_may_act()
         payload = encode(message)
         queued: list[str] = []
         for url, _, outbox in connections(self).connections():
             try:
                 _put(self, outbox, payload)
             except Overflow as error:
-                logger.warning("not broadcast: %s", error)
+                logger.warning("a broadcast skipped a relay: %s", error)
             else:
                 queued.append(url)
         return queued
@@ -138,23 +219,41 @@ class ClientFunctions:
         """Return each relay's status and counters since it was added, by url.
 
         Includes relays in backoff, but not those that were removed. The counters are read where they are kept, at about
-        the same time.
+        the same time; no message is sent.
+
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     connection = client.add_relay(relay.url)
+        ...     found = client.count({"kinds": [1]}).result()  # its answer shows that the connection is up
+        ...     client.relay_statistics()[relay.url].state
+        'open'
         """
-        acting()
+        check_may_act()
         return connections(self).statistics()
 
     def ping(self, relay: str | Relay) -> None:
-        """Ping a relay; after its answer, `relay_statistics` shows the latency.
+        """Ping a relay (RFC 6455, 5.5.2), to measure the latency.
 
-        A missing answer does not end the connection: the keepalive sends pings of its own. Before the connection is
-        open, this does nothing.
+        After the relay's answer, `relay_statistics` shows it.
+
+        A missing answer does not end the connection: the keepalive (option ``ping_interval``) sends pings of its own.
+        Before the connection is open, this does nothing.
+
+        Args:
+            relay: its url, or the `Relay` that a callback got.
 
         Raises:
-            RelayNotFound: there is no connection to it.
+            RelayNotFound: there is no connection to it. It is a LookupError.
             TypeError, ValueError: `relay` is not a relay.
 
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     connection = client.add_relay(relay.url)
+        ...     client.ping(relay.url)
         """
-        acting()
+        check_may_act()
         outbox = _outbox(self, _url(relay))
         if outbox is not None:
             outbox.ping()
@@ -163,20 +262,39 @@ class ClientFunctions:
         """Request events from relays until `unsubscribe`; return the subscription's id.
 
         Each relay gets a REQ (NIP-01) when it connects, and after a reconnect one that resumes where the last ended:
-        nothing is missed, and nothing is delivered twice. `filters` is a filter or a list of filters. `relays` is a
-        list of urls; None means every relay that the client has or will have. `id` has 1 to 64 characters; an existing
-        subscription with the same id is replaced.
+        nothing is missed, and nothing is delivered twice. handle_event is called with each event that matches; an event
+        that does not match is an error (handle_error). handle_eose is called at the end of each relay's stored events,
+        handle_eose_all when all relays have reached it.
 
-        handle_event is called with each event that matches; an event that does not match is an error (handle_error).
-        handle_eose is called at the end of each relay's stored events, handle_eose_all when all relays have reached it.
         Filters that are too large for a relay are split; those that cannot be split are reported to handle_error as
-        `RequestTooLarge`.
+        `RequestTooLarge`. REQs beyond a relay's limit of subscriptions wait until another is closed.
+
+        Args:
+            filters: a filter of NIP-01 or a list of filters, of which an event must match one, such as
+                ``{"kinds": [1], "authors": ["npub1..."], "since": 1700000000}``. Keys and ids are 64 lower-case hex
+                digits, npub1... or note1....
+            id: 1 to 64 characters; it replaces a subscription with the same id. None (the default): a new one.
+            relays: a list of urls; None (the default): every relay that the client has or will have.
 
         Raises:
             TypeError, ValueError: an argument is invalid, or the REQ is larger than a relay's ``max_queue_size``; the
                 message says which, and what to use.
             NoProcess: the client is dead.
 
+        >>> from queue import SimpleQueue
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> received = SimpleQueue()
+        >>> class Feed(GenNostr[None]):
+        ...     def handle_event(self, message, relay, state):
+        ...         received.put(message.event.content)
+        >>> with MemoryRelay() as relay, Feed.start() as feed:
+        ...     connection = feed.add_relay(relay.url)
+        ...     event = relay.store(content="hello", kind=1)
+        ...     feed.subscribe({"kinds": [1]}, id="notes")
+        ...     received.get(timeout=5)
+        'notes'
+        'hello'
         """
         if id is None:
             id = new_id("sub")  # noqa: A001
@@ -186,14 +304,20 @@ class ClientFunctions:
         return id
 
     def unsubscribe(self, id: str) -> None:  # noqa: A002
-        """Close a subscription (NIP-01's CLOSE); events still on their way are not delivered.
+        """Close a subscription (NIP-01's CLOSE); its events are no longer delivered.
 
-        An unknown id is ignored.
+        That includes events that are on their way. An unknown id is ignored.
+
+        Args:
+            id: as returned by `subscribe`.
 
         Raises:
             TypeError: `id` is not a str.
             NoProcess: the client is dead.
 
+        >>> from gennostr import GenNostr
+        >>> with GenNostr.start() as client:
+        ...     client.unsubscribe(client.subscribe({"kinds": [1]}))
         """
         if not isinstance(id, str):
             raise TypeError(f"a subscription id is a text, not {shown(id)}")
@@ -202,16 +326,34 @@ class ClientFunctions:
     def publish(
         self, event: Event | Mapping[str, Any], relays: Sequence[str] | None = None, timeout: float = 10.0
     ) -> Publication:
-        """Send an event to relays, including those that connect within `timeout` seconds.
+        """Send an event to relays; return a future for their outcomes.
 
-        `relays` is a list of urls; None means all that the client has. The result has an `Outcome` for each relay:
-        ``publish(event).result()`` in a thread, ``await publish(event)`` in a coroutine. If a callback of the client
-        called it, the client also gets a `PublicationDone` message.
+        ``publish(event).result()`` waits in a thread, ``await publish(event)`` in a coroutine. If a callback of the
+        client called it, the client also gets a `PublicationDone` message. The event is sent once more if the
+        connection is lost before the relay has answered, or after authentication if the relay requires it.
+
+        Args:
+            event: as `gennostr.nostr.sign` returns it, or a mapping with its fields.
+            relays: a list of urls; None (the default): all that the client has now.
+            timeout: seconds for all relays together, 10 by default; relays that connect within it get the event too.
+
+        Returns:
+            A `Publication`, whose result is a dict: a `PublishOutcome` for each url.
 
         Raises:
-            TypeError, ValueError: it is not an event, or its id does not match its content (`MessageError`).
+            TypeError, ValueError: it is not an event, or its id does not match its content (`MessageError`), or another
+                argument is invalid.
             NoProcess: the client is dead.
 
+        >>> from gennostr import GenNostr
+        >>> from gennostr.nostr import generate_key, sign
+        >>> from gennostr.testing import MemoryRelay
+        >>> event = sign(generate_key(), kind=1, content="hello")
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     connection = client.add_relay(relay.url)
+        ...     outcomes = client.publish(event).result()
+        >>> [outcome.kind for outcome in outcomes.values()]
+        ['accepted']
         """
         if not isinstance(event, Event):
             try:
@@ -227,15 +369,30 @@ class ClientFunctions:
         return publication
 
     def count(self, filters: Filters, relays: Sequence[str] | None = None, timeout: float = 10.0) -> CountRequest:
-        """Request the number of matching events from relays (NIP-45); the result is a merged `Count`.
+        """Request the number of matching events from relays (NIP-45); return a future.
 
         Wait for it as for the result of `publish`; if a callback of the client called it, the client also gets a
         `CountDone` message. A relay that does not answer within its ``eose_timeout`` has the outcome "timeout".
+
+        Args:
+            filters: as for `subscribe`.
+            relays: a list of urls; None (the default): all that the client has now.
+            timeout: seconds for all relays together, 10 by default.
+
+        Returns:
+            A `CountRequest`, whose result is a `Count`.
 
         Raises:
             TypeError, ValueError: an argument is invalid, or the COUNT is larger than a relay's ``max_queue_size``.
             NoProcess: the client is dead.
 
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> with MemoryRelay() as relay, GenNostr.start() as client:
+        ...     event = relay.store(kind=1)
+        ...     connection = client.add_relay(relay.url)
+        ...     client.count({"kinds": [1]}).result().count
+        1
         """
         id_ = new_id("count")
         process = relay_pool(self).process
@@ -249,7 +406,13 @@ class ClientFunctions:
 class GenNostrPid(ClientFunctions, Pid):
     """The handle of a client: a pid with the client's functions.
 
-    ``connections`` and ``relay_pool`` are internal: the functions work on them.
+    `GenNostr.start` returns it. Everything that a `Pid` can do (call, cast, stop, ...) and all functions of the client
+    work on it, in any thread. ``connections`` and ``relay_pool`` are internal: the functions use them.
+
+    >>> from gennostr import GenNostr, GenNostrPid
+    >>> with GenNostr.start() as client:
+    ...     isinstance(client, GenNostrPid), client.list_relays()
+    (True, [])
     """
 
     connections: ConnectionTable
@@ -274,7 +437,10 @@ def relay_pool(client: ClientFunctions) -> RelayPool:
 
 
 def subscribe_whole(client: ClientFunctions, filters: Filters, id_: str, url: str) -> None:
-    """Subscribe at one relay with one REQ; if it is too large for the relay, it is reported, not split."""
+    """Subscribe at one relay with one REQ.
+
+    If it is too large for the relay, it is reported, not split.
+    """
     _command(client, Subscribe(Subscription(id_, checked_filters(filters), frozenset([url]), whole=True)))
 
 
@@ -287,25 +453,37 @@ def _outbox(client: ClientFunctions, url: str) -> Outbox | None:
     if found is not None:
         return found[1]
     pool = relay_pool(client)
-    if current() is pool.process and pool.is_connected(url):
+    if current_process() is pool.process and pool.is_connected(url):
         return None
     raise RelayNotFound(redact(url))
 
 
 def _put(client: ClientFunctions, outbox: Outbox, payload: bytes) -> None:
     # `greeting` is the client's own: another thread that sends meanwhile waits until handle_connect has run.
-    outbox.put(payload, first=outbox.greeting and current() is relay_pool(client).process)
+    outbox.put(payload, first=outbox.greeting and current_process() is relay_pool(client).process)
 
 
 def _check_sizes(client: ClientFunctions, payload: bytes, urls: frozenset[str] | None, what: str) -> None:
-    """Raise MessageError if the outbox of one of the relays could never hold `payload`."""
+    """Raise MessageError if one of the relays' outboxes could never hold `payload`."""
     for relay in connections(client).relays():
         if urls is None or relay.url in urls:
             check_size(payload, relay.options.max_queue_size, what, f" of {redact(relay.url)}")
 
 
+def check_verify(options: Options) -> None:
+    """Raise ImportError if the options require coincurve, and it is not installed.
+
+    In the caller: otherwise the connection would crash at the first event.
+    """
+    if options.verify:
+        coincurve()
+
+
 def check_size(payload: bytes, max_queue_size: int, what: str, of: str = "") -> None:
-    """Raise MessageError, which says `what` it is and `of` whom the limit is, if `payload` is over it."""
+    """Raise MessageError if `payload` is larger than an outbox.
+
+    The message says `what` it is, and `of` whom the limit is.
+    """
     if len(payload) > max_queue_size:
         raise MessageError(f"{what} has {len(payload)} bytes, more than the max_queue_size{of}: {max_queue_size}")
 
@@ -320,15 +498,15 @@ def _send(client: ClientFunctions, pending: PendingAnswers[Any]) -> None:
 
 def _command(client: ClientFunctions, command: ClientCommand) -> None:
     """Have the client run the command: at once if the client is the caller."""
-    acting()
+    check_may_act()
     pool = relay_pool(client)
     process = pool.process
-    if current() is process:
+    if current_process() is process:
         pool.command(command)
     elif process.dead:
         raise NoProcess(process.pid)
     else:
-        process.put_from(current(), command)
+        process.put_from(current_process(), command)
 
 
 def _url(relay: str | Relay) -> str:

@@ -1,4 +1,4 @@
-"""The information document of a relay (NIP-11), requested over HTTP at the relay's own url.
+"""The information document of a relay (NIP-11), requested over HTTP.
 
 It connects as a connection does: `Dial` does TCP, the tunnel through a proxy and TLS, with the relay's options. Here
 the caller's thread drives it, and waits where the dial would: `InformationRequest.wait` is the only place where a
@@ -37,11 +37,17 @@ CHUNKS: Final = 1024
 def relay_information(
     url: str, *, timeout: float = 10.0, max_size: int = 64 * 1024, **options: Any
 ) -> RelayInformation:
-    """Return the information document of the relay at `url` (NIP-11). Blocks.
+    """Return the information document of a relay (NIP-11). Blocks.
 
-    `timeout` is in seconds, for everything together. The options are those of `GenNostr.add_relay`; only ``websocket``,
-    without its subprotocols, and ``max_handshake_size`` have an effect. The document may have `max_size` bytes.
-    Redirects are not followed. The system looks up the host name, which may take longer than `timeout`.
+    It is requested over HTTP at the relay's url; redirects are not followed.
+
+    Args:
+        url: the relay's ws:// or wss:// url.
+        timeout: seconds for everything together, 10 by default. The system looks up the host name, which may take
+            longer.
+        max_size: the most bytes that the document can have, 64 KiB by default.
+        options: those of `RelayOptions`; only ``websocket``, without its subprotocols, and ``max_handshake_size`` have
+            an effect.
 
     Raises:
         TypeError, ValueError: the url (`RelayUrlError`) or an option is invalid.
@@ -51,12 +57,21 @@ def relay_information(
         HandshakeError: the response is not HTTP, or its status is not 200: ``.status``.
         MessageError: the response is not a JSON object, or larger than `max_size`.
 
+    >>> from gennostr import relay_information
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay(information={"name": "a relay", "limitation": {"max_limit": 500}}) as relay:
+    ...     found = relay_information(relay.url, timeout=5)
+    >>> found.name, found.limitation.max_limit
+    ('a relay', 500)
     """
     return InformationRequest(Relay.new(url, **options), timeout=timeout, max_size=max_size).run()
 
 
 class InformationRequest:
-    """One request, to be run once; another thread can cancel it. `relay_information` lists what it raises."""
+    """One request, to be run once; another thread can cancel it.
+
+    `relay_information` lists what it raises.
+    """
 
     def __init__(self, relay: Relay, *, timeout: float = 10.0, max_size: int = 64 * 1024) -> None:
         check_number("timeout", timeout, least=0.0, strict=True)
@@ -91,7 +106,9 @@ class InformationRequest:
             timer.cancel()
 
     def cancel(self) -> None:
-        """End it, now or as soon as it is run: `run` raises ConnectionLost, unless it is done.
+        """End it, now or as soon as it is run.
+
+        `run` raises ConnectionLost, unless it is done.
 
         Any thread may call this.
         """
@@ -130,12 +147,17 @@ class InformationRequest:
         connection = http.client.HTTPConnection("")
         connection.sock = wire
         self._request(connection)
-        with self._failures(HandshakeError(f"{self._shown}: the head of the answer is over {limit} bytes")):
+        with self._failures(HandshakeError(f"{self._shown}: the head of the response has more than {limit} bytes")):
             response = connection.getresponse()
-        with response, self._failures(MessageError(f"{self._shown}: the information is over {size} bytes")):
+        with (
+            response,
+            self._failures(MessageError(f"{self._shown}: the information document has more than {size} bytes")),
+        ):
             if response.status != http.client.OK:
                 answer = f"{response.status} {response.reason}"
-                raise HandshakeError(f"{self._shown} gave no information but {answer!r:.200}", response.status)
+                raise HandshakeError(
+                    f"{self._shown} responded with no information document but with {answer!r:.200}", response.status
+                )
             wire.limit = wire.count + 2 * size + CHUNKS
             if (response.length or 0) > size:
                 raise _OverError
@@ -145,21 +167,24 @@ class InformationRequest:
                 if len(body) > size:
                     raise _OverError
             if response.length:
-                raise ConnectionLost(f"{self._shown}: the answer is incomplete")
+                raise ConnectionLost(f"{self._shown}: the response is incomplete")
         return bytes(body)
 
     @contextmanager
     def _failures(self, over: GenNostrError) -> Iterator[None]:
-        """Convert the exceptions of http.client; `over` is raised if the answer is over its limit."""
+        """Convert the exceptions of http.client.
+
+        `over` is raised if the response is over its limit.
+        """
         try:
             yield
         except _OverError:
             raise over from None
         except (http.client.RemoteDisconnected, http.client.IncompleteRead) as error:
-            raise ConnectionLost(f"{self._shown}: the answer is incomplete") from error
+            raise ConnectionLost(f"{self._shown}: the response is incomplete") from error
         except (http.client.HTTPException, ValueError) as error:  # ValueError: a chunk with a negative size
             problem = f"{type(error).__name__}: {error}"
-            raise HandshakeError(f"{self._shown} gave an answer that is no HTTP: {problem!r:.200}") from error
+            raise HandshakeError(f"{self._shown} sent a response that is not HTTP: {problem!r:.200}") from error
 
     def _request(self, connection: http.client.HTTPConnection) -> None:
         parts = urlsplit(self._relay.url)
@@ -185,7 +210,7 @@ class _Dial(Dial):
     """A dial that stops before the upgrade, and looks up names in its own thread."""
 
     def __init__(self, relay: Relay) -> None:
-        super().__init__(relay, None)  # type: ignore[arg-type] # only its resolver tells a connection
+        super().__init__(relay, None)  # type: ignore[arg-type] # only its resolver uses the connection
 
     def _addresses(self, host: str, port: int) -> Generator[Want, None, Sequence[Address]]:
         yield from ()
@@ -197,11 +222,17 @@ class _Dial(Dial):
 
 
 class _OverError(Exception):
-    """Unwinds http.client at a limit. A MessageError, a ValueError, would be taken for one of its own."""
+    """Unwinds http.client at a limit.
+
+    http.client would take a MessageError, a ValueError, for one of its own.
+    """
 
 
 class _Wire(io.RawIOBase):
-    """What http.client uses as its socket, to read the answer from: `limit` bytes at most."""
+    """What http.client uses as its socket, to read the response from.
+
+    It reads at most `limit` bytes.
+    """
 
     def __init__(self, request: InformationRequest, limit: int) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Fetches a relay's information for a client, in a short-lived actor, because it blocks."""
+"""Fetches a relay's information document for a client.
+
+In a short-lived actor, because it blocks.
+"""
 
 import logging
 from typing import Final
@@ -20,7 +23,10 @@ TIMEOUT: Final = 3.0
 
 
 class InformationFetch(GenServer[None]):
-    """Sends the information of a relay, or None, to the client; then ends. It also ends with the client."""
+    """Sends the information of a relay, or None, to the client; then ends.
+
+    It also ends with the client.
+    """
 
     def init(self, init_arg: tuple[Process, Relay], /) -> InitOutcome[None]:
         """Continue after start has returned."""
@@ -43,7 +49,9 @@ class InformationFetch(GenServer[None]):
         try:
             information = self._request.run()
         except Exception as error:  # most relays have none, or an unusual one: all works without
-            logger.debug("no information of %s: %s", redact(self._url), printable(shown(error, str)))
+            logger.debug(
+                "could not fetch the information document of %s: %s", redact(self._url), printable(shown(error, str))
+            )
         self._client.unwatch(self)
         self._client.put_from(self.pid.process, Informed(self._url, information))
         return Stop()

@@ -17,7 +17,30 @@ _SSLOPT = _SSLOPT_TEXTS | {"cert_reqs", "check_hostname", "context", "password"}
 
 
 class RelayOptions(TypedDict, total=False):
-    """The fields of `Options` as keyword arguments, for example of ``add_relay``."""
+    """The options of a relay as keyword arguments, for example of ``add_relay``.
+
+    - websocket: a mapping with headers, cookie, host, origin, subprotocols, sslopt, sockopt (as for websocket-client)
+      and proxy (the url of an HTTP proxy); empty by default
+    - reconnect: the delays before attempts to reconnect, in seconds, of which the last repeats; 0.5, 1, 5, 10, 30 by
+      default
+    - tasks: seconds between runs of the connection's periodic tasks; ``{"garbage_collector": 3600.0}`` by default
+    - connect_timeout: seconds for DNS, TCP, TLS and the upgrade together; 15 by default
+    - ping_interval: seconds without any data after which the relay is pinged; 30 by default
+    - ping_timeout: further seconds of silence after which the connection is given up; 30 by default
+    - close_timeout: seconds that the relay has to answer a close frame; 3 by default
+    - max_message_size: bytes of the largest message that is received; 5 MiB by default
+    - max_handshake_size: bytes of the largest response to the upgrade; 64 KiB by default
+    - max_queue_size: bytes of the messages that wait to be sent; 1 MiB by default
+    - max_queue_messages: how many messages can wait to be sent; 1024 by default
+    - verify: whether ids and signatures of events are checked, which needs the extra ``crypto``; False by default
+    - eose_timeout: seconds without an event after which a relay's EOSE, or its answer to a COUNT, is no longer awaited;
+      10 by default, None: no limit
+
+    >>> from gennostr import Relay, RelayOptions
+    >>> patient: RelayOptions = {"connect_timeout": 60.0, "reconnect": [60.0]}
+    >>> Relay.new("wss://relay.example", **patient).options.connect_timeout
+    60.0
+    """
 
     websocket: Mapping[str, Any]
     reconnect: Sequence[float]
@@ -36,12 +59,35 @@ class RelayOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Options(Shared):
-    """How to connect to a relay. Times are in seconds, sizes in bytes.
+    """The options of a relay, as a value: frozen, and checked when it is made.
+
+    - websocket: a mapping with headers, cookie, host, origin, subprotocols, sslopt, sockopt (as for websocket-client)
+      and proxy (the url of an HTTP proxy); empty by default
+    - reconnect: the delays before attempts to reconnect, in seconds, of which the last repeats; 0.5, 1, 5, 10, 30 by
+      default
+    - tasks: seconds between runs of the connection's periodic tasks; ``{"garbage_collector": 3600.0}`` by default
+    - connect_timeout: seconds for DNS, TCP, TLS and the upgrade together; 15 by default
+    - ping_interval: seconds without any data after which the relay is pinged; 30 by default
+    - ping_timeout: further seconds of silence after which the connection is given up; 30 by default
+    - close_timeout: seconds that the relay has to answer a close frame; 3 by default
+    - max_message_size: bytes of the largest message that is received; 5 MiB by default
+    - max_handshake_size: bytes of the largest response to the upgrade; 64 KiB by default
+    - max_queue_size: bytes of the messages that wait to be sent; 1 MiB by default
+    - max_queue_messages: how many messages can wait to be sent; 1024 by default
+    - verify: whether ids and signatures of events are checked, which needs the extra ``crypto``; False by default
+    - eose_timeout: seconds without an event after which a relay's EOSE, or its answer to a COUNT, is no longer awaited;
+      10 by default, None: no limit
 
     Raises:
         TypeError: an option of that name does not exist, or its value has the wrong type.
         ValueError: its value is invalid; the message names both.
 
+    >>> from gennostr import Options
+    >>> Options(verify=True).max_queue_messages
+    1024
+    >>> Options(ping_interval=0)
+    Traceback (most recent call last):
+    ValueError: ping_interval must be over 0.0, not 0
     """
 
     # Mappings are not hashable, nor are many of the values in them: they are compared with == only.
@@ -52,29 +98,35 @@ class Options(Shared):
     an HTTP proxy.
     """
     reconnect: Sequence[float] = (0.5, 1.0, 5.0, 10.0, 30.0)
-    """The delays before attempts to reconnect; the last one repeats."""
+    """Seconds. The delays before attempts to reconnect; the last one repeats.
+
+    Each is changed at random by up to 25 %. A connection that was up for 30 s begins with the first one again.
+    """
     tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0}, hash=False)
-    """The periodic tasks of the connection, with the seconds between runs."""
+    """The periodic tasks of the connection, with the seconds between runs. There is one, "garbage_collector"."""
     connect_timeout: float = 15.0
-    """The time limit for DNS, TCP, TLS and the upgrade together."""
+    """Seconds. The time limit for DNS, TCP, TLS and the upgrade together (`ConnectTimeout`)."""
     ping_interval: float = 30.0
-    """How long the relay may be silent before it is pinged."""
+    """Seconds. How long the relay can be silent before it is pinged; any data from it counts."""
     ping_timeout: float = 30.0
-    """How much longer it may be silent before the connection is given up."""
+    """Seconds. How much longer it can be silent before the connection is given up (`PingTimeout`)."""
     close_timeout: float = 3.0
-    """How long the relay may take to answer a close frame."""
+    """Seconds. How long the relay has to answer a close frame."""
     max_message_size: int = 5 * 1024 * 1024
-    """The largest message to receive, reassembled."""
+    """Bytes. The largest message to receive, reassembled; a larger one ends the connection (close code 1009)."""
     max_handshake_size: int = 64 * 1024
-    """The largest response to the upgrade."""
+    """Bytes. The largest response to the upgrade (`HandshakeError`)."""
     max_queue_size: int = 1024 * 1024
-    """The total size of the messages that wait to be sent."""
+    """Bytes. The total size of the messages that wait to be sent; beyond it, sending raises `Overflow`."""
     max_queue_messages: int = 1024
-    """The number of messages that wait to be sent."""
+    """The number of messages that can wait to be sent; beyond it, sending raises `Overflow`."""
     verify: bool = False
-    """Whether ids and signatures of events are checked before anything else uses the events."""
+    """Whether ids and signatures of events are checked before anything else uses the events.
+
+    It needs coincurve (``pip install 'gennostr[crypto]'``). An event that fails is a `MessageError` for handle_error.
+    """
     eose_timeout: float | None = 10.0
-    """How long to wait for a relay's EOSE or its answer to a COUNT; None: for ever.
+    """Seconds. How long to wait for a relay's EOSE or its answer to a COUNT; None: without a limit.
 
     Counted from the relay's last event; after it, handle_eose_all no longer waits for the relay's EOSE.
     """
@@ -112,7 +164,16 @@ class Options(Shared):
 
     @classmethod
     def of(cls, **options: Unpack[RelayOptions]) -> Self:
-        """Return options; a name that does not exist raises a TypeError."""
+        """Return options given by name; the same as ``Options(...)``.
+
+        Raises:
+            TypeError: an option of that name does not exist; the message lists those that do.
+            TypeError, ValueError: a value is invalid.
+
+        >>> from gennostr import Options
+        >>> Options.of(max_queue_messages=16).max_queue_messages
+        16
+        """
         known = {each.name for each in fields(cls)}
         for name in options:
             if name not in known:
@@ -128,7 +189,10 @@ def check_number(
     strict: bool = False,
     kinds: tuple[type, ...] = (int, float),
 ) -> None:
-    """Raise TypeError or ValueError, naming the option and the value, unless it is a number in range."""
+    """Raise TypeError or ValueError unless an option is a number in range.
+
+    The message names the option and the value.
+    """
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be a number, not {shown(value)}")
     number: Any = value
@@ -141,7 +205,7 @@ def _check_mapping(name: str, value: object, known: frozenset[str]) -> None:
         raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
     for key in value:
         if key not in known:
-            raise ValueError(f"{name} has no {shown(key)}: it takes {', '.join(sorted(known))}")
+            raise ValueError(f"{name} has no option {shown(key)}: its options are {', '.join(sorted(known))}")
 
 
 def _check_proxy(proxy: object) -> None:
@@ -158,7 +222,10 @@ def _check_proxy(proxy: object) -> None:
 
 
 def _check_sslopt(sslopt: object) -> None:
-    """Refuse what would be ignored: a check that was requested but misspelled must not be skipped silently."""
+    """Refuse what would be ignored.
+
+    A check that was requested but misspelled must not be skipped silently.
+    """
     _check_mapping("sslopt", sslopt, _SSLOPT)
     assert isinstance(sslopt, Mapping)  # noqa: S101
     for name in _SSLOPT_TEXTS & sslopt.keys():
@@ -189,21 +256,29 @@ def _check_sslopt(sslopt: object) -> None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(sslopt["ciphers"])
         except ssl.SSLError:
-            raise ValueError(f"sslopt['ciphers'] names no cipher there is: {shown(sslopt['ciphers'])}") from None
+            raise ValueError(f"sslopt['ciphers'] matches no available cipher: {shown(sslopt['ciphers'])}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Relay(Shared):
     """A relay: its normalized url, its options, and its connection's status.
 
-    ``connected_at``: seconds since 1970, None before the connection is up. ``reconnect_counter``: attempts to reconnect
-    since it was last up for a while.
+    Frozen. Callbacks get one, `Relay.new` makes one, and each function of a client that takes a url takes it as well.
+
+    >>> from gennostr import Relay
+    >>> relay = Relay.new("wss://Relay.Example:443/", verify=True)
+    >>> relay.url, relay.options.verify, relay.connected_at
+    ('wss://relay.example/', True, None)
     """
 
     url: str
+    """The normalized url."""
     options: Options = field(default_factory=Options)
+    """How to connect to it."""
     connected_at: float | None = None
+    """When the connection came up, in seconds since 1970; None before that."""
     reconnect_counter: int = 0
+    """Attempts to reconnect since it was last up for a while (30 s)."""
     up_since: float | None = field(default=None, compare=False)
     """`connected_at` on the monotonic clock, which no clock change affects."""
     clock_offset: float | None = field(default=None, compare=False)
@@ -211,11 +286,19 @@ class Relay(Shared):
 
     @classmethod
     def new(cls, url: str, options: Options | None = None, **more: Unpack[RelayOptions]) -> Self:
-        """Return a relay with `url` normalized; options are given as `Options` or by name.
+        """Return a relay with a normalized url.
+
+        Args:
+            url: a ws:// or wss:// url.
+            options: `Options`; None: the defaults.
+            more: options by name, which replace those of `options`; see `RelayOptions`.
 
         Raises:
             TypeError, ValueError: the url (`RelayUrlError`) or an option is invalid.
 
+        >>> from gennostr import Options, Relay
+        >>> Relay.new("wss://relay.example", Options(verify=True), ping_interval=60.0).options.verify
+        True
         """
         if options is not None and not isinstance(options, Options):
             raise TypeError(f"options must be Options, not {shown(options)}")
@@ -228,7 +311,12 @@ class Relay(Shared):
 
     @staticmethod
     def normalize_url(url: str) -> str:
-        """Return the normalized form of `url`; see `gennostr.nostr.relay_url`."""
+        """Return the normalized form of `url`; see `gennostr.nostr.normalize_url`.
+
+        >>> from gennostr import Relay
+        >>> Relay.normalize_url("WSS://relay.example:443")
+        'wss://relay.example/'
+        """
         return normalize_url(url)
 
     def __repr__(self) -> str:

@@ -29,7 +29,10 @@ FLUSH: Final = Flush.FLUSH
 
 
 class Outbox:
-    """The queue of one attempt. Any thread puts; only the connection's thread opens, makes ready and takes."""
+    """The queue of one attempt.
+
+    Any thread puts; only the connection's thread opens, makes ready and takes.
+    """
 
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
@@ -91,7 +94,10 @@ class Outbox:
             self._ring()
 
     def ping(self) -> None:
-        """Request a ping, sent once for all requests before it; before the connection is up, do nothing."""
+        """Request a ping, sent once for all requests before it.
+
+        Before the connection is up, do nothing.
+        """
         if self.relay.connected_at is not None:
             self._pings.append(None)
             self._ring()
@@ -109,7 +115,10 @@ class Outbox:
     # For the connection.
 
     def open(self, wake: Callable[[], None]) -> None:
-        """Accept what handle_connect sends from now on: the connection is up, and `wake` wakes it."""
+        """Accept what handle_connect sends from now on: the connection is up.
+
+        `wake` wakes it.
+        """
         self._wake = wake
         self._look()
         if self._queue or self._pings.copy():
@@ -137,7 +146,10 @@ class Outbox:
         return taken
 
     def _look(self) -> None:
-        """Fetch what was put; from now on, a thread that puts something wakes the connection."""
+        """Fetch what was put.
+
+        From now on, a thread that puts something wakes the connection.
+        """
         if not self._asleep:
             self._asleep.append(None)
         self._sort()
@@ -151,7 +163,10 @@ class Outbox:
             pass
 
     def take_ping(self) -> bool:
-        """Return whether a ping was requested since the last call; call it after `take`, before waiting."""
+        """Return whether a ping was requested since the last call.
+
+        Call it after `take`, before waiting.
+        """
         try:
             self._pings.pop()
         except IndexError:

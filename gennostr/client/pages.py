@@ -1,4 +1,6 @@
-"""All stored events of one filter at one relay, page by page: what to request next, and what can be delivered.
+"""All stored events of one filter at one relay, page by page.
+
+This decides what to request next, and what can be delivered.
 
 Pure: a page of events and its EOSE go in; the events to deliver and the next filter come out.
 
@@ -34,7 +36,7 @@ from gennostr.nostr.messages import more_stored
 
 PAGE: Final = 500
 """Events requested at once: as many as most relays send."""
-FULL: int = 100
+FULL_SECOND: int = 100
 """If so many events of one second came with nothing new, the relay is assumed to have more of them."""
 TWO: Final = 2
 """The number of events that every relay is assumed to send at once: a single event needs no further proof."""
@@ -44,7 +46,10 @@ STRAYS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events to deliver, in NIP-01's order; the last page has `done`, and in `error` why events may be missing."""
+    """Events to deliver, in NIP-01's order.
+
+    The last page has `done`, and in `error` why events may be missing.
+    """
 
     events: Sequence[Event] = ()
     oldest: int | None = None
@@ -75,10 +80,13 @@ class Rejected:
         return len(self.forged) + len(self.unrequested) + len(self.undecodable)
 
     def error(self) -> RelayRefused:
-        """Return an error that names each kind, how many there were, and the first of each."""
+        """Return an error that names each kind of rejected events.
+
+        It has their numbers, and the first error of each kind.
+        """
         kinds = (("forged", self.forged), ("unrequested", self.unrequested), ("undecodable", self.undecodable))
         parts = [f"{len(errors)} {name} ({errors[0]})" for name, errors in kinds if errors]
-        return RelayRefused(f"it sent events that are no answer: {', '.join(parts)}")
+        return RelayRefused(f"it sent events that were rejected: {', '.join(parts)}")
 
 
 class _Mode(Enum):
@@ -112,7 +120,10 @@ class _Answer:
 
 
 class Paging:
-    """Reads all events that match one filter; `over` is set when the last page was turned."""
+    """Reads all events that match one filter.
+
+    `over` is set when the last page was turned.
+    """
 
     def __init__(self, filter_: Mapping[str, Any]) -> None:
         self._filter = {name: value for name, value in filter_.items() if name != "limit"}
@@ -171,13 +182,16 @@ class Paging:
         return {**page, "limit": self._asked}
 
     def turn(self, events: Iterable[Event], hints: object = None, rejected: Rejected | None = None) -> Page:
-        """Take the events received for `next_filter` until its EOSE, with its `hints`; return what can be delivered."""
+        """Take the events received for `next_filter` until its EOSE.
+
+        `hints` are those of the EOSE. Return what can be delivered.
+        """
         rejected = rejected or Rejected()
         page = {event.id: event for event in events}
         self._received += len(rejected)
         more = more_stored(hints)
         size = len(page) + len(rejected)
-        if self._count and size < FULL:
+        if self._count and size < FULL_SECOND:
             # A relay that ignores since and until sends everything again: so few events are all it has.
             size -= len(rejected.unrequested)
             rejected.unrequested.clear()
@@ -195,7 +209,10 @@ class Paging:
         return replace(turned, oldest=turned.events[-1].created_at) if turned.events else turned
 
     def fail(self, error: BaseException, events: Iterable[Event] = ()) -> Page:
-        """End the reading after `error`; return what was held back, with the `events` of the current page."""
+        """End the reading after `error`.
+
+        Return what was held back, with the `events` of the current page.
+        """
         self._gap = error
         rest = {event.id: event for event in (*self._held, *events) if event.id not in self._known}
         rest |= {event.id: event for event in (*self._held, *self._before)}
@@ -249,13 +266,13 @@ class Paging:
         if len(answer.rejected) and (not answer.events or answer.size >= self._most):
             self._gap = answer.rejected.error()
         elif answer.more and not answer.events:
-            self._gap = RelayRefused("it says that it has more events, and gives none")
+            self._gap = RelayRefused("it says that it has more events but sends none")
         shorter = answer.size < self._most and not answer.more
         if answer.finish or not answer.events or shorter or self._has_enough(0, answer):
             return self._settle()
         assert self._until is not None  # noqa: S101
         second = _too_many(len(answer.events), self._until)
-        full = FULL if self._cap is None else min(FULL, self._cap)
+        full = FULL_SECOND if self._cap is None else min(FULL_SECOND, self._cap)
         if answer.more or answer.size >= full or not self._known <= answer.events.keys():
             self._gap = self._gap or second
             if self._left is not None and len(self._held) >= self._left:
@@ -275,7 +292,9 @@ class Paging:
         return self._ids is not None and self._count >= self._ids
 
     def _has_enough(self, whole: int, answer: _Answer) -> bool:
-        """Whether the limit is reached: by `whole` events of complete seconds, or by the first events of the next.
+        """Whether the limit is reached.
+
+        It is reached by `whole` events of complete seconds, or by the first events of the next.
 
         If the limit lies within a second, more of that second may follow, with lower ids. But a relay that has sent
         much of it in NIP-01's order has begun with the lowest.
@@ -288,7 +307,10 @@ class Paging:
         return self._asked >= PAGE and arrived == sorted(arrived, key=order)
 
     def _settle(self) -> Page:
-        """End, unless there may be newer events: a relay that sends its oldest ones has also come to an end."""
+        """End, unless there may be newer events.
+
+        A relay that sends its oldest ones first has also come to an end.
+        """
         self._doubt = None
         if self._trusted or self._received < self._most or self._has_all_ids() or not self._held:
             return self._end()
@@ -318,7 +340,7 @@ class Paging:
         if answer.size >= self._most and (answer.rejected.forged or answer.rejected.undecodable):
             self._gap = answer.rejected.error()
         elif answer.more:
-            self._gap = RelayRefused("it says that it has more events, and gives none")
+            self._gap = RelayRefused("it says that it has more events but sends none")
         return self._end()
 
     # Window by window.
@@ -339,7 +361,10 @@ class Paging:
         return self._give(given)
 
     def _split(self, window: _Window) -> None:
-        """Replace a window of more than one second, with at least one event, by smaller ones."""
+        """Replace a window by smaller ones.
+
+        It has more than one second, with at least one event.
+        """
         times = sorted(event.created_at for event in window.known.values())
         if times[0] < times[-1]:
             # At the median, or above: there is an event on both sides.
@@ -370,7 +395,7 @@ class Paging:
         if len(answer.rejected) and (not answer.events or not complete):
             problem = answer.rejected.error()
         if not complete and not window.known:
-            self._gap = problem or RelayRefused("it says that it has more events, and gives none")
+            self._gap = problem or RelayRefused("it says that it has more events but sends none")
         elif not complete and window.since is not None and window.since == window.until:
             if new:
                 self._windows.append(window)
@@ -405,12 +430,18 @@ class Paging:
 
 
 def order(event: Event) -> tuple[int, str]:
-    """Return the key of NIP-01's order: newest first, and within one second the lowest id first."""
+    """Return the key of NIP-01's order.
+
+    Newest first, and within one second the lowest id first.
+    """
     return -event.created_at, event.id
 
 
 def _descends(events: Iterable[Event]) -> bool:
-    """Whether events are sorted newest first, except for a few live ones that are newer than the first."""
+    """Whether events are sorted newest first.
+
+    A few live ones may be newer than the first.
+    """
     times = [event.created_at for event in events]
     stored = [time for time in times if time <= times[0]] if times else []
     if (len(times) - len(stored)) * STRAYS > len(times):
@@ -419,4 +450,4 @@ def _descends(events: Iterable[Event]) -> bool:
 
 
 def _too_many(number: int, second: int) -> RelayRefused:
-    return RelayRefused(f"at least {number} events of the second {second} are all that it gives")
+    return RelayRefused(f"at least {number} events are in the second {second}, and the relay sends no more of them")

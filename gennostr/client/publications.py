@@ -1,7 +1,7 @@
-"""The futures of EVENT messages to be published (NIP-01) and of COUNT messages (NIP-45).
+"""The futures `Publication` (EVENT) and `CountRequest` (COUNT).
 
-A `Publication` or `CountRequest` is one future for all its relays: `result` waits for it in a thread, ``await`` in a
-coroutine. Its part at one relay is an `Attempt`.
+Each is one future for all its relays: `result` waits for it in a thread, ``await`` in a coroutine. Its part at one
+relay is an `Attempt`.
 """
 
 from _thread import allocate_lock
@@ -10,24 +10,35 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from gennostr.client.attempt import Attempt, Outcome
+from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.timer_queue import Deadline
 from gennostr.exceptions import CallExit, CallingSelf
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
 from gennostr.nostr.hyperloglog import HyperLogLog
 from gennostr.nostr.messages import CountResult
-from gennostr.otp.calls import Completion
 from gennostr.otp.outcomes import check_seconds
-from gennostr.otp.process import Process, check_fence, current
-from gennostr.values import Handle
+from gennostr.otp.process import Process, check_may_act, current_process
+from gennostr.otp.waits import Completion
+from gennostr.values import Concise, Handle
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many events match, by all relays that have answered (NIP-45)."""
+    """How many events match, by all relays that have answered (NIP-45).
+
+    The result of a `CountRequest`.
+
+    >>> from gennostr import GenNostr
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay() as relay, GenNostr.start() as client:
+    ...     connection = client.add_relay(relay.url)
+    ...     found = client.count({"kinds": [1]}).result()
+    >>> found.count, found.approximate
+    (0, False)
+    """
 
     count: int
     """The estimate from the merged registers, or the greatest number from one relay if that is more.
@@ -35,20 +46,30 @@ class Count:
     Relays share events, so numbers without registers cannot be added up.
     """
     approximate: bool
+    """Whether `count` is an estimate: False for the exact number of a single relay."""
     hll: HyperLogLog | None
-    """The registers of all relays that sent them, merged."""
-    by_relay: Mapping[str, CountResult | Outcome] = field(hash=False)
-    """Each relay's own answer, or an `Outcome` that says why there is none."""
+    """The registers of all relays that sent them, merged; None if no relay did."""
+    by_relay: Mapping[str, CountResult | PublishOutcome] = field(hash=False)
+    """By url: each relay's own answer, or a `PublishOutcome` that says why it is missing."""
 
 
-class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
-    """A future for the combined answers of several relays. Made by the functions of a client."""
+class PendingAnswers(Handle, Future, Generic[T], metaclass=Concise):  # type: ignore[type-arg]
+    """A future for the combined answers of several relays.
+
+    The functions of a client make them.
+    """
 
     key: str
     """The id by which a relay's answer refers to it."""
     payload: bytes
     """The encoded message."""
     is_event: bool
+
+    # Future's own, named here because `help` lists a class's own names; see `gennostr.values.Concise`.
+    done = Future.done
+    cancelled = Future.cancelled
+    running = Future.running
+    add_done_callback = Future.add_done_callback
 
     def __init__(self, client: Process, relays: frozenset[str] | None, timeout: float) -> None:
         super().__init__()
@@ -58,7 +79,7 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         self.timeout = timeout
         self._client = client
         # If a callback of the client requested it, the client also gets a message when it is done.
-        self.notifies = current() is client
+        self.notifies = current_process() is client
         # By url, for the relays that it goes to; used by the client's thread only.
         self.answers: dict[str, Any] = {}
         self.open: dict[str, Attempt] = {}
@@ -80,15 +101,16 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         return cancelled
 
     def result(self, timeout: float | None = None) -> T:
-        """Return the result; wait at most `timeout` seconds.
+        """Return the result; wait until it is there.
 
-        None: wait until there is one; the future's own timeout ensures that there will be.
+        Args:
+            timeout: seconds, at least 0. None (the default): until there is a result; the future's own timeout ensures
+                that there will be.
 
         Raises:
             TimeoutError: there is no result yet.
             CallExit: the client ended first.
             CallingSelf: called in a callback of its own client, which would wait for itself.
-
         """
         self._wait(timeout)
         try:
@@ -99,7 +121,10 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         return value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return the exception that `result` would raise, or None; wait as `result` does, with the same errors."""
+        """Return the exception that `result` would raise, or None.
+
+        Waits as `result` does, with the same errors.
+        """
         self._wait(timeout)
         return super().exception(0)
 
@@ -108,7 +133,8 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
             return
         if timeout is not None:
             check_seconds("timeout", timeout)
-        if check_fence() is self._client:
+        check_may_act()
+        if current_process() is self._client:
             raise CallingSelf(self._client.pid)
         if not self._completion.wait(self._client, timeout):
             raise TimeoutError(f"no result within {timeout} s")
@@ -120,7 +146,8 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         import asyncio  # noqa: PLC0415 - slow to import, and a coroutine has it
 
         if not self.done():
-            if check_fence() is self._client:
+            check_may_act()
+            if current_process() is self._client:
                 raise CallingSelf(self._client.pid)
             try:
                 await self._completion.wait_async(self._client)
@@ -149,8 +176,20 @@ class PendingAnswers(Handle, Future, Generic[T]):  # type: ignore[type-arg]
         raise NotImplementedError
 
 
-class Publication(PendingAnswers[dict[str, Outcome]]):
-    """An event being published: a future of ``{url: Outcome}``."""
+class Publication(PendingAnswers[dict[str, PublishOutcome]]):
+    """An event being published: a future of ``{url: PublishOutcome}``.
+
+    `publish` returns it. It is a `concurrent.futures.Future`: ``result()`` waits in a thread, ``await`` in a coroutine.
+
+    >>> from gennostr import GenNostr
+    >>> from gennostr.nostr import generate_key, sign
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay() as relay, GenNostr.start() as client:
+    ...     connection = client.add_relay(relay.url)
+    ...     publication = client.publish(sign(generate_key(), kind=1, content="hello"))
+    ...     all(publication.result(timeout=5).values())  # an outcome is true if the relay has the event
+    True
+    """
 
     is_event = True
 
@@ -163,13 +202,23 @@ class Publication(PendingAnswers[dict[str, Outcome]]):
     def __repr__(self) -> str:
         return f"<Publication of {self.event.id[:8]}: {'done' if self.done() else 'pending'}>"
 
-    def merge(self) -> dict[str, Outcome]:
+    def merge(self) -> dict[str, PublishOutcome]:
         """Return a copy of the answers."""
         return dict(self.answers)
 
 
 class CountRequest(PendingAnswers[Count]):
-    """A count being requested: a future of a `Count`."""
+    """A count being requested: a future of a `Count`.
+
+    `count` returns it. It is a `concurrent.futures.Future`: ``result()`` waits in a thread, ``await`` in a coroutine.
+
+    >>> from gennostr import GenNostr
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay() as relay, GenNostr.start() as client:
+    ...     connection = client.add_relay(relay.url)
+    ...     client.count([{"kinds": [1]}, {"kinds": [7]}]).result(timeout=5).count
+    0
+    """
 
     is_event = False
 
@@ -213,25 +262,56 @@ def _registers(result: CountResult) -> HyperLogLog | None:
         return None
 
 
-Counting = CountRequest
-"""The former name of `CountRequest`."""
-
-
 @dataclass(frozen=True, slots=True)
 class PublicationDone:
-    """The info message to a client whose callback has published: ``publication.result()`` does not block."""
+    """The info message to a client whose callback has published.
+
+    ``publication.result()`` does not block then.
+
+    >>> from queue import SimpleQueue
+    >>> from gennostr import GenNostr, PublicationDone
+    >>> from gennostr.nostr import generate_key, sign
+    >>> from gennostr.testing import MemoryRelay
+    >>> received = SimpleQueue()
+    >>> class Greeter(GenNostr[None]):
+    ...     def handle_connect(self, relay, state):
+    ...         self.publish(sign(generate_key(), kind=1, content="hello"))
+    ...
+    ...     def handle_info(self, message, state):
+    ...         if isinstance(message, PublicationDone):
+    ...             received.put([outcome.kind for outcome in message.publication.result().values()])
+    >>> with MemoryRelay() as relay, Greeter.start() as client:
+    ...     connection = client.add_relay(relay.url)
+    ...     received.get(timeout=5)
+    ['accepted']
+    """
 
     publication: Publication
+    """As `publish` returned it; it is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountDone:
-    """The info message to a client whose callback has requested a count: ``counting.result()`` does not block."""
+    """The info message to a client whose callback has requested a count.
+
+    ``counting.result()`` does not block then.
+
+    >>> from queue import SimpleQueue
+    >>> from gennostr import CountDone, GenNostr
+    >>> from gennostr.testing import MemoryRelay
+    >>> received = SimpleQueue()
+    >>> class Statistician(GenNostr[None]):
+    ...     def handle_connect(self, relay, state):
+    ...         self.count({"kinds": [1]})
+    ...
+    ...     def handle_info(self, message, state):
+    ...         if isinstance(message, CountDone):
+    ...             received.put(message.counting.result().count)
+    >>> with MemoryRelay() as relay, Statistician.start() as client:
+    ...     connection = client.add_relay(relay.url)
+    ...     received.get(timeout=5)
+    0
+    """
 
     counting: CountRequest
-
-
-Published = PublicationDone
-"""The former name of `PublicationDone`."""
-Counted = CountDone
-"""The former name of `CountDone`."""
+    """As `count` returned it; it is done."""

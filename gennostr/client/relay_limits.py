@@ -1,10 +1,13 @@
-"""The limits of one relay: from its information document (NIP-11), and from its refusals."""
+"""The limits of one relay.
+
+They come from its information document (NIP-11), and from its refusals.
+"""
 
 from typing import Final
 
 from gennostr.nostr.relay_information import RelayInformation
 
-FULL: Final = 20
+FULL_ANSWER: Final = 20
 """A relay that sends so many stored events may have more, unless its hints say otherwise.
 
 If a limit in its document is lower, that counts instead.
@@ -22,7 +25,10 @@ example (16,384), and sizes in between.
 
 
 class RelayLimits:
-    """The limits of one relay, over all its connections; None is no limit, as far as is known."""
+    """The limits of one relay, over all its connections.
+
+    None: no limit, as far as is known.
+    """
 
     def __init__(self) -> None:
         self.subscriptions: int | None = None
@@ -30,10 +36,10 @@ class RelayLimits:
         self.size: int | None = None
         """The largest message in bytes, for the relay and for our own outbox."""
         self.known = False
-        """Whether the document was fetched, or there is none."""
+        """Whether the document was fetched, or is known to be missing."""
         self.outbox_size: int | None = None
         """The size of our own outbox in bytes."""
-        self.full = FULL
+        self.full = FULL_ANSWER
         """The number of stored events from which on the relay may have more of them."""
         self.max_limit: int | None = None
         """The greatest ``limit`` of a filter."""
@@ -63,16 +69,16 @@ class RelayLimits:
         return True
 
     def inform(self, information: RelayInformation | None) -> None:
-        """Use the document; None: there is none."""
+        """Use the document; None: the relay has no document."""
         self.known = True
         self._has_none = information is None
         self._max_subscriptions = self._max_length = None
-        self.full = FULL
+        self.full = FULL_ANSWER
         if information is not None:
             limits = information.limitation
             self._max_subscriptions = limits.max_subscriptions
             self._max_length = limits.max_message_length
-            self.full = min(limits.max_limit or FULL, limits.default_limit or FULL, FULL)
+            self.full = min(limits.max_limit or FULL_ANSWER, limits.default_limit or FULL_ANSWER, FULL_ANSWER)
         self._combine()
 
     def _combine(self) -> None:
@@ -84,7 +90,10 @@ class RelayLimits:
         self.size = _lowest(relay, self.outbox_size)
 
     def learn_subscriptions(self, open_: int) -> bool:
-        """Record that a REQ was one too many in addition to `open_` others; return whether that is new."""
+        """Record that a REQ was one too many in addition to `open_` others.
+
+        Return whether that is new.
+        """
         if self._max_open is not None and self._max_open <= open_:
             return False
         self._max_open = open_
@@ -92,7 +101,10 @@ class RelayLimits:
         return True
 
     def learn_size(self, size: int) -> bool:
-        """Record that a message of `size` bytes was too large; return whether smaller ones can be sent."""
+        """Record that a message of `size` bytes was too large.
+
+        Return whether smaller ones can be sent.
+        """
         smaller = next((each for each in SIZES if each < size), None)
         if smaller is None:
             return False
@@ -101,7 +113,10 @@ class RelayLimits:
         return True
 
     def learn_limit(self, limit: int | None) -> bool:
-        """Record the greatest ``limit`` named by a refusal, if any; return whether it is lower than before."""
+        """Record the greatest ``limit`` named by a refusal, if any.
+
+        Return whether it is lower than before.
+        """
         if limit is None or limit < 1 or (self.max_limit is not None and limit >= self.max_limit):
             return False
         self.max_limit = limit

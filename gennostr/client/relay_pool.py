@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
-from gennostr.client.attempt import Attempt, Outcome
+from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.commands import (
     ClientCommand,
     DeadlinesDue,
@@ -86,7 +86,10 @@ class Client(Protocol):
 
 
 class RelayPool:
-    """The pool of one client; only `down` runs in another thread, when the client is dead."""
+    """The pool of one client.
+
+    Only `down` runs in another thread, when the client is dead.
+    """
 
     def __init__(self, client: Client, process: Process, table: ConnectionTable) -> None:
         self.process = process
@@ -110,7 +113,9 @@ class RelayPool:
     # Commands of the client's functions.
 
     def command(self, command: ClientCommand) -> None:
-        """Execute `command`, or, if a method of the pool has led to this call, right after that.
+        """Execute `command`.
+
+        If a method of the pool has led to this call, it is executed right after that.
 
         A finalizer can run between any two lines, and futures run callbacks of the user's: what these request from the
         client must not find the pool in an intermediate state.
@@ -176,10 +181,15 @@ class RelayPool:
                 session = self._session(attempt.url)
                 self._perform(session, session.send(attempt, _now()))
             else:
-                self._settle(attempt, Outcome("not_sent", None, f"the client has no relay {redact(attempt.url)}"))
+                self._settle(
+                    attempt, PublishOutcome("not_sent", None, f"the client has no relay {redact(attempt.url)}")
+                )
 
     def _settle(self, attempt: Attempt, answer: object) -> None:
-        """Record a relay's answer, or the reason why there is none; the last one completes the future."""
+        """Record a relay's answer, or the reason why it is missing.
+
+        The last one completes the future.
+        """
         pending: PendingAnswers[Any] = attempt.pending
         if pending.open.pop(attempt.url, None) is not None:
             pending.answers[attempt.url] = answer
@@ -259,7 +269,10 @@ class RelayPool:
             self._busy = False
 
     def disconnected(self, url: str, code: int | None) -> None:
-        """Record the end of an attempt, before the user's callback; `code` is that of a close frame."""
+        """Record the end of an attempt, before the user's callback.
+
+        `code` is that of a close frame.
+        """
         self._busy = True
         try:
             self._connections.pop(url, None)
@@ -273,7 +286,10 @@ class RelayPool:
             self._busy = False
 
     def relay_removed(self, url: str) -> None:
-        """Give up a relay without connection or pending attempt, after handle_disconnect; ignore other relays."""
+        """Give up a relay without connection or pending attempt.
+
+        Called after handle_disconnect; other relays are ignored.
+        """
         self._busy = True
         try:
             session = self.sessions.get(url)
@@ -292,20 +308,29 @@ class RelayPool:
             self._busy = False
 
     def lagging(self, url: str) -> None:
-        """Record that the relay is not read now, because the client has not handled what was read."""
+        """Record that the relay is not read now.
+
+        The client has not handled what was read.
+        """
         session = self.sessions.get(url)
         if session is not None:
             session.lagging(_now())
 
     def is_connected(self, url: str) -> bool:
-        """Whether there is a connection as far as the client knows: its end may be on the way."""
+        """Whether there is a connection as far as the client knows.
+
+        Its end may be on the way.
+        """
         outbox = self._connections.get(url)
         return outbox is not None and not outbox.removed
 
     # Messages from relays.
 
     def received(self, session: RelaySession, message: RelayMessage | MessageError, relay: Relay) -> Any:
-        """Handle a message; return the `RelayMessage` or `MessageError` to deliver, or None."""
+        """Handle a message.
+
+        Return the `RelayMessage` or `MessageError` to deliver, or None.
+        """
         self._busy = True
         try:
             kind = type(message)
@@ -427,7 +452,7 @@ class RelayPool:
         try:
             InformationFetch.start((self.process, session.relay))
         except StartError:  # the system refused a thread: continue without
-            logger.exception("the information of %s was not requested", redact(session.url))
+            logger.exception("the information document of %s could not be requested", redact(session.url))
             self._client.run_command(Informed(session.url, None))
 
     # Signers.
@@ -437,7 +462,10 @@ class RelayPool:
         return signers(self._client.signer)
 
     def _sign(self, session: RelaySession, wanted: Sign) -> None:
-        """Have the answer to a challenge signed: at once by a key, in a separate thread by a callable."""
+        """Have the answer to a challenge signed.
+
+        At once by a key, in a separate thread by a callable.
+        """
         url, turn = session.url, wanted.turn
         fields = unsigned(url, wanted.challenge, clock().time())
         event: object = None

@@ -1,4 +1,6 @@
-"""The protocol state of one relay: open subscriptions, unanswered EVENT and COUNT messages, authentication.
+"""The protocol state of one relay.
+
+It has the open subscriptions, the unanswered EVENT and COUNT messages, and the authentication.
 
 A pure core: each method takes an input, with the time, and returns a list of effects to perform
 (`gennostr.client.effects`). It has no socket, clock, thread, log or user code; `RelayPool` performs the effects.
@@ -8,7 +10,7 @@ sent on the last one and not answered is sent once more.
 
 REQs are sent in the order in which they were subscribed to, at most as many at once as the relay allows, by its
 information document (NIP-11) or by its refusals. The first is sent at once, unless it is large; before a second one,
-the document is fetched, and if there is none, there is no limit.
+the document is fetched; without one, there is no limit.
 
 Every wait ends, whatever the relay does: ``eose_timeout`` seconds without an event complete a subscription's part in
 handle_eose_all, and end a COUNT; authentication has deadlines of its own. And no relay can drive a loop: what it
@@ -20,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from gennostr.client import dialects
-from gennostr.client.attempt import Attempt, Outcome
+from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.attempt_queue import AttemptQueue
 from gennostr.client.authentication import Authentication, Refused, Verdict
 from gennostr.client.dialects import Meaning
@@ -147,7 +149,10 @@ class RelaySession:
         return self._flush(now)
 
     def disconnected(self, code: int | None = None) -> list[Effect]:
-        """Take back unanswered messages: the connection, or the attempt, has ended; `code` is that of a close frame."""
+        """Take back unanswered messages: the connection or attempt has ended.
+
+        `code` is that of a close frame.
+        """
         if code == TOO_BIG:
             self._too_large()
         for request in self._unanswered():
@@ -224,7 +229,7 @@ class RelaySession:
             return True
         # Open REQs stay open: a page would wait for ever, and with it the EOSE.
         for rest in [each for each in self._line.values() if isinstance(each, Backfill)]:
-            self._warn("allows no other REQ: what it may have left out is missing")
+            self._warn("allows no further REQ: stored events of the time before the reconnect may be missing")
             self._complete(rest)
         return False
 
@@ -238,7 +243,9 @@ class RelaySession:
         if parts is None or len(parts) < 2:
             del self._line[request.id]
             if isinstance(request, Backfill):
-                self._warn("takes no REQ as large as one for what it may have left out: that is missing")
+                self._warn(
+                    "accepts no REQ that is large enough: stored events of the time before the reconnect may be missing"
+                )
                 self._complete(request)
                 return
             request.closed = True
@@ -262,7 +269,10 @@ class RelaySession:
             self.subscriptions[each.id] = each
 
     def not_sent(self, subjects: Iterable[RelaySubscription | Attempt | Event | str], now: Instant) -> list[Effect]:
-        """Take back what did not fit into the outbox, in the order in which it was to be sent."""
+        """Take back what did not fit into the outbox.
+
+        In the order in which it was to be sent.
+        """
         requests: dict[str, RelaySubscription] = {}
         attempts: list[Attempt] = []
         closes: list[str] = []
@@ -330,7 +340,9 @@ class RelaySession:
         return self._flush(now)
 
     def _send_instead(self, request: RelaySubscription, now: Instant) -> None:
-        """Send the first REQ in line, replacing an open one with its id; if it must wait, close that one.
+        """Send the first REQ in line, replacing an open one with its id.
+
+        If it must wait, close that one.
 
         Both count at the relay: no other may be sent before.
         """
@@ -374,7 +386,10 @@ class RelaySession:
         return id_ in self._forgotten
 
     def is_complete(self, subscription: Subscription) -> bool:
-        """Whether this relay has no stored event of `subscription` left to send, or is not waited for."""
+        """Whether this relay has no stored event of `subscription` left to send.
+
+        Also true if it is no longer waited for.
+        """
         if self.down:
             return True
         group = self._groups.get(subscription.id)
@@ -385,7 +400,7 @@ class RelaySession:
         self._limits.inform(information)
         most, several = self._limits.subscriptions, len(self.subscriptions)
         if most is not None and several > most:
-            self._warn(f"allows {most} subscriptions at once: some of {several} wait")
+            self._warn(f"allows {most} subscriptions at once: some of the {several} have to wait")
         return self._flush(now)
 
     # Messages.
@@ -451,7 +466,10 @@ class RelaySession:
         return self._end_stored(request, message)
 
     def _end_stored(self, request: RelaySubscription, message: EoseMessage) -> EoseMessage | None:
-        """Record that a REQ has no stored event left; return the EOSE if it is the subscription's last."""
+        """Record that a REQ has no stored event left.
+
+        Return the EOSE if it is the subscription's last.
+        """
         request.eose()
         subscription = request.subscription
         if self.is_complete(subscription):  # even if another REQ was given up, so that there is no EOSE to deliver
@@ -503,13 +521,19 @@ class RelaySession:
         return None
 
     def _replace(self, request: RelaySubscription) -> None:
-        """Send a CLOSE and then the REQ again, once: the relay has another one with its id, and does not replace it."""
+        """Send a CLOSE and then the REQ again, once.
+
+        The relay has another REQ with its id, and does not replace it.
+        """
         self._to_close.append(request.id)
         self._send_again([request])
         request.retried = True
 
     def _lower_limit(self, request: RelaySubscription, text: str) -> bool:
-        """Send a REQ again, once, with the limit that the relay names; False if it names none that is lower."""
+        """Send a REQ again, once, with the limit that the relay names.
+
+        False if it names no lower limit.
+        """
         if request.lowered or not self._limits.learn_limit(dialects.limit(text)):
             return False  # a relay that lowers its limit by one each time would be sent a REQ for each
         self._send_again([request])
@@ -529,9 +553,12 @@ class RelaySession:
         return True
 
     def _end(self, request: RelaySubscription, message: ClosedMessage) -> ClosedMessage | None:
-        """Record that the relay has refused a REQ for good, on this connection; return the CLOSED to deliver."""
+        """Record that the relay has refused a REQ for good, on this connection.
+
+        Return the CLOSED to deliver.
+        """
         if isinstance(request, Backfill):
-            self._warn("does not send all that it has left out")
+            self._warn("refused a REQ: stored events of the time before the reconnect are missing")
             self._complete(request)
             return None
         subscription = request.subscription
@@ -568,7 +595,10 @@ class RelaySession:
             self._watch()  # its turn may never come
 
     def _unanswered(self) -> list[RelaySubscription]:
-        """Return the REQs without any answer yet: those that a NOTICE without an id can mean."""
+        """Return the REQs without any answer yet.
+
+        A NOTICE without an id can mean any of them.
+        """
         return [each for each in self._open.values() if not each.answered]
 
     def _back_off(self) -> None:
@@ -583,13 +613,16 @@ class RelaySession:
     def _too_many(self, request: RelaySubscription, *, in_doubt: bool = False) -> None:
         """Send a REQ again when another is closed: it was one too many at once."""
         self._send_again([request], in_doubt=in_doubt)
-        if not self._open:  # there is none that could be closed
+        if not self._open:  # no other one could be closed
             self._back_off()
         elif self._limits.learn_subscriptions(len(self._open)):
             self._warn(f"allows {len(self._open)} subscriptions at once: {request.subscription.id!r} waits")
 
     def _too_large(self) -> None:
-        """Handle a refusal that does not say which message was too large: assume the largest unanswered one."""
+        """Handle a refusal that does not say which message was too large.
+
+        Assume the largest unanswered one.
+        """
         requests: list[tuple[int, RelaySubscription | Attempt]] = [(each.size, each) for each in self._unanswered()]
         attempts = [each for several in self._attempts.in_flight.values() for each in several]
         sizes = [*requests, *((len(each.payload), each) for each in attempts)]
@@ -597,7 +630,7 @@ class RelaySession:
         if largest is None or size <= SMALLEST_SIZE:
             return  # it may have been the user's own message
         if isinstance(largest, Attempt):
-            outcome = Outcome("rejected", None, f"{size} bytes are too large for the relay")
+            outcome = PublishOutcome("rejected", None, f"{size} bytes are too large for the relay")
             self._attempts.end(largest.key, outcome)
             return
         self._limits.learn_size(size)
@@ -638,7 +671,10 @@ class RelaySession:
                 self._refuse(one, ClosedMessage(one.id, text))
 
     def _refused_by_notice(self, requests: list[RelaySubscription], meaning: Meaning, text: str, now: Instant) -> None:
-        """Keep all REQs that a NOTICE of an old relay can mean, until we are authenticated."""
+        """Keep all REQs that a NOTICE of an old relay can mean.
+
+        They are kept until we are authenticated.
+        """
         self._authentication.old_style = True
         for request in requests:
             del self._open[request.id]
@@ -662,7 +698,10 @@ class RelaySession:
         self._lagged = now.monotonic
 
     def _waits(self, request: RelaySubscription) -> bool:
-        """Whether `request` waits for stored events; waits for a page or an authentication end by themselves."""
+        """Whether `request` waits for stored events.
+
+        Waits for a page or an authentication end by themselves.
+        """
         if request.settled or request.overdue or request.backfill is not None:
             return False
         return not self._authentication.keeps(request)
@@ -682,11 +721,11 @@ class RelaySession:
             if heard > latest and request.begun_at > latest - ENDLESS * timeout:
                 next_ = heard if next_ is None else min(next_, heard)
             elif isinstance(request, Backfill):
-                self._warn("has sent nothing of what it may have left out: that is missing")
+                self._warn("did not answer a REQ: stored events of the time before the reconnect may be missing")
                 self._complete(request)
             else:
                 request.overdue = True
-                self._warn(f"has sent no EOSE for {request.subscription.id!r}: it is not waited for any longer")
+                self._warn(f"has sent no EOSE for {request.subscription.id!r}: handle_eose_all no longer waits for it")
                 self._effects.append(CheckComplete(request.subscription))
         for attempts in self._attempts.counts():
             heard = max(attempts[0].heard, self._lagged)
@@ -694,7 +733,7 @@ class RelaySession:
                 next_ = heard if next_ is None else min(next_, heard)
                 continue
             self._warn(f"has not answered a COUNT within {timeout:g} s")
-            self._attempts.end(attempts[0].key, Outcome("timeout", None, f"no answer within {timeout:g} s"))
+            self._attempts.end(attempts[0].key, PublishOutcome("timeout", None, f"no answer within {timeout:g} s"))
         if next_ is not None:
             self._watching = True
             self._effects.append(SetDeadline("silence", max(0.0, next_ + timeout - now.monotonic)))
@@ -710,7 +749,7 @@ class RelaySession:
         """Stop waiting for the answer to `attempt`, after so many seconds."""
         refusal = self._authentication.drop(attempt)
         if refusal is not None:
-            self._attempts.settle([attempt], Outcome.of(refusal))
+            self._attempts.settle([attempt], PublishOutcome.of(refusal))
         else:
             self._attempts.time_out(attempt, f"within {seconds:g} s")
         return self._flush(now)
@@ -729,7 +768,10 @@ class RelaySession:
         return message if self._answered(key, message, now) else None
 
     def _answered(self, key: str, message: OkMessage | ClosedMessage, now: Instant) -> bool:
-        """Settle the attempts with `key`, or keep them for the authentication; return whether they are settled."""
+        """Settle the attempts with `key`, or keep them for the authentication.
+
+        Return whether they are settled.
+        """
         attempts = self._attempts.in_flight.pop(key)
         if not (isinstance(message, OkMessage) and message.accepted):
             meaning = dialects.meaning(message.message)
@@ -738,7 +780,7 @@ class RelaySession:
             if self._authentication.may_keep(meaning, attempts):
                 self._conclude(self._authentication.keep([(each, message) for each in attempts]), now)
                 return False
-        self._attempts.answered(attempts, Outcome.of(message))
+        self._attempts.answered(attempts, PublishOutcome.of(message))
         return True
 
     def _count(self, message: CountMessage) -> CountMessage | None:
@@ -749,15 +791,21 @@ class RelaySession:
         return None
 
     def _refuse_counts(self, text: str) -> None:
-        """Record that the relay does not know COUNT: on this connection, it gets no other."""
+        """Record that the relay does not support COUNT.
+
+        On this connection, no other COUNT is sent to it.
+        """
         self._limits.counts = False
         for attempts in self._attempts.counts():
-            self._attempts.end(attempts[0].key, Outcome("rejected", "unsupported", text))
+            self._attempts.end(attempts[0].key, PublishOutcome("rejected", "unsupported", text))
 
     # Authentication.
 
     def signed(self, turn: int, event: Event | None, now: Instant) -> list[Effect]:
-        """Send the event of a signer, for the `Sign` with this `turn`; None: it declined or failed."""
+        """Send the event of a signer, for the `Sign` with this `turn`.
+
+        None: it declined or failed.
+        """
         self._conclude(self._authentication.signed(turn, event), now)
         return self._flush(now)
 
@@ -778,7 +826,7 @@ class RelaySession:
             return
         for item, refusal in verdict.refused:
             if isinstance(item, Attempt):
-                self._attempts.settle([item], Outcome.of(refusal))
+                self._attempts.settle([item], PublishOutcome.of(refusal))
                 continue
             assert isinstance(refusal, ClosedMessage)  # noqa: S101
             self._refuse(item, refusal)

@@ -1,4 +1,6 @@
-"""What each relay has delivered and cost: counters, state, and ping latency.
+"""What each relay has delivered and cost.
+
+Counters, state, and ping latency.
 
 A client has one `RelayCounters`. It has a record for each relay that was added and not removed, and a record has the
 `AttemptCounters` of each running attempt: two, while one closes and the next has started. When a connection is dead,
@@ -31,17 +33,27 @@ State: TypeAlias = Literal["connecting", "open", "closing", "backoff"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayStatistics:
-    """A relay's status and its counters over all attempts since it was added. Times are in seconds."""
+    """A relay's status and its counters over all attempts since it was added.
+
+    `relay_statistics` returns them.
+
+    >>> from gennostr import RelayStatistics
+    >>> RelayStatistics(url="wss://relay.example/", state="open", attempts=3, connects=2).reconnects
+    1
+    """
 
     url: str
+    """The normalized url."""
     state: State
-    """"closing": the attempt has ended, but not its close handshake. "backoff": not connected.
+    """"connecting", "open", "closing" or "backoff".
 
-    In backoff, the next attempt waits for its delay, or for handle_disconnect to request it.
+    "closing": the attempt has ended, but not its close handshake. "backoff": not connected; the next attempt waits for
+    its delay, or for handle_disconnect to request it.
     """
     connected_at: float | None = None
-    """Since 1970; None unless the connection is open."""
+    """Seconds since 1970; None unless the connection is open."""
     attempts: int = 0
+    """How many attempts to connect were made."""
     connects: int = 0
     """How many of the attempts succeeded."""
     messages_received: int = 0
@@ -51,8 +63,12 @@ class RelayStatistics:
     bytes_received: int = 0
     """Bytes of WebSocket frames with their headers, without the handshake and without the overhead of TLS."""
     bytes_sent: int = 0
+    """Likewise, of the frames that were sent."""
     latency: float | None = None
-    """Time from the last answered ping until its answer was read; a client that lags delays the reading."""
+    """Seconds from the last answered ping until its answer was read; a client that lags delays the reading.
+
+    None: no ping was answered.
+    """
     last_error: object = field(default=None, hash=False)
     """The last error that ended an attempt, as passed to handle_error; an exception without its traceback."""
     undelivered: int = 0
@@ -115,7 +131,9 @@ class AttemptCounters:
 
 
 class _Record:
-    """The counts of one relay: the totals of ended attempts, and the counters of the running ones.
+    """The counts of one relay.
+
+    The totals of ended attempts, and the counters of the running ones.
 
     The three parts are replaced together and never modified, so a reader gets a consistent view.
     """
@@ -144,7 +162,10 @@ class _Record:
         self._parts = (attempts, total, tuple(each for each in running if each is not counted))
 
     def statistics(self, url: str, state: State | None, connected_at: float | None) -> RelayStatistics:
-        """Return the statistics; a state of None means that there is neither a connection nor a pending attempt."""
+        """Return the statistics.
+
+        A state of None means that there is neither a connection nor a pending attempt.
+        """
         attempts, past, running = self._parts
         total, undelivered = AttemptCounters(), 0
         for counted in (past, *running):
@@ -183,7 +204,10 @@ class _Changes:
         self._making = False
 
     def make(self, change: Callable[[], object]) -> None:
-        """Make `change`, which must not raise, or leave it to the change that this call has interrupted."""
+        """Make `change`, which must not raise.
+
+        Or leave it to the change that this call has interrupted.
+        """
         self._queue.put(change)
         while self._turn.acquire(timeout=PATIENCE):
             try:
@@ -218,7 +242,10 @@ class RelayCounters:
         self._records: dict[str, _Record] = {}
 
     def begin(self, url: str, process: Process, outbox: Outbox, credit: Credit) -> AttemptCounters:
-        """Count an attempt and return its counters; they are added to the totals when `process` dies."""
+        """Count an attempt and return its counters.
+
+        They are added to the totals when `process` dies.
+        """
         counted = AttemptCounters(process, credit)
         self._changes.make(partial(self._begin, url, counted, outbox))
         end = _End(self, url, counted)
@@ -256,7 +283,10 @@ class RelayCounters:
         return set(self._records)
 
     def forget(self, url: str, process: Process | None = None) -> None:
-        """Forget a relay when `process` is over; if another process connects to it, it was added anew and stays."""
+        """Forget a relay when `process` is over.
+
+        If another process connects to it, it was added anew and stays.
+        """
         self._changes.make(partial(self._forget, url, process))
 
     def _forget(self, url: str, process: Process | None) -> None:
@@ -269,7 +299,10 @@ class RelayCounters:
             del self._records[url]
 
     def statistics(self, standing: Mapping[str, tuple[State, float | None]]) -> dict[str, RelayStatistics]:
-        """Return the statistics by url; `standing` has (state, connected_at) of those that are or will be connected."""
+        """Return the statistics by url.
+
+        `standing` has (state, connected_at) of those that are or will be connected.
+        """
         records = self._records.copy()
         urls = dict.fromkeys((*records, *standing))
         return {url: records.get(url, _Record()).statistics(url, *standing.get(url, (None, None))) for url in urls}
@@ -294,7 +327,9 @@ class _End:
 
 
 class Pings:
-    """The unanswered pings of one connection: the oldest one remembered, and the newest.
+    """The unanswered pings of one connection.
+
+    The oldest one that is remembered, and the newest.
 
     Two are enough, however many there are. A relay need only answer the newest (RFC 6455, 5.5.3); and while pings are
     sent faster than they are answered, the next answer is the oldest's. Each has a payload that cannot be guessed, so
@@ -316,7 +351,10 @@ class Pings:
         return payload
 
     def answered(self, payload: bytes, now: float) -> float | None:
-        """Return how many seconds the ping with `payload` took; None if it is not one of these."""
+        """Return how many seconds the ping with `payload` took.
+
+        None if the payload is of another ping.
+        """
         oldest, newest = self._oldest, self._newest
         if newest is not None and newest[0] == payload:
             self._oldest = self._newest = None  # it answers all earlier ones too
@@ -328,7 +366,10 @@ class Pings:
 
 
 def _without_frames(error: object) -> object:
-    """Return a copy without the traceback, which would keep the dead connection and all it has read alive."""
+    """Return a copy of an exception without its traceback.
+
+    That would keep the dead connection alive, and all that it has read.
+    """
     if not isinstance(error, BaseException):
         return error
     try:

@@ -18,7 +18,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class SeenEvents:
-    """At least the last SEEN events. Two generations, so that forgetting costs nothing."""
+    """At least the last SEEN events.
+
+    Two generations, so that forgetting costs nothing.
+    """
 
     def __init__(self) -> None:
         self._young: set[bytes] = set()
@@ -40,5 +43,8 @@ def identity(event: Event, *, verified: bool) -> bytes:
 
 
 def foreign_key(subscription_id: str, event: bytes) -> bytes:
-    """Return the key of an event for an unknown subscription id, which the relay chose."""
+    """Return the key of an event for an unknown subscription id.
+
+    The relay chose that id.
+    """
     return hashlib.blake2b(subscription_id.encode() + event, digest_size=32).digest()

@@ -13,8 +13,10 @@ import msgspec
 
 from gennostr.client.commands import Signed
 from gennostr.exceptions import MessageError
+from gennostr.nostr.curve import coincurve
 from gennostr.nostr.encoding import encode
-from gennostr.nostr.event import Event, public_key, sign
+from gennostr.nostr.event import Event
+from gennostr.nostr.keys import public_key, sign
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.outcomes import CallbackOutcome, InitOutcome, Ok, Stop
@@ -61,6 +63,13 @@ def signers(given: Signer | Sequence[Signer] | None) -> list[Callable[..., Any]]
     return [_signer(each) for each in several]
 
 
+def check_coincurve(given: object) -> None:
+    """Raise ImportError if a signer is a secret key and coincurve is not installed."""
+    several = given if isinstance(given, list | tuple) else [given]
+    if any(isinstance(each, str | bytes) for each in several):
+        coincurve()
+
+
 def _signer(given: object) -> Callable[..., Any]:
     if isinstance(given, str | bytes):
         return SecretKey(given)
@@ -76,7 +85,10 @@ def unsigned(url: str, challenge: str, time: float) -> dict[str, Any]:
 
 
 def checked(given: object, fields: dict[str, Any]) -> Event | BaseException | None:
-    """Return what a signer has returned for `fields`: an event, None, or an error, which may be that it is invalid."""
+    """Return what a signer has returned for `fields`, checked.
+
+    An event, None, or an error, which may be that the event is invalid.
+    """
     if given is None or isinstance(given, BaseException):
         return given
     if not isinstance(given, Event) or not _answers(given, fields):
@@ -86,7 +98,10 @@ def checked(given: object, fields: dict[str, Any]) -> Event | BaseException | No
 
 
 def _answers(event: Event, fields: dict[str, Any]) -> bool:
-    """Whether `event` answers the challenge and can be sent: a signer may return anything."""
+    """Whether `event` answers the challenge and can be sent.
+
+    A signer may return anything.
+    """
     try:
         msgspec.convert(msgspec.structs.asdict(event), Event)
         encode(["AUTH", event])
@@ -99,7 +114,10 @@ _Argument: TypeAlias = tuple[Process, str, int, Callable[..., Any], dict[str, An
 
 
 class SignerTask(GenServer[None]):
-    """Runs a signer, and sends the client what it has signed; then ends. It also ends with the client."""
+    """Runs a signer, and sends the client what it has signed; then ends.
+
+    It also ends with the client.
+    """
 
     def init(self, init_arg: _Argument, /) -> InitOutcome[None]:
         """Continue after start has returned."""

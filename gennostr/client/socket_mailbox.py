@@ -4,10 +4,10 @@
 written. A writer wakes a sleeping reader through a pipe; nothing is written while the reader is awake.
 
 Two things are shared, and both are used in atomic steps: a deque of messages, and a list that holds a token while the
-reader sleeps. Whoever pops the token wakes the reader. The reader adds the token and then takes from the deque once
-more; a writer appends to the deque and then looks for the token. The deque orders the two: a message that the reader
-missed was appended after that, so its writer finds the token. No lock is held, so a finalizer or a signal handler may
-``put`` between any two lines of either.
+reader sleeps. The thread that pops the token wakes the reader. The reader adds the token and then takes from the deque
+once more; a writer appends to the deque and then looks for the token. The deque orders the two: a message that the
+reader missed was appended after that, so its writer finds the token. No lock is held, so a finalizer or a signal
+handler may ``put`` between any two lines of either.
 
 Creating one takes no descriptor, and so cannot fail: `open` gets what waiting needs, in the reader's thread, where a
 failure can be reported.
@@ -43,7 +43,10 @@ READABLE_AND_WRITABLE: Final = SocketReady(readable=True, writable=True)
 
 
 class _Pipe:
-    """Closed when nothing refers to it any more, so a writer never writes to another file with the same number."""
+    """A pipe that is closed when nothing refers to it any more.
+
+    So a writer never writes to another file with the same number.
+    """
 
     __slots__ = ("read", "write")
 
@@ -91,7 +94,10 @@ class SocketMailbox:
                 os.write(pipe.write, b"\0")  # one per sleep of the reader, so the pipe is never full
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: FBT001, FBT002
-        """Return the next message or `SocketReady`; raise ``queue.Empty`` if there is none (in time)."""
+        """Return the next message or `SocketReady`.
+
+        Raise ``queue.Empty`` if there is no message, or if it does not arrive in time.
+        """
         if self._items and (item := self._next()) is not None:
             return item
         deadline = None if timeout is None or not block else MACHINE.monotonic() + timeout
@@ -133,14 +139,20 @@ class SocketMailbox:
         return found
 
     def _next(self) -> object:
-        """Return the next message, or None; whoever kills the reader also empties the queue."""
+        """Return the next message, or None.
+
+        The thread that kills the reader also empties the queue.
+        """
         try:
             return self._items.popleft()
         except IndexError:
             return None
 
     def get_nowait(self) -> object:
-        """Return the next message; raise ``queue.Empty`` if there is none. Checks neither socket nor pipe."""
+        """Return the next message; raise ``queue.Empty`` without one.
+
+        Checks neither socket nor pipe.
+        """
         item = self._next()
         if item is None:
             raise Empty
@@ -155,11 +167,17 @@ class SocketMailbox:
         return len(self._items)
 
     def ready(self) -> bool:
-        """Return whether the watched socket is ready, or a message has just arrived; for the reader's thread only."""
+        """Return whether the socket is ready, or a message has just arrived.
+
+        For the reader's thread only.
+        """
         return bool(self._poll.poll(0))
 
     def watch(self, sock: socket.socket | None, *, read: bool = False, write: bool = False) -> None:
-        """Wait for `sock` to be readable, writable or both; if neither, it is not watched."""
+        """Wait for `sock` to be readable, writable or both.
+
+        If neither, it is not watched.
+        """
         events = (_READ if read else 0) | (select.POLLOUT if write else 0)
         descriptor = sock.fileno() if sock is not None and events else -1
         if descriptor == self._watched and events == self._events:
@@ -178,5 +196,8 @@ class SocketMailbox:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Return the timeout for poll: whole milliseconds, rounded up, so that it returns once the time is over."""
+    """Return the timeout for poll, in whole milliseconds.
+
+    Rounded up, so that it returns once the time is over.
+    """
     return math.ceil(min(seconds, _LONGEST) * 1000)

@@ -1,4 +1,6 @@
-"""Subscriptions that outlive their connections (NIP-01): filters, resume points, pages of missed events.
+"""Subscriptions that outlive their connections (NIP-01).
+
+Filters, resume points, and pages of missed events.
 
 A relay sends its stored events, newest first, then EOSE, then new events. So events before an EOSE do not show what is
 missing, and only after it can the next REQ resume where the last one ended: OVERLAP seconds before the newest event
@@ -33,7 +35,10 @@ class Instant(NamedTuple):
 
 
 class Subscription:
-    """A subscription. A value, except for `complete`: what differs between relays is in `RelaySubscription`."""
+    """A subscription.
+
+    A value, except for `complete`: what differs between relays is in `RelaySubscription`.
+    """
 
     def __init__(
         self, id_: str, filters: Sequence[dict[str, Any]], relays: frozenset[str] | None, *, whole: bool = False
@@ -166,7 +171,10 @@ class RelaySubscription:
             self.resumed = list(filters)
 
     def note(self, created_at: int, monotonic: float, time: float) -> None:
-        """Record an event of this subscription, a new one or one seen before; `time` is the relay's."""
+        """Record an event of this subscription.
+
+        It can be a new one or one seen before; `time` is the relay's.
+        """
         if not self.live:
             self.heard = monotonic
             self.stored += 1
@@ -189,7 +197,10 @@ class RelaySubscription:
         self._latest = self._newest
 
     def split(self, parts: Sequence[Sequence[dict[str, Any]]]) -> "list[RelaySubscription]":
-        """Return one REQ for each of `parts`, which together match what this does; each resumes where this does."""
+        """Return one REQ for each of `parts`.
+
+        Together they match what this one does; each resumes where this one does.
+        """
         several: list[RelaySubscription] = []
         for filters in parts:
             part = RelaySubscription(self.subscription, self.before)
@@ -203,7 +214,9 @@ class RelaySubscription:
 
 
 class Backfill(RelaySubscription):
-    """The events that a resumed REQ left out because the relay sends only so many at once, requested page by page.
+    """Pages of the events that a resumed REQ left out.
+
+    The relay sends only so many at once; the rest is requested page by page.
 
     Until the last page, the REQ that it completes has had no EOSE: a drop in between resumes where that began.
     """
@@ -234,7 +247,7 @@ class Backfill(RelaySubscription):
         self.size = size
 
     def turn(self, full: int, *, more: bool | None) -> bool:
-        """Continue with the next page; False: there is none.
+        """Continue with the next page; False: there is no further page.
 
         `full` is how many events the relay may send at once; `more` is whether it says that it has more (NIP-67), or
         None. A page that does not begin before the last, or is not full, is the last page: so a relay cannot have pages

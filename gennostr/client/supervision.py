@@ -1,4 +1,6 @@
-"""The supervision tree below a client, and what the client's functions do with it.
+"""The supervision tree below a client.
+
+Also what the client's functions do with it.
 
     PrimarySupervisor             one_for_one
       ├── ConnectionRegistry      url → connection (with its outbox)
@@ -38,7 +40,7 @@ from gennostr.otp.envelopes import Cast
 from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.names import Via, via
 from gennostr.otp.pid import Pid
-from gennostr.otp.process import Process, current
+from gennostr.otp.process import Process, current_process
 from gennostr.otp.registry import Registry, RegistryPid
 from gennostr.otp.supervisor import Supervisor, SupervisorFlags, SupervisorPid
 from gennostr.otp.timers import send_after
@@ -65,7 +67,10 @@ class _ConnectionSupervisorEngine(DynamicSupervisorEngine):
         self._budgets: dict[object, RestartIntensity] = {}
 
     def may_restart(self, child: Child) -> bool | None:
-        """Count a restart; return None, to give the child up, if the url's intensity is exceeded."""
+        """Count a restart.
+
+        Return None, to give the child up, if the url's intensity is exceeded.
+        """
         name = None if child.last is None else child.last.process.name
         if isinstance(name, Via) and isinstance(name.value, Outbox) and name.value.over:
             return None  # it failed while it was closing
@@ -109,7 +114,10 @@ class _Attempt:
         self.timer: ScheduledCall | None = None
 
     def cancel(self) -> None:
-        """Prevent the ReconnectDue; without a timer yet, `ConnectionTable.schedule` sees that it was taken."""
+        """Prevent the ReconnectDue.
+
+        Without a timer yet, `ConnectionTable.schedule` sees that it was taken.
+        """
         if self.timer is not None:
             self.timer.cancel()
 
@@ -146,7 +154,10 @@ class ConnectionTable:
         return supervisor
 
     def down(self, process: Process, reason: object) -> None:
-        """Drop the pending attempts: the client is dead (see `gennostr.otp.process.Watcher`)."""
+        """Drop the pending attempts: the client is dead.
+
+        See `gennostr.otp.process.Watcher`.
+        """
         del process, reason
         for url in list(self._pending):
             self._give_up(url)
@@ -166,7 +177,10 @@ class ConnectionTable:
         return self.counters.statistics(standing)
 
     def relay_removed(self, url: str) -> None:
-        """Forget the statistics of a relay without connection or pending attempt; handle_disconnect has run."""
+        """Forget the statistics of a relay whose handle_disconnect has run.
+
+        It has neither a connection nor a pending attempt.
+        """
         if url not in self.urls():
             self.counters.forget(url)
 
@@ -180,7 +194,9 @@ class ConnectionTable:
         return [(str(key), process, outbox) for key, process, outbox in registry.table.entries()]  # type: ignore[misc]
 
     def known(self) -> set[str]:
-        """Return all relays of the client, including those whose end has not yet been handled.
+        """Return all relays of the client.
+
+        Includes those whose end has not yet been handled.
 
         The counters have each relay that had an attempt, until handle_disconnect has run and no attempt is pending.
         """
@@ -289,7 +305,10 @@ class ConnectionTable:
             attempt.cancel()
 
     def due(self, url: str) -> NotMade | None:
-        """Make the attempt whose delay is over, or return why it could not be made; called in the client's thread."""
+        """Make the attempt whose delay is over.
+
+        Or return why it could not be made. Called in the client's thread.
+        """
         pending = self.take(url)
         if pending is None:
             return None  # cancelled, or made already
@@ -300,16 +319,17 @@ class ConnectionTable:
                 # The system refused a thread: no connection counts the attempt or reports its end.
                 self.counters.not_made(url, error)
                 return NotMade(pending.relay, error)
-            logger.exception("no attempt to reach %s could be made; trying again later", redact(url))
+            logger.exception("the connection actor for %s could not be started; trying again later", redact(url))
             self.schedule(pending.relay)
         return None
 
     def remove(self, url: str) -> None:
-        """Close the connection to `url`, or cancel the next attempt; the client gets `Removed`.
+        """Close the connection to `url`, or cancel the next attempt.
+
+        The client gets `Removed`.
 
         Raises:
             RelayNotFound: there is neither.
-
         """
         pending = self.take(url)
         if pending is not None:
@@ -324,7 +344,7 @@ class ConnectionTable:
                 removed = not process.dead and self._registry.table.release(url, process)
                 if removed:
                     outbox.over = True
-                    outbox.removed = current() is self.client
+                    outbox.removed = current_process() is self.client
                     self.counters.forget(url, process)
                     self.client.deliver(Removed(process, outbox.relay, outbox.removed))
             if removed:

@@ -26,7 +26,10 @@ class Deadline(Generic[K]):
 
 
 class TimerQueue(Generic[K]):
-    """Deadlines, used by the client's thread; only `down` runs in another thread, when the client is dead."""
+    """Deadlines, used by the client's thread.
+
+    Only `down` runs in another thread, when the client is dead.
+    """
 
     def __init__(self, client: Process, message: object) -> None:
         self._client = client
@@ -68,9 +71,11 @@ class TimerQueue(Generic[K]):
                 timer.cancel()
 
     def due(self) -> list[Deadline[K]]:
-        """Return the deadlines that are due, in order; called when the message has arrived.
+        """Return the deadlines that are due, in order.
 
-        Handling one can cancel the next: its key is None then.
+        Called when the message has arrived.
+
+        Handling one can cancel the next: its key becomes None then.
         """
         now = clock().monotonic()
         due: list[Deadline[K]] = []

@@ -1,4 +1,6 @@
-"""Verification: checks the events of one read on all processors, in order, before anyone sees them.
+"""Verification of the events of one read, on all processors, in order.
+
+It comes before anything else sees the events.
 
 A signature takes some forty microseconds in C, without the interpreter's lock; everything else about an event takes
 less than ten, with it. So a few threads at once pay off. The connection's own thread does the work and, where
@@ -57,7 +59,10 @@ class _Work:
         self._failure: BaseException | None = None
 
     def begin(self) -> int:
-        """Count the caller as working, start helpers where processors are idle, and return how many."""
+        """Count the caller as working, and start helpers.
+
+        They start where processors are idle. Return how many were started.
+        """
         wanted = max(0, len(self._messages) // EVENTS_PER_THREAD - 1)
         self._permits = _free_permits(1 + wanted)
         helping = self._permits[1:]

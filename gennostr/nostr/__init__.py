@@ -1,9 +1,16 @@
-"""The Nostr protocol: messages, events and urls. No threads, no sockets, no clock."""
+"""The Nostr protocol: messages, events, filters, keys and urls.
+
+No threads, no sockets, and no clock but that of `sign`, if it is called without a time.
+
+The module `gennostr.nostr.nip19` has the forms for people: npub1..., nsec1..., note1..., nprofile1..., nevent1...,
+naddr1....
+"""
 
 from gennostr.nostr.encoding import encode
-from gennostr.nostr.event import Event, event_id, public_key, serialize, sign, verify
+from gennostr.nostr.event import Event, event_id, serialize, verify
 from gennostr.nostr.filters import matches
 from gennostr.nostr.hyperloglog import HyperLogLog
+from gennostr.nostr.keys import generate_key, public_key, sign
 from gennostr.nostr.messages import (
     AuthMessage,
     ClosedMessage,
@@ -38,6 +45,7 @@ __all__ = [
     "decode",
     "encode",
     "event_id",
+    "generate_key",
     "matches",
     "normalize_url",
     "public_key",

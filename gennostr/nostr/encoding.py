@@ -1,4 +1,6 @@
-"""The messages a client sends (NIP-01, 42, 45, 77): lists are checked and encoded, JSON text is passed through.
+"""The messages that clients send (NIP-01, 42, 45, 77): checked, and encoded.
+
+Lists are checked and encoded, JSON text is passed through.
 
 The shape of messages with labels from the NIPs is checked, so that their author learns of a mistake from an error and
 not from a relay's NOTICE. What is inside a filter or an event is not checked: relays and NIPs differ there.
@@ -20,15 +22,24 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 
 
 def encode(message: str | Sequence[object]) -> bytes:
-    """Return `message` as the payload of a text frame.
+    """Return a message to a relay as the payload of a text frame, in UTF-8.
 
-    A str is JSON text and is passed through. A list or tuple begins with its label; labels from the NIPs are checked,
-    others pass. An `Event` in it becomes its JSON object.
+    Args:
+        message: JSON text, which is passed through, or a list or tuple that begins with its label. The shape of EVENT,
+            AUTH, REQ, COUNT, CLOSE, NEG-OPEN, NEG-MSG and NEG-CLOSE is checked; other labels pass. An `Event` in it
+            becomes its JSON object.
 
     Raises:
         TypeError: it is not a str, a list or a tuple.
         MessageError: its shape does not fit its label, or it cannot be written as JSON or UTF-8; the message says what.
+            It is a ValueError.
 
+    >>> from gennostr.nostr import encode
+    >>> encode(["REQ", "feed", {"kinds": [1], "limit": 20}])
+    b'["REQ","feed",{"kinds":[1],"limit":20}]'
+    >>> encode(["REQ", "feed"])
+    Traceback (most recent call last):
+    gennostr.exceptions.MessageError: REQ takes at least 2 argument(s), not 1: ('feed',)
     """
     if isinstance(message, str):
         if not message or message.isspace():
@@ -50,7 +61,7 @@ def encode(message: str | Sequence[object]) -> bytes:
 
 
 def write(message: Sequence[object]) -> bytes:
-    """Return the payload of a message whose parts were checked before: `encode` without its checks."""
+    """Return the payload of a message whose parts were checked before."""
     return _encode(message)
 
 
@@ -105,7 +116,10 @@ def _check_hex(label: str, value: object) -> None:
 
 
 def _check_values(label: str, value: object) -> None:
-    """Refuse what msgspec would send as something else: NaN as null, bytes as base64, keys as texts."""
+    """Refuse what msgspec would send as something else.
+
+    It writes NaN as null, bytes as base64 and keys as texts.
+    """
     if value is None or isinstance(value, _PLAIN):
         return
     if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - the exact type is the fast one
@@ -117,7 +131,7 @@ def _check_values(label: str, value: object) -> None:
         for item in value:
             _check_values(label, item)
     elif not (isinstance(value, float) and math.isfinite(value)):
-        raise MessageError(f"{brief(label)}: no JSON value: {brief(value)}")
+        raise MessageError(f"{brief(label)}: not a JSON value: {brief(value)}")
 
 
 def _plain(value: object) -> object:
@@ -128,7 +142,7 @@ def _plain(value: object) -> object:
     for plain in (str, int, float):
         if isinstance(value, plain):
             return plain(value)
-    raise TypeError(f"no JSON value: {brief(value)}")
+    raise TypeError(f"not a JSON value: {brief(value)}")
 
 
 _PLAIN = (str, int, Event)

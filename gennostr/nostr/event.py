@@ -1,35 +1,133 @@
-"""Events (NIP-01): their canonical form, id and signature.
+"""Events (NIP-01): their JSON, canonical form, id and signature.
 
-The id is the sha256 of the canonical JSON; the signature is BIP-340 Schnorr over the id. Signing and verifying need
-coincurve (``pip install 'gennostr[crypto]'``), ids do not.
+The id is the sha256 of the canonical JSON; the signature is BIP-340 Schnorr over the id. Verifying needs coincurve
+(``pip install 'gennostr[crypto]'``), ids do not. Events are signed by `gennostr.nostr.sign`.
 
 Reading an event only checks its types. Its hex digits, its id and its author are checked by `verify`.
 """
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from gennostr.exceptions import MessageError
+from gennostr.nostr.curve import coincurve
+from gennostr.values import brief
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A signed event. `id`, `pubkey` and `sig` are lower-case hex, `created_at` is in seconds since 1970."""
+    """A signed event (NIP-01): immutable, hashable, equal if all of its fields are.
+
+    `sign` makes one, relays send them in an `EventMessage`, and `from_json` and `from_dict` read what was stored. Only
+    the types of the fields are checked there; `verify` checks the id, the author and the signature.
+
+    >>> from gennostr.nostr import Event, generate_key, sign
+    >>> event = sign(generate_key(), kind=1, content="hello", tags=[["t", "nostr"]])
+    >>> event.content, event.tags
+    ('hello', [['t', 'nostr']])
+    >>> event == Event.from_json(event.to_json())
+    True
+    """
 
     id: str
+    """The sha256 of the canonical JSON: 64 lower-case hex digits."""
     pubkey: str
+    """The author's public key: 64 lower-case hex digits."""
     created_at: int
+    """When the author says that it was made, in seconds since 1970."""
     kind: int
+    """What it is: 1 is a note; 0 to 65535."""
     tags: list[list[str]]
+    """Each a list whose first item is the tag's name, such as ``["t", "nostr"]``."""
     content: str
+    """The text; for some kinds JSON or encrypted."""
     sig: str
+    """The BIP-340 signature of the id: 128 lower-case hex digits."""
 
     def __hash__(self) -> int:
         return hash(self.id)  # the tags are lists and not hashable; equal events have the same id
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Return the event in a JSON text.
+
+        Unknown fields are ignored; call `verify` to check its signature.
+
+        Args:
+            text: a JSON object, as `to_json` returns it or a relay sends it in an EVENT message; bytes are UTF-8.
+
+        Raises:
+            TypeError: `text` is neither text nor bytes.
+            MessageError: it is not valid JSON, or not an event; the message says what is wrong. It is a ValueError.
+
+        >>> from gennostr.nostr import Event
+        >>> Event.from_json('{"id": "5c83"}')
+        Traceback (most recent call last):
+        gennostr.exceptions.MessageError: not an event: Object missing required field `pubkey`: '{"id": "5c83"}'
+        """
+        if not isinstance(text, str | bytes):
+            raise TypeError(f"an event's JSON is text or bytes, not {brief(text)}")
+        try:
+            # The decoder does not check UTF-8 in fields that it skips: str.encode and bytes.decode do.
+            return msgspec.json.decode(text.encode() if isinstance(text, str) else text.decode(), type=cls)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise MessageError(f"not an event: {error}: {text[:80]!r}") from None
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
+        """Return the event in a mapping, such as ``json.loads`` of an event.
+
+        The tags are copied. Unknown fields are ignored; call `verify` to check its signature.
+
+        Args:
+            mapping: the seven fields by their names.
+
+        Raises:
+            TypeError: it is not a mapping.
+            MessageError: a field is missing or has the wrong type; the message names it. It is a ValueError.
+
+        >>> from gennostr.nostr import Event
+        >>> Event.from_dict({"id": "5c83", "kind": "1"})
+        Traceback (most recent call last):
+        gennostr.exceptions.MessageError: not an event: Object missing required field `pubkey`
+        """
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"an event's fields are a mapping, not {brief(mapping)}")
+        try:
+            return msgspec.convert(dict(mapping), cls)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise MessageError(f"not an event: {error}") from None
+
+    def to_json(self) -> str:
+        """Return the event as compact JSON: what relays accept and `from_json` reads.
+
+        Raises:
+            MessageError: a text in it cannot be encoded as UTF-8 (a lone surrogate), or a field has the wrong type.
+
+        >>> from gennostr.nostr import Event
+        >>> Event(id="", pubkey="", created_at=0, kind=1, tags=[["t", "a"]], content="hi", sig="").to_json()
+        '{"id":"","pubkey":"","created_at":0,"kind":1,"tags":[["t","a"]],"content":"hi","sig":""}'
+        """
+        try:
+            return _encode(self).decode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise MessageError(f"an event cannot be written as JSON: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a new dict, with a copy of the tags.
+
+        `from_dict` reads it, ``json.dumps`` writes it.
+
+        >>> from gennostr.nostr import Event
+        >>> Event(id="", pubkey="", created_at=0, kind=1, tags=[], content="hi", sig="").to_dict()
+        {'id': '', 'pubkey': '', 'created_at': 0, 'kind': 1, 'tags': [], 'content': 'hi', 'sig': ''}
+        """
+        fields = msgspec.structs.asdict(self)
+        return fields | {"tags": [[*tag] for tag in self.tags]}
 
     def compute_id(self) -> str:
         """Return the id that the event must have, whatever `id` says.
@@ -37,6 +135,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         Raises:
             MessageError: a text in it cannot be encoded as UTF-8.
 
+        >>> from gennostr.nostr import Event
+        >>> event = Event(id="claimed", pubkey="", created_at=0, kind=1, tags=[], content="hi", sig="")
+        >>> event.compute_id() == event.id
+        False
         """
         return event_id(self.pubkey, self.created_at, self.kind, self.tags, self.content)
 
@@ -45,7 +147,6 @@ _encode = msgspec.json.Encoder().encode
 _ESCAPED_CONTROLS = tuple((b"\\u%04x" % code, bytes([code])) for code in range(0x20))
 _KEY = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
-_SECRET_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> bytes:
@@ -54,9 +155,19 @@ def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[s
     Exactly as NIP-01 says: only ``\n \" \\ \r \t \b \f`` are escaped. The other control characters are written
     unescaped, though JSON would escape them (as some implementations do: their ids of such events differ).
 
+    Args:
+        pubkey: the author's public key: 64 lower-case hex digits.
+        created_at: in seconds since 1970.
+        kind: 0 to 65535.
+        tags: lists of texts.
+        content: the text.
+
     Raises:
         MessageError: a text in it cannot be encoded as UTF-8 (a lone surrogate).
 
+    >>> from gennostr.nostr import serialize
+    >>> serialize("7e7e9c", 1700000000, 1, [["t", "nostr"]], "hi")
+    b'[0,"7e7e9c",1700000000,1,[["t","nostr"]],"hi"]'
     """
     try:
         data = _encode([0, pubkey, created_at, kind, tags, content])
@@ -76,71 +187,39 @@ def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[s
 
 
 def event_id(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> str:
-    """Return the id that an event with these fields has.
+    """Return the id of an event with these fields: 64 hex digits.
+
+    It is the sha256 of what `serialize` returns.
 
     Raises:
         MessageError: a text in it cannot be encoded as UTF-8.
 
+    >>> from gennostr.nostr import event_id
+    >>> event_id("7e7e9c", 1700000000, 1, [], "hi")
+    '73bd871adad0...'
     """
     return hashlib.sha256(serialize(pubkey, created_at, kind, tags, content)).hexdigest()
 
 
-def public_key(secret_key: str | bytes) -> str:
-    """Return the public key (x only, hex) of a secret key, which is 32 bytes or 64 hex digits.
-
-    Raises:
-        TypeError: it is neither text nor bytes.
-        ValueError: it is not a valid secret key.
-        ImportError: coincurve is not installed.
-
-    """
-    return _x_only(_private_key(secret_key))
-
-
-def sign(
-    secret_key: str | bytes,
-    *,
-    created_at: int,
-    kind: int,
-    content: str,
-    tags: Sequence[Sequence[str]] = (),
-) -> Event:
-    """Return a signed event; `created_at` is in seconds since 1970.
-
-    Raises:
-        TypeError: `secret_key` is neither text nor bytes.
-        ValueError: `secret_key` is not a valid secret key.
-        MessageError: a field has the wrong type, or a text in it cannot be encoded as UTF-8.
-        ImportError: coincurve is not installed.
-
-    """
-    key = _private_key(secret_key)
-    fields = {
-        "id": "",
-        "pubkey": _x_only(key),
-        "created_at": created_at,
-        "kind": kind,
-        "tags": tags,
-        "content": content,
-        "sig": "",
-    }
-    try:
-        # The tags are copied: a signed event must not change with its author's list.
-        event = msgspec.convert(fields, Event)
-    except msgspec.ValidationError as error:
-        raise MessageError(f"not an event: {error}") from None
-    id_ = event.compute_id()
-    signature: bytes = key.sign_schnorr(bytes.fromhex(id_))
-    return msgspec.structs.replace(event, id=id_, sig=signature.hex())
-
-
 def verify(event: Event) -> None:
-    """Check the form of the public key and the signature, the id, and the signature itself.
+    """Check an event's id and signature; return nothing, or raise.
+
+    Checks the form of the public key and of the signature, that the id is that of the content, and that the signature
+    is the author's. Valid signatures are remembered, so that an event from many relays is checked once.
+
+    Args:
+        event: as read; a client's option ``verify`` does this for all events of a relay.
 
     Raises:
         MessageError: one of them is wrong; the message names it, and its `problem` is "forged".
-        ImportError: coincurve is not installed.
+        ImportError: coincurve is not installed: ``pip install 'gennostr[crypto]'``.
 
+    >>> from gennostr.nostr import Event, generate_key, sign, verify
+    >>> event = sign(generate_key(), kind=1, content="hello")
+    >>> verify(event)
+    >>> verify(Event.from_dict(event.to_dict() | {"content": "goodbye"}))
+    Traceback (most recent call last):
+    gennostr.exceptions.MessageError: event '...': the id is wrong, its content has '...'
     """
     # coincurve passes a key to C without checking its length: a short one would be read past its end.
     if not _KEY.fullmatch(event.pubkey):
@@ -167,41 +246,18 @@ def _check_signature(pubkey: str, message: str, signature: str) -> None:
 
 
 def _is_signed(pubkey: str, message: str, signature: str) -> bool:
-    """Whether `signature` is `pubkey`'s over `message` (BIP-340), all of them hex of the right length."""
+    """Whether `signature` is `pubkey`'s over `message` (BIP-340).
+
+    All of them are hex of the right length.
+    """
     key = _public_key(pubkey)
     return key is not None and bool(key.verify(bytes.fromhex(signature), bytes.fromhex(message)))
 
 
 @lru_cache(maxsize=2048)
 def _public_key(pubkey: str) -> Any:
-    """Return coincurve's form of a key, or None if it is nobody's: not a point of the curve."""
+    """Return coincurve's form of a key; None for an x that no point of the curve has."""
     try:
-        return _coincurve().PublicKeyXOnly(bytes.fromhex(pubkey))
+        return coincurve().PublicKeyXOnly(bytes.fromhex(pubkey))
     except ValueError:
         return None
-
-
-def _private_key(secret_key: str | bytes) -> Any:
-    # The value itself stays out of the messages: it is a secret.
-    if not isinstance(secret_key, str | bytes):
-        raise TypeError(f"a secret key is text or bytes, not {type(secret_key).__name__}")
-    secret = secret_key.hex() if isinstance(secret_key, bytes) else secret_key
-    private_key = _coincurve().PrivateKey
-    if _SECRET_KEY.fullmatch(secret):
-        try:
-            return private_key(bytes.fromhex(secret))
-        except ValueError:
-            pass  # zero, or not below the order of the curve
-    raise ValueError("a secret key is 32 bytes, or 64 hex digits, of the curve's range") from None
-
-
-def _x_only(private_key: Any) -> str:
-    return str(private_key.public_key_xonly.format().hex())
-
-
-def _coincurve() -> Any:
-    try:
-        import coincurve  # noqa: PLC0415 - an extra: asked for when it is needed
-    except ImportError:
-        raise ImportError("signing and verifying need coincurve: pip install 'gennostr[crypto]'") from None
-    return coincurve

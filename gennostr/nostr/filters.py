@@ -80,13 +80,13 @@ def _brief(value: object) -> str:
 
 
 class CheckedFilters(list[dict[str, Any]]):
-    """Filters that `checked_filters` returned, or made from such: they are not checked again."""
+    """Filters that were checked: `checked_filters` does not check them again."""
 
     __slots__ = ()
 
 
 def checked_filters(filters: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> CheckedFilters:
-    """Check what a program passes as one filter or several, and return a copy as a list.
+    """Check what a program passes as one filter or several, and return a copy.
 
     Only the names of NIP-01, ``search`` (NIP-50) and ``&`` with a letter (NIP-91) are accepted. Lists may be tuples or
     sets. Ids and public keys are 64 lower-case hex digits; note1... and npub1... (NIP-19) are converted to these. Times
@@ -103,7 +103,9 @@ def checked_filters(filters: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
 
 
 def received_filters(filters: Sequence[Mapping[str, Any]]) -> CheckedFilters:
-    """Check filters as a relay that received them: nothing is converted, and a time is any number.
+    """Check filters as a relay that received them.
+
+    Nothing is converted, and a time is any whole number.
 
     Raises:
         TypeError: they are not a list of mappings.
@@ -118,7 +120,7 @@ def _several(filters: object) -> Sequence[object]:
     if isinstance(several, str) or not isinstance(several, Sequence):
         raise TypeError(f"filters are a mapping or a list of mappings, not {_brief(filters)}")
     if not several:
-        raise MessageError("filters must be one at least: [{}] asks for everything")
+        raise MessageError("filters are empty: use [{}] to request all events")
     return several
 
 
@@ -229,7 +231,7 @@ def _looks_like_id(text: str) -> bool:
 
 
 def _checked_id(name: str, text: str, held: str) -> str:
-    """Return the 64 hex digits of an id or public key, given those or its NIP-19 form."""
+    """Return the 64 hex digits of an id or key, given those or its NIP-19 form."""
     if _ID.fullmatch(text):
         return text
     entity = _ENTITY.match(text)
@@ -249,7 +251,7 @@ def _checked_id(name: str, text: str, held: str) -> str:
 
 def _why_not(text: str, prefix: str, held: str) -> str:
     """Return why `text` is not one of `held`, and what to use."""
-    here = f"here are {held}, 64 lower-case hex digits or {_PREFIXES[held]}1..."
+    here = f"this takes {held}, 64 lower-case hex digits or {_PREFIXES[held]}1..."
     match prefix:
         case "nsec" | "ncryptsec":
             return f"is a secret key, which must never be sent to a relay: {here}"
@@ -280,11 +282,23 @@ def _why_not(text: str, prefix: str, held: str) -> str:
 
 
 def matches(filter_: Mapping[str, Any], event: Event) -> bool:
-    """Whether `event` meets every condition of `filter_`: all of NIP-01's, and NIP-91's tags.
+    """Return whether an event meets every condition of a filter (NIP-01).
 
     Ids and keys are compared in full, `since` and `until` are both inclusive, and an empty list matches nothing. ``#``
-    and a letter needs one of the values in a tag of that letter, ``&`` and a letter needs all of them. Everything else
-    in the filter is ignored: it is no condition on a single event (``limit``), or not known here (``search``).
+    and a letter needs one of the values in a tag of that letter, ``&`` and a letter (NIP-91) needs all of them.
+    Everything else in the filter is ignored: it is no condition on a single event (``limit``), or not known here
+    (``search``).
+
+    Args:
+        filter_: a mapping, as in a REQ. It is not checked: `subscribe` and `fetch` do that.
+        event: the event.
+
+    >>> from gennostr.nostr import Event, matches
+    >>> event = Event(id="", pubkey="", created_at=7, kind=1, tags=[["t", "nostr"]], content="", sig="")
+    >>> matches({"kinds": [1], "#t": ["nostr", "relay"]}, event)
+    True
+    >>> matches({"since": 8}, event)
+    False
     """
     for key, wanted in filter_.items():  # noqa: SIM110 - for each event: a generator costs as much as this
         if not _meets(event, key, wanted):
@@ -313,7 +327,9 @@ def _meets(event: Event, key: str, wanted: Any) -> bool:
 def split_filters(
     filters: Sequence[dict[str, Any]], size: int, most: int | None = None
 ) -> list[list[dict[str, Any]]] | None:
-    """Split the filters of one REQ into groups of at most `size` bytes, which together request the same events.
+    """Split the filters of one REQ into groups of at most `size` bytes.
+
+    Together, the groups request the same events.
 
     The size is that of the filters as JSON with commas between them. If all fit, there is one group, unchanged.
     Otherwise the filters are distributed in their order; one that is too large by itself is cut along its longest list
@@ -352,7 +368,10 @@ class _List:
         self.longest = max(self.lengths)
 
     def cut(self, room: int) -> Iterator[tuple[Sequence[Any], int]]:
-        """Return parts of at most `room` bytes, each with its length; one value is a part, whatever its length."""
+        """Return parts of at most `room` bytes, each with its length.
+
+        One value is a part, whatever its length.
+        """
         begin = taken = 0
         for place, length in enumerate(self.lengths):
             if taken + length > room and place > begin:
@@ -363,7 +382,10 @@ class _List:
 
 
 def _parts(filter_: dict[str, Any], size: int) -> Iterator[tuple[dict[str, Any], int]] | None:
-    """Return `filter_` in parts of at most `size` bytes, each with its length; None if that is impossible."""
+    """Return `filter_` in parts of at most `size` bytes, each with its length.
+
+    None: that is impossible.
+    """
     length = len(_encode(filter_))
     if length <= size:
         return iter([(filter_, length)])
@@ -383,7 +405,9 @@ def _can_be_cut(filter_: dict[str, Any], name: str) -> bool:
 
 
 def _cut(lists: Sequence[_List], room: int) -> Iterator[tuple[dict[str, Sequence[Any]], int]]:
-    """Return the parts of all lists, in every combination, of at most `room` bytes, each with its length.
+    """Return the parts of all lists, in every combination, each with its length.
+
+    Each has at most `room` bytes.
 
     Each list that is cut multiplies the number of parts: lists of less than an equal share stay whole, and the others
     share what these leave.
@@ -399,7 +423,10 @@ def _cut(lists: Sequence[_List], room: int) -> Iterator[tuple[dict[str, Sequence
 
 
 def _share(lengths: Sequence[int], room: int) -> int:
-    """Return the most that one of `lengths` may have of `room`, if shorter ones leave their rest to longer ones."""
+    """Return the most that one of `lengths` may have of `room`.
+
+    Shorter ones leave the rest of their share to longer ones.
+    """
     several = len(lengths)
     for length in sorted(lengths):
         if length * several > room:

@@ -1,4 +1,6 @@
-"""HyperLogLog (NIP-45): an estimate of the number of different authors, in 256 bytes that can be merged across relays.
+"""HyperLogLog (NIP-45): about how many different authors, over several relays.
+
+256 bytes estimate the number, and those of several relays can be merged.
 
 Each register holds one more than the longest run of zero bits among the pubkeys that fall on it. So a pubkey counts
 once however often it is added, here or at another relay, and the registers of several relays merge into those of all
@@ -24,9 +26,20 @@ _LAST_OFFSET: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class HyperLogLog:
-    """256 registers of one byte each; by default, nothing was counted."""
+    """An estimate of the number of different authors (NIP-45).
+
+    Those of several relays can be merged. Immutable: `add` and `merge` return new ones. `Count.hll` has the one for a
+    count by several relays.
+
+    >>> from gennostr.nostr import HyperLogLog
+    >>> one = HyperLogLog().add("7e" * 32, offset=8)
+    >>> other = HyperLogLog().add("7e" * 32, offset=8).add("3b" * 32, offset=8)
+    >>> one.merge(other).estimate()
+    2
+    """
 
     registers: bytes = bytes(REGISTERS)
+    """256 registers of one byte each; by default, nothing was counted."""
 
     def __post_init__(self) -> None:
         if len(self.registers) != REGISTERS:
@@ -35,6 +48,9 @@ class HyperLogLog:
     @classmethod
     def from_hex(cls, text: str) -> Self:
         """Return the registers given by the `hll` of a COUNT.
+
+        Args:
+            text: 512 hex digits.
 
         Raises:
             MessageError: it is not 512 hexadecimal digits.
@@ -52,7 +68,11 @@ class HyperLogLog:
         """Return a copy to which the author of an event was added.
 
         The byte at `offset` of the pubkey is the register's number; the number of zero bits that follow it, plus one,
-        is its value. The offset is derived from the filter, and is 8 to 23 (see the NIP).
+        is its value.
+
+        Args:
+            pubkey: the author: 64 hex digits.
+            offset: 0 to 30; derived from the filter, as NIP-45 says: 8 to 23.
 
         Raises:
             ValueError: the pubkey is not 64 hexadecimal digits, or nothing of it follows the offset.
@@ -71,7 +91,10 @@ class HyperLogLog:
         return type(self)(bytes(registers))
 
     def merge(self, *others: "HyperLogLog") -> Self:
-        """Return one that has counted what this one and the others have: the highest value of each register."""
+        """Return one that has counted what this one and the others have.
+
+        It has the highest value of each register.
+        """
         if not others:
             return self
         return type(self)(bytes(map(max, self.registers, *(other.registers for other in others))))

@@ -1,4 +1,4 @@
-"""The messages a relay sends (NIP-01, 42, 45): typed, decoded from a frame's bytes.
+"""The messages that relays send (NIP-01, 42, 45): typed, decoded from bytes.
 
 Lenient where relays differ: optional elements may be missing at the end, and unknown ones may follow. An array that
 begins with another string is an `UnknownMessage`; anything else is a `MessageError`.
@@ -25,26 +25,41 @@ _PREFIX = re.compile(r"([a-z][a-z-]*): ")
 
 
 class EventMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="EVENT"):
-    """An event for a subscription."""
+    """An EVENT (NIP-01): an event for a subscription, passed to handle_event.
+
+    >>> from gennostr.nostr import Event, EventMessage
+    >>> event = Event(id="", pubkey="", created_at=0, kind=1, tags=[], content="hi", sig="")
+    >>> EventMessage("feed", event).event.content
+    'hi'
+    """
 
     subscription_id: str
+    """The id of the subscription, as passed to ``subscribe`` or in a REQ."""
     event: Event
+    """The event; unless the relay's option ``verify`` is on, nobody has checked its id and signature."""
 
 
 class EoseMessage(msgspec.Struct, frozen=True, array_like=True, tag="EOSE"):
-    """All stored events of a subscription were sent; `hints` as in NIP-67, or None."""
+    """An EOSE (NIP-01): the end of stored events, passed to handle_eose.
+
+    >>> from gennostr.nostr import decode
+    >>> decode(b'["EOSE", "feed"]')
+    EoseMessage(subscription_id='feed', hints=None)
+    """
 
     subscription_id: str
+    """The id of the subscription."""
     hints: Any = None
+    """What the relay adds about further stored events (NIP-67), such as ``["more"]``; None without it."""
 
     def __hash__(self) -> int:
         return hash(self.subscription_id)  # the hints may not be hashable
 
 
 def more_stored(hints: object) -> bool | None:
-    """Return whether an EOSE's `hints` say that the relay has more stored events (NIP-67); None: they do not say.
+    """Return whether an EOSE's `hints` say that the relay has more stored events.
 
-    Some relays send a hint without a list around it.
+    None: they do not say (NIP-67). Some relays send a hint without a list around it.
 
     >>> more_stored(["more"]), more_stored("finish"), more_stored(None)
     (True, False, None)
@@ -56,57 +71,107 @@ def more_stored(hints: object) -> bool | None:
 
 
 class OkMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="OK"):
-    """Whether an event was accepted, and why not."""
+    """An OK (NIP-01): whether the relay has accepted an event, passed to handle_ok.
+
+    >>> from gennostr.nostr import decode
+    >>> message = decode(b'["OK", "5c83", false, "blocked: you are banned"]')
+    >>> message.accepted, message.prefix
+    (False, 'blocked')
+    """
 
     event_id: str
+    """The id of the event."""
     accepted: bool
+    """Whether the relay has the event now. Some relays send False for one that they had already: see `prefix`."""
     message: str = ""
+    """Why, often with a prefix; may be empty."""
 
     @property
     def prefix(self) -> str | None:
-        """The machine-readable word before ": ", such as "duplicate" or "auth-required"."""
+        """The machine-readable word before ": ", such as "duplicate"; None without one."""
         match = _PREFIX.match(self.message)
         return match[1] if match else None
 
 
 class ClosedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="CLOSED"):
-    """The relay has ended a subscription."""
+    """A CLOSED (NIP-01): the end of a subscription, passed to handle_closed.
+
+    The relay has ended it, or refused it.
+
+    >>> from gennostr.nostr import decode
+    >>> decode(b'["CLOSED", "feed", "auth-required: members only"]').prefix
+    'auth-required'
+    """
 
     subscription_id: str
+    """The id of the subscription, or of the COUNT."""
     message: str = ""
+    """Why, often with a prefix; may be empty."""
 
     @property
     def prefix(self) -> str | None:
-        """The machine-readable word before ": ", such as "error" or "restricted"."""
+        """The machine-readable word before ": ", such as "restricted"; None without one."""
         match = _PREFIX.match(self.message)
         return match[1] if match else None
 
 
 class NoticeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="NOTICE"):
-    """A text for humans."""
+    """A NOTICE (NIP-01): a text for people, passed to handle_notice.
+
+    >>> from gennostr.nostr import decode
+    >>> decode(b'["NOTICE", "we restart at noon"]').message
+    'we restart at noon'
+    """
 
     message: str
+    """The text."""
 
 
 class AuthMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="AUTH"):
-    """A challenge to sign (NIP-42)."""
+    """An AUTH (NIP-42): a challenge to sign, passed to handle_auth.
+
+    A client's `signer` answers it.
+
+    >>> from gennostr.nostr import decode
+    >>> decode(b'["AUTH", "8d1f"]').challenge
+    '8d1f'
+    """
 
     challenge: str
+    """The text to sign, in a ``challenge`` tag."""
 
 
 class CountResult(msgspec.Struct, frozen=True, gc=False):
-    """The object in a COUNT."""
+    """The object in a COUNT message (NIP-45).
+
+    Also one relay's answer in `Count.by_relay`.
+
+    >>> from gennostr.nostr import CountResult
+    >>> CountResult(238, approximate=True).count
+    238
+    """
 
     count: int
+    """The number of events."""
     approximate: bool = False
+    """Whether the relay says that it is an estimate."""
     hll: str | None = None
+    """The registers of a `HyperLogLog`, 512 hex digits; None if the relay sent no registers."""
 
 
 class CountMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="COUNT"):
-    """How many events match (NIP-45)."""
+    """A COUNT (NIP-45): how many events match, passed to handle_count.
+
+    >>> from gennostr.nostr import decode
+    >>> message = decode(b'["COUNT", "followers", {"count": 238}]')
+    >>> message.count, message.approximate
+    (238, False)
+    """
 
     subscription_id: str
+    """The id that the COUNT was sent with."""
     result: CountResult
+    """The numbers; `count`, `approximate` and `hll` are short for its fields."""
 
     @property
     def count(self) -> int:
@@ -120,15 +185,22 @@ class CountMessage(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="
 
     @property
     def hll(self) -> str | None:
-        """The HyperLogLog registers (hex), if the relay sent them."""
+        """The registers of a `HyperLogLog`, 512 hex digits; None if the relay sent none."""
         return self.result.hll
 
 
 class UnknownMessage(msgspec.Struct, frozen=True):
-    """Any other array that begins with a string."""
+    """Any other array that begins with a string, passed to handle_unknown.
+
+    >>> from gennostr.nostr import decode
+    >>> decode(b'["NEG-MSG", "sync", "61"]')
+    UnknownMessage(label='NEG-MSG', arguments=('sync', '61'))
+    """
 
     label: str
+    """The first element of the array."""
     arguments: tuple[Any, ...]
+    """The others, decoded from JSON."""
 
     def __hash__(self) -> int:
         return hash((self.label, len(self.arguments)))  # lists and objects are not hashable
@@ -154,11 +226,24 @@ _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
-    """Return the message in one frame's payload.
+    """Return the message in the payload of one WebSocket message.
+
+    Args:
+        data: JSON in UTF-8.
+
+    Returns:
+        An EventMessage, EoseMessage, OkMessage, ClosedMessage, NoticeMessage, AuthMessage or CountMessage; an
+            UnknownMessage for another label. Elements missing at the end have their defaults, further ones are ignored.
 
     Raises:
-        MessageError: it is not a message; the error has the reason and the first bytes.
+        MessageError: it is not a message, or has over 65,536 values; the error has the reason and the first bytes.
 
+    >>> from gennostr.nostr import decode
+    >>> decode(b'["OK", "5c83", true, ""]')
+    OkMessage(event_id='5c83', accepted=True, message='')
+    >>> decode(b'["OK", 1]')
+    Traceback (most recent call last):
+    gennostr.exceptions.MessageError: not a relay's message: ...
     """
     if len(data) >= LARGE and _has_too_many_values(bytes(data)):
         raise _error(f"over {MAX_VALUES} values", data)

@@ -1,7 +1,7 @@
 """The information document of a relay (NIP-11), typed.
 
 Relays write it by hand, and no two alike. So each field stands for itself: if it is missing, invalid or of another
-type, it is None or empty, and the other fields are kept. Fields not listed here are in `RelayInformation.document`.
+type, it becomes None or empty, and the others are kept. Fields not listed here are in `RelayInformation.document`.
 """
 
 from collections.abc import Mapping
@@ -44,47 +44,84 @@ _TOO_MUCH: Final = 2**64
 
 @dataclass(frozen=True, slots=True)
 class Limitation:
-    """What a relay demands of its clients; None if it does not say.
+    """The limits of a relay, in its information document (NIP-11).
 
-    `max_content_length` is in characters, `max_message_length` in bytes; the limits of `created_at` are in seconds from
-    now; `max_limit` is the most events that the relay sends for a filter.
+    A limit that the relay does not give has the value None.
+
+    >>> from gennostr.nostr import Limitation
+    >>> limits = Limitation(max_subscriptions=20)
+    >>> limits.max_subscriptions, limits.auth_required
+    (20, None)
     """
 
     max_message_length: int | None = None
+    """The largest message that it accepts, in bytes of JSON."""
     max_subscriptions: int | None = None
+    """The most subscriptions that can be open on one connection."""
     max_limit: int | None = None
+    """The most events that it sends for a filter, whatever its ``limit``."""
     max_subid_length: int | None = None
+    """The longest subscription id, in characters."""
     max_event_tags: int | None = None
+    """The most tags of an event."""
     max_content_length: int | None = None
+    """The longest content of an event, in characters."""
     min_pow_difficulty: int | None = None
+    """The proof of work that events need (NIP-13), in leading zero bits of the id."""
     auth_required: bool | None = None
+    """Whether clients must authenticate (NIP-42) before anything else."""
     payment_required: bool | None = None
+    """Whether it accepts only those who have paid."""
     restricted_writes: bool | None = None
+    """Whether events must meet some condition to be accepted."""
     created_at_lower_limit: int | None = None
+    """How old an event can be, in seconds before the present."""
     created_at_upper_limit: int | None = None
+    """How far in the future an event can be dated, in seconds."""
     default_limit: int | None = None
+    """The most events that it sends for a filter without ``limit``."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayInformation:
-    """What a relay says about itself; None if it does not say.
+    """A relay's information document (NIP-11); `relay_information` fetches it.
 
-    `self_` is the document's "self", the relay's own pubkey.
+    Texts that the relay does not give have the value None. Nothing in it is checked: it is what the relay claims.
+
+    >>> from gennostr import relay_information
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay(information={"name": "a relay", "supported_nips": [1, 11]}) as relay:
+    ...     found = relay_information(relay.url)
+    >>> found.name, found.supported_nips, found.limitation.max_limit
+    ('a relay', (1, 11), None)
     """
 
     name: str | None = None
+    """The name of the relay."""
     description: str | None = None
+    """A description for people."""
     banner: str | None = None
+    """The url of a wide image."""
     icon: str | None = None
+    """The url of a small image."""
     pubkey: str | None = None
+    """The public key of the operator."""
     self_: str | None = None
+    """The public key of the relay itself: "self" in the document."""
     contact: str | None = None
+    """How to reach the operator, such as ``mailto:``."""
     supported_nips: tuple[int, ...] = ()
+    """The numbers of the NIPs that the relay says it supports; empty if it does not say."""
     software: str | None = None
+    """The relay's software, usually as a url."""
     version: str | None = None
+    """The version of the software."""
     privacy_policy: str | None = None
+    """The url of the privacy policy."""
     terms_of_service: str | None = None
+    """The url of the terms of service."""
     limitation: Limitation = Limitation()
+    """The limits; all None if the relay gives no limits."""
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     """The whole document, as received."""
 

@@ -1,4 +1,4 @@
-"""Relay urls: one normalized form for each relay, and one that shows no credentials."""
+"""Relay urls: one normalized form for each relay, and one without credentials."""
 
 import ipaddress
 import re
@@ -30,20 +30,40 @@ _MAX_PORT = 65535
 
 
 def redact(url: str) -> str:
-    """Return `url` without user info and otherwise unchanged, for logs; accepts any text and never raises."""
+    """Return a url without user and password, for logs; otherwise unchanged.
+
+    Accepts any text and never raises.
+
+    Args:
+        url: normalized or not.
+
+    >>> from gennostr.nostr import redact
+    >>> redact("wss://user:password@relay.example/")
+    'wss://relay.example/'
+    """
     return _USER_INFO.sub(r"\1", url)
 
 
 def normalize_url(url: str) -> str:
-    """Return the normalized form of `url`.
+    """Return the normalized form of a relay's url.
 
     Scheme and host in lower case and ASCII (IDNA), no default port, no repeated and no trailing slashes (except the
     bare root "/"), no fragment; the query and the user info are unchanged. Normalizing it again changes nothing.
 
+    Args:
+        url: a ws:// or wss:// url.
+
     Raises:
         TypeError: it is not a text.
-        RelayUrlError: it is not a ws or wss url; the message names it, without credentials, and what is wrong.
+        RelayUrlError: it is not a ws or wss url; the message names it, without credentials, and what is wrong. It is a
+            ValueError.
 
+    >>> from gennostr.nostr import normalize_url
+    >>> normalize_url("WSS://Relay.Example:443//chat/")
+    'wss://relay.example/chat'
+    >>> normalize_url("https://relay.example")
+    Traceback (most recent call last):
+    gennostr.exceptions.RelayUrlError: relay url 'https://relay.example' must begin with wss:// or ws://, not https://
     """
     if not isinstance(url, str):
         raise TypeError(f"a relay url is a text, not {_shown(url)}")
@@ -96,22 +116,24 @@ def _host(url: str, host: str) -> str:
         try:
             address = ipaddress.IPv6Address(host[1:-1])
         except ValueError:
-            raise _error(url, "has an illegal IPv6 address") from None
+            raise _error(url, "has an invalid IPv6 address") from None
         return f"[{_spelled(address)}]"
     if len(host) > _MAX_HOST:  # before IDNA, which takes seconds for a name of many thousand characters
-        raise _error(url, "has an illegal host name")
+        raise _error(url, "has an invalid host name")
     try:
         host = host.encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise _error(url, "has an illegal host name") from None
+        raise _error(url, "has an invalid host name") from None
     labels = host.removesuffix(".").split(".")
     if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _error(url, "has an illegal host name")
+        raise _error(url, "has an invalid host name")
     return host
 
 
 def _spelled(address: ipaddress.IPv6Address) -> str:
-    """Return the form of RFC 5952, section 4, with IPv4-mapped addresses in hexadecimal digits as well.
+    """Return the form of RFC 5952, section 4.
+
+    IPv4-mapped addresses are written in hexadecimal digits as well.
 
     The URL Standard's IPv6 serializer does the same, and with it browsers and rust-nostr. str(address) would depend on
     the Python version: since 3.13, it and `exploded` write mapped addresses with dotted decimals.
@@ -127,5 +149,5 @@ def _port(url: str, port: str | None) -> int | None:
     if not port:
         return None
     if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= _MAX_PORT:
-        raise _error(url, "has an illegal port")
+        raise _error(url, "has an invalid port")
     return int(port)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gennostr.client.attempt import Attempt, Outcome
+from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.effects import (
     CancelDeadline,
     CheckComplete,
@@ -53,7 +53,7 @@ class SessionDriver:
         self.now = Instant(5000.0, float(START))
         self.sends: list[Send] = []
         self.calls: list[tuple[str, Any]] = []
-        self.outcomes: list[tuple[str, Outcome | CountResult]] = []
+        self.outcomes: list[tuple[str, PublishOutcome | CountResult]] = []
         self.through: list[str] = []
         """The subscriptions of which the session has said that no stored event is to come."""
         self.log: list[str] = []
@@ -109,7 +109,7 @@ class SessionDriver:
 
     def settled(self) -> list[tuple[str, Any]]:
         """Return the answers since the last call: the key, and what became of it."""
-        outcomes = [(key, each.kind if isinstance(each, Outcome) else each.count) for key, each in self.outcomes]
+        outcomes = [(key, each.kind if isinstance(each, PublishOutcome) else each.count) for key, each in self.outcomes]
         self.outcomes.clear()
         return outcomes
 
@@ -152,7 +152,7 @@ class SessionDriver:
         self.connect(**changes)
 
     def inform(self, **limits: Any) -> None:
-        """Give the session the relay's information document, with these limits; without any, there is none."""
+        """Give the session the relay's information document, with these limits; without limits: it has no document."""
         document = RelayInformation(limitation=Limitation(**limits)) if limits else None
         self.perform(self.session.informed(document, self.now))
 

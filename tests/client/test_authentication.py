@@ -155,7 +155,7 @@ def test_several_signers_answer_one_after_the_other(relay: FakeRelay) -> None:
         relay.expect_req()
 
 
-def test_a_signer_that_fails_is_told_and_harms_nothing(relay: FakeRelay) -> None:
+def test_a_signer_that_fails_is_reported_and_harms_nothing(relay: FakeRelay) -> None:
     def broken(**fields: Any) -> Event:
         raise OSError("no device")
 
@@ -166,7 +166,7 @@ def test_a_signer_that_fails_is_told_and_harms_nothing(relay: FakeRelay) -> None
         assert "a signer must return" in str(client.expect("error").value)
 
 
-def test_without_a_signer_a_refusal_is_told(relay: FakeRelay) -> None:
+def test_without_a_signer_a_refusal_is_reported(relay: FakeRelay) -> None:
     with subscribed(relay) as client:
         client.feed.subscribe({}, "feed")
         relay.accept()
@@ -222,7 +222,7 @@ def test_a_relay_that_never_answers_an_auth_is_asked_again_all_the_same(relay: F
 
 
 @pytest.mark.parametrize("signer", [3, "xyz", ["01"], object()])
-def test_a_signer_that_is_none_is_told_at_the_start_and_never_shown(signer: Any) -> None:
+def test_an_invalid_signer_is_reported_at_the_start_and_never_shown(signer: Any) -> None:
     with pytest.raises(StartError) as caught:
         subscribed(signer=signer)
     assert isinstance(caught.value.reason, TypeError | ValueError)

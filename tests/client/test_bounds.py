@@ -14,7 +14,7 @@ from gennostr.client.relay_pool import RelayPool
 from gennostr.client.relay_session import FORGOTTEN, RelaySession
 from gennostr.client.timer_queue import Deadline
 from gennostr.testing import FakeRelay, ManualClock, MemoryRelay, make_event
-from tests.client.test_subscriptions import dropping, subscribed, tell_nothing
+from tests.client.test_subscriptions import dropping, send_nothing, subscribed
 
 DEADLINES = 2_048
 """Cancelled ones that the queue may keep, with room for those that are not."""
@@ -159,7 +159,7 @@ def test_connections_that_come_and_go_leave_nothing_behind(relay: FakeRelay) -> 
             relay.accept()
             assert relay.expect_req().subscription_id == "feed"
             if kept is None:
-                tell_nothing(relay)
+                send_nothing(relay)
             assert relay.expect_req().subscription_id == "other"
             pool = pool_of(client)
             now = (

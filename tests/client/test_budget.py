@@ -46,12 +46,12 @@ def test_where_no_req_is_left_for_the_rest_of_an_outage_it_is_logged(caplog: pyt
             relay.store(created_at=2_000 + number)
         relay.start()
         assert ids(client, 1) == {"feed"}
-        assert "allows no other REQ: what it may have left out is missing" in caplog.text
+        assert "allows no further REQ: stored events of the time before the reconnect may be missing" in caplog.text
         relay.store(created_at=3_000, content="live")
         assert client.expect("event").value.event.content == "live"
 
 
-def test_a_relay_that_tells_no_limit_has_none() -> None:
+def test_a_relay_that_states_no_limit_has_no_limit() -> None:
     with FakeRelay() as relay, subscribed(relay) as client:
         for number in range(3):
             client.feed.subscribe({}, f"feed-{number}")
@@ -66,7 +66,7 @@ def test_a_relay_that_tells_no_limit_has_none() -> None:
         assert [socket_of_the_relay.expect_req().subscription_id for _ in range(2)] == ["feed-1", "feed-2"]
 
 
-def test_nobody_waits_for_ever_for_a_relay_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_ever_for_a_relay_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(information_fetch, "TIMEOUT", 0.2)
     with FakeRelay() as relay, subscribed(relay) as client:
         client.feed.subscribe({}, "one")

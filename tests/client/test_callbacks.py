@@ -170,7 +170,7 @@ def test_a_relay_value_carries_its_options() -> None:
         assert told.connected_at == pytest.approx(time.time(), abs=5)
 
 
-def test_a_removed_relay_is_told_at_once_and_closed_behind() -> None:
+def test_a_removed_relay_is_reported_at_once_and_closed_behind() -> None:
     with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept()
         client.expect("connect")
@@ -197,7 +197,7 @@ def test_a_removed_relay_can_be_added_again_at_once() -> None:
         assert client.feed.list_relays() == [relay.url]
 
 
-def test_the_close_frame_of_a_relay_is_told_answered_and_no_error() -> None:
+def test_the_close_frame_of_a_relay_is_reported_answered_and_no_error() -> None:
     with FakeRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
         peer = relay.accept()
         client.expect("connect")
@@ -253,7 +253,7 @@ def test_a_bad_message_is_an_exception_in_the_caller(wrong: Any) -> None:
         client.feed.send_message(wrong, relay.url)
 
 
-def test_telemetry_tells_of_each_attempt_and_its_end() -> None:
+def test_telemetry_reports_each_attempt_and_its_end() -> None:
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def handler(name: str, measurements: Any, metadata: Any) -> None:
@@ -284,7 +284,7 @@ def test_telemetry_tells_of_each_attempt_and_its_end() -> None:
 
 
 @pytest.mark.parametrize("end", ["drop", "kill"])
-def test_telemetry_tells_an_uptime_that_a_clock_that_is_set_does_not_change(end: str) -> None:
+def test_telemetry_reports_an_uptime_that_a_clock_that_is_set_does_not_change(end: str) -> None:
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def handler(name: str, measurements: Any, metadata: Any) -> None:

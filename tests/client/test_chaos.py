@@ -1,7 +1,7 @@
 """Supervision under fire: relays that flap, users in many threads, and a killer, all at once.
 
 Each round has a seed, which it prints. GENNOSTR_CHAOS_SEED gives the first round's (the next have the numbers that
-follow), GENNOSTR_CHAOS_ROUNDS the number of rounds. A seed repeats who does what; when, the threads decide.
+follow), GENNOSTR_CHAOS_ROUNDS the number of rounds. A seed repeats which thread does what; when, the threads decide.
 """
 
 import gc
@@ -52,7 +52,7 @@ from gennostr.client.dispatch import ClientEngine
 from gennostr.client.functions import GenNostrPid
 from gennostr.exceptions import CallError
 from gennostr.otp.child import StartChild
-from gennostr.otp.process import Process, abandoned, current
+from gennostr.otp.process import Process, abandoned, current_process
 from gennostr.otp.timers import send_after
 from gennostr.testing.fake_relay import FakeRelay
 from gennostr.testing.relay_socket import CLOSE, TEXT, RelaySocket, encode_frame, listener
@@ -75,7 +75,7 @@ OPTIONS: Final[dict[str, Any]] = {
 
 
 class Flapping(threading.Thread):
-    """A relay with moods: it echoes, and does all the rest that relays do until it is told to be calm."""
+    """A relay with moods: it echoes, and does all the rest that relays do until `calm` is called."""
 
     MOODS = ("echo", "echo", "echo", "refuse", "reset", "mute", "garbage", "close", "drop", "deaf")
 
@@ -194,7 +194,7 @@ class Flapping(threading.Thread):
 
 
 class Story:
-    """What one client was told."""
+    """What the callbacks of one client got."""
 
     def __init__(self, client: Process, urls: list[str]) -> None:
         self.client = client
@@ -243,9 +243,9 @@ class Story:
             shown = f"{attempt} of {self.client}: {told}"
             assert counts["disconnect"] <= 1, f"more ends than one: {shown}"
             assert counts["connect"] <= 1, f"connected twice: {shown}"
-            assert "disconnect" not in told[:-1], f"told after its end: {shown}"
+            assert "disconnect" not in told[:-1], f"delivered after its end: {shown}"
             if "notice" in told or "auth" in told:
-                assert told[0] == "connect", f"told before it was connected: {shown}"
+                assert told[0] == "connect", f"delivered before it was connected: {shown}"
 
 
 class Book:
@@ -280,7 +280,7 @@ class Book:
             with self.changed:
                 self.stories[client].attempts.setdefault(connection, [])
         elif name == "connection.attempt":
-            process = current()
+            process = current_process()
             assert process is not None
             with self.changed:
                 self.dialled[process] += 1
@@ -321,7 +321,7 @@ class ChaosEngine(ClientEngine):
 
 
 class Client(GenNostr[None], engine=ChaosEngine):
-    """Writes down what it is told, attempt by attempt; sends in its callbacks, as clients do."""
+    """Writes down what its callbacks get, attempt by attempt; sends in its callbacks, as clients do."""
 
     def init(self, init_arg: tuple[Book, list[str]]) -> Any:
         self.book, urls = init_arg
@@ -581,7 +581,7 @@ class Storm:
         assert book.wrong == []
         for story in book.all():
             story.check()
-        # Who was alive has told each attempt that it made, and each was made once.
+        # Each client that was alive has reported each attempt that it made, and each was made once.
         assert set(book.dialled.values()) == {1}
         assert set(book.dialled) <= {attempt for story in book.all() for attempt in story.attempts}
 
@@ -721,13 +721,13 @@ def test_a_connection_that_dies_while_it_is_being_removed_has_one_end(monkeypatc
             released: bool = release(key, process)
             if killer.ident is None:
                 killer.start()
-                killer.join(0.3)  # it waits until the removal has been told
+                killer.join(0.3)  # it waits until the removal has been delivered
             return released
 
         monkeypatch.setattr(table, "release", release_and_kill)
         client.feed.remove_relay(relay.url)
         killer.join()
-        assert client.feed.call("all is told") == "all is told"
+        assert client.feed.call("all is delivered") == "all is delivered"
         assert client.expect("disconnect").value is REMOVE_RELAY
         assert client.seen.empty()
         assert actors(client.feed)["ConnectionSupervisor"].count_children().specs == 0  # type: ignore[attr-defined]
@@ -767,7 +767,7 @@ def test_a_connection_killed_as_it_sets_a_timer_leaves_none(monkeypatch: pytest.
     # That no timer is left, the check behind every test sees.
 
 
-def test_a_connection_that_fails_while_it_closes_is_not_restarted_where_its_end_was_told() -> None:
+def test_a_connection_that_fails_while_it_closes_is_not_restarted_where_its_end_was_reported() -> None:
     with FakeRelay() as relay, Recording(reconnect=False) as client:
         connection = client.feed.add_relay(relay.url, close_timeout=30.0)
         peer = relay.accept()

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import re
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -75,7 +76,7 @@ FROZEN: dict[str, Callable[[], Any]] = {
     "RelayInformation": lambda: RelayInformation(limitation=Limitation(max_limit=1), document={"a": []}),
     "RelayStatistics": lambda: g.RelayStatistics(url=URL, state="open", last_error=["no hash"]),
     "Count": lambda: g.Count(1, approximate=False, hll=None, by_relay={URL: CountResult(1)}),
-    "Outcome": lambda: g.Outcome("accepted"),
+    "PublishOutcome": lambda: g.PublishOutcome("accepted"),
     "Close": lambda: g.Close(1000, ""),
     "FetchProgress": g.FetchProgress,
     "Added": lambda: testing.Added(URL, Options(websocket={"headers": ["x: y"]})),
@@ -85,7 +86,7 @@ FROZEN: dict[str, Callable[[], Any]] = {
     "Broadcast": lambda: testing.Broadcast(["REQ", "s", {}]),
     "Subscribed": lambda: testing.Subscribed([{"kinds": [1]}], "s"),
     "PublishedEvent": lambda: testing.PublishedEvent(event()),
-    "AskedCount": lambda: testing.AskedCount([{"kinds": [1]}]),
+    "RequestedCount": lambda: testing.RequestedCount([{"kinds": [1]}]),
     "Scheduled": lambda: testing.Scheduled(1, "name", ["message"]),
 }
 
@@ -161,7 +162,7 @@ def test_a_publication_and_a_count_are_copied_as_themselves_and_stay_in_their_pr
         for future in (client.publish(event(id=event().compute_id())), client.count({"kinds": [1]})):
             assert copy.copy(future) is future
             assert copy.deepcopy({"futures": [future]}) == {"futures": [future]}
-            with pytest.raises(TypeError, match="means nothing in another"):
+            with pytest.raises(TypeError, match="no meaning in another"):
                 pickle.dumps([future])
 
 
@@ -169,7 +170,7 @@ def test_a_copy_of_a_fetch_is_the_fetch() -> None:
     with g.fetch({"kinds": [1]}, ["ws://127.0.0.1:1"]) as reading:
         assert copy.copy(reading) is reading
         assert copy.deepcopy([reading])[0] is reading
-        with pytest.raises(TypeError, match="means nothing in another"):
+        with pytest.raises(TypeError, match="no meaning in another"):
             pickle.dumps(reading)
 
 
@@ -183,3 +184,10 @@ def test_the_reasons_of_relays_come_with_a_fetch_that_is_incomplete() -> None:
     ]
     assert str(other).startswith(f"{URL}: too long; wss://other.example: ")
     assert "<Pid Driven#" in str(other)
+
+
+@pytest.mark.parametrize("described", [Options, g.RelayOptions])
+def test_the_docstring_has_a_line_for_each_option_in_their_order(described: type) -> None:
+    names = [each.name for each in dataclasses.fields(Options)]
+    assert re.findall(r"^ *- (\w+): ", described.__doc__ or "", re.MULTILINE) == names
+    assert list(g.RelayOptions.__annotations__) == names

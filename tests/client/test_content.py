@@ -1,4 +1,4 @@
-"""What a relay may write into its messages: each is told once, where it belongs, and none writes into the log."""
+"""What a relay may write into its messages: each is delivered once, where it belongs, and none writes into the log."""
 
 import logging
 
@@ -11,8 +11,8 @@ from gennostr import (
     FetchProgress,
     HandshakeError,
     MessageError,
-    Outcome,
     ProtocolError,
+    PublishOutcome,
     RelayRefused,
     RelayStatistics,
 )
@@ -91,7 +91,7 @@ def test_a_value_where_another_should_be_is_one_error_and_the_connection_lives(t
 
 
 @pytest.mark.parametrize("size", [1_000_000, 5_000_000])
-def test_a_huge_string_is_told_as_it_is(size: int) -> None:
+def test_a_huge_string_is_delivered_as_it_is(size: int) -> None:
     with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept()
         client.expect("connect")
@@ -159,9 +159,9 @@ def test_a_message_that_is_none_is_shown_without_control_characters() -> None:
         )
     ]
     + [
-        Outcome("rejected", EVIL, EVIL),
+        PublishOutcome("rejected", EVIL, EVIL),
         Close(4000, EVIL),
-        Count(0, False, None, {"wss://a.example/": Outcome("rejected", None, EVIL)}),  # noqa: FBT003
+        Count(0, False, None, {"wss://a.example/": PublishOutcome("rejected", None, EVIL)}),  # noqa: FBT003
         FetchProgress(error=RelayRefused(EVIL)),
         RelayStatistics(url="wss://a.example/", state="backoff", last_error=ProtocolError(1002, EVIL)),
         parse_information(msgspec.json.encode({"name": EVIL, "description": EVIL, "software": EVIL})),

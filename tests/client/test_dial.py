@@ -165,7 +165,7 @@ def test_an_answer_in_single_bytes_with_the_first_frames_behind_it_connects(rela
         assert client.expect("notice").value.message == "first"
 
 
-def test_what_came_in_the_same_tls_record_as_the_answer_is_told_though_nothing_follows() -> None:
+def test_what_came_in_the_same_tls_record_as_the_answer_is_delivered_though_nothing_follows() -> None:
     notice = encode_frame(TEXT, b'["NOTICE","' + b"x" * 100 + b'"]')
     with FakeRelay(tls=True) as relay, Recording(urls=[relay.url], options={"websocket": relay.websocket}) as client:
         peer = relay.accept_raw()
@@ -175,7 +175,7 @@ def test_what_came_in_the_same_tls_record_as_the_answer_is_told_though_nothing_f
         client.expect("connect", *["notice"] * 120)
 
 
-def test_what_came_before_the_end_of_a_tls_connection_is_told_before_the_end() -> None:
+def test_what_came_before_the_end_of_a_tls_connection_is_delivered_before_the_end() -> None:
     notice = encode_frame(TEXT, b'["NOTICE","' + b"x" * 1000 + b'"]')
     with FakeRelay(tls=True) as relay, Recording(urls=[relay.url], options={"websocket": relay.websocket}) as client:
         peer = relay.accept()

@@ -3,7 +3,7 @@
 import pytest
 
 from gennostr.client import dialects
-from gennostr.client.attempt import Outcome
+from gennostr.client.attempt import PublishOutcome
 from gennostr.client.dialects import Meaning
 from gennostr.client.relay_session import COOL_DOWN
 from gennostr.nostr.messages import ClosedMessage
@@ -146,7 +146,7 @@ def test_an_ok(row: Row) -> None:
         return
     [(key, outcome)] = driver.outcomes
     assert key == "e1"
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, PublishOutcome)
     assert outcome.message == text
     assert outcome.kind == ("accepted" if meaning is Meaning.DUPLICATE else "rejected")
     driver.sleep(1000)
@@ -215,7 +215,7 @@ def test_a_notice_ends_all_counts_of_a_relay_without_nip_45(row: Row) -> None:
     driver.count("c1")
     driver.sent()
     driver.notice(row[2])
-    assert driver.outcomes == [("c1", Outcome("rejected", "unsupported", row[2]))]
+    assert driver.outcomes == [("c1", PublishOutcome("rejected", "unsupported", row[2]))]
     driver.count("c2")
     assert driver.sent() == []
     driver.eose("feed")  # that was not meant

@@ -158,7 +158,7 @@ def test_the_reconnect_counter_starts_over_after_a_stable_connection(monkeypatch
         assert client.expect("disconnect").relay.reconnect_counter == 0
 
 
-def test_remove_during_a_hanging_connect_is_told_within_a_second() -> None:
+def test_remove_during_a_hanging_connect_is_reported_within_a_second() -> None:
     with FakeRelay() as relay, Recording(urls=[relay.url]) as client:
         peer = relay.accept_raw()
         began = time.monotonic()
@@ -169,7 +169,7 @@ def test_remove_during_a_hanging_connect_is_told_within_a_second() -> None:
         client.expect_nothing(0.1)
 
 
-def test_remove_during_backoff_cancels_the_next_attempt_and_is_told() -> None:
+def test_remove_during_backoff_cancels_the_next_attempt_and_is_reported() -> None:
     with FakeRelay() as relay:
         relay.stop_listening()
         with Recording(urls=[relay.url], options={"reconnect": [60.0]}) as client:

@@ -42,7 +42,7 @@ from gennostr.nostr.messages import EventMessage
 from gennostr.otp.clock import SystemClock
 from gennostr.otp.process import alive
 from gennostr.otp.timers import send_after
-from gennostr.testing.fake_relay import FakeConnection, FakeRelay, make_event
+from gennostr.testing import FakeConnection, FakeRelay, make_event
 from gennostr.testing.relay_socket import PING, PONG, TEXT, encode_frame
 from tests.client.recorder import FAST, Callback, Recorder, Recording
 
@@ -92,7 +92,7 @@ def test_a_handshake_that_breaks_off_is_one_error_and_one_disconnect(
 @pytest.mark.parametrize(
     ("end", "kind"), [(FakeConnection.drop, ConnectionResetError), (FakeConnection.disconnect, ConnectionLost)]
 )
-def test_what_was_whole_is_told_before_an_end_within_a_frame(
+def test_what_was_whole_is_delivered_before_an_end_within_a_frame(
     end: Callable[[FakeConnection], None], kind: type[Exception]
 ) -> None:
     with FakeRelay() as relay, Recording(urls=[relay.url], options=FAST) as client:
@@ -108,7 +108,7 @@ def test_what_was_whole_is_told_before_an_end_within_a_frame(
         client.expect("connect")
 
 
-def test_a_reset_after_a_close_frame_is_no_error_for_the_close_was_told() -> None:
+def test_a_reset_after_a_close_frame_is_no_error_for_the_close_was_delivered() -> None:
     with FakeRelay() as relay, Recording(urls=[relay.url], options=FAST | {"close_timeout": 60.0}) as client:
         peer = relay.accept()
         client.expect("connect")
@@ -475,7 +475,7 @@ def test_a_lookup_that_gets_no_thread_is_an_error_of_the_attempt() -> None:
 
 def test_events_are_verified_though_the_system_refuses_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "_threads", lambda: 4)
-    messages: list[Any] = [EventMessage("feed", make_event()) for _ in range(100)]
+    messages: list[Any] = [EventMessage("feed", make_event(sig="0" * 128)) for _ in range(100)]
     with no_threads():
         verification.verify_events(messages)
     assert [type(each).__name__ for each in messages] == ["MessageError"] * 100

@@ -469,7 +469,7 @@ def test_control_frames_do_not_count_as_a_part_of_the_message() -> None:
     assert read(first + frame(PING, b"y" * 125) + last, max_message_size=10) == [Ping(b"y" * 125), b"x" * 10]
 
 
-def test_the_limit_is_5_mib_unless_told_otherwise() -> None:
+def test_the_limit_is_5_mib_unless_another_is_set() -> None:
     header = bytes([FIN | TEXT, 127])
     reader = FrameReader()
     assert reader.receive(header + struct.pack("!Q", 5 * 1024 * 1024)) == []

@@ -1,7 +1,7 @@
 """What threads, finalizers and signal handlers hand to a client's actors between any two steps of each other.
 
 Each place is tried (`tests.interruptions`): the interruption stands for a finalizer in the same thread, and as well for
-another thread that runs just then. Nothing waits for the other, nothing is lost, and whoever sleeps is woken.
+another thread that runs just then. Nothing waits for the other, nothing is lost, and the thread that sleeps is woken.
 """
 
 import os

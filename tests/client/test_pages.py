@@ -219,7 +219,7 @@ def test_one_second_that_is_all_that_a_relay_gives_is_an_error_and_what_is_older
     stored = events_of([*[9] * 250, 8, 3])
     got, error = read(Relay(stored, 100))
     assert got == [*stored[:100], *stored[-2:]]
-    assert str(error) == "at least 100 events of the second 9 are all that it gives"
+    assert str(error) == "at least 100 events are in the second 9, and the relay sends no more of them"
 
 
 def test_a_second_of_fewer_events_than_an_earlier_page_is_complete() -> None:
@@ -239,7 +239,7 @@ def test_a_page_of_one_second_as_long_as_those_before_is_an_error() -> None:
     stored = events_of([*range(1000, 1040), *[9] * 30])
     got, error = read(Relay(stored, 10))
     assert got == stored[:50]
-    assert str(error) == "at least 10 events of the second 9 are all that it gives"
+    assert str(error) == "at least 10 events are in the second 9, and the relay sends no more of them"
     # Not so where it is as long as a page that the limit has made short.
     stored = events_of([1000, 999, *[9] * 3])
     assert read(Relay(stored, 500), {"limit": 2}) == (stored[:2], None)
@@ -405,7 +405,7 @@ def test_each_kind_of_rejected_event_has_its_name() -> None:
     page = Paging({}).turn([], None, rejected)
     assert page.done
     assert str(page.error) == (
-        "it sent events that are no answer: 2 forged (event 'a': the signature is wrong), 1 unrequested (event 'c' "
+        "it sent events that were rejected: 2 forged (event 'a': the signature is wrong), 1 unrequested (event 'c' "
         "matches no filter), 1 undecodable (not a relay's message: over 65536 values)"
     )
 
@@ -514,7 +514,7 @@ def test_all_events_come_in_order_and_once_or_an_error(
     filter_ = {name: value for name, value in bounds.items() if value is not None}
     with pytest.MonkeyPatch.context() as patch:
         # A relay with one second alone, which gives a small part of it at once: that it does cannot be known.
-        patch.setattr(pages, "FULL", 2)
+        patch.setattr(pages, "FULL_SECOND", 2)
         got, error = read(relay, filter_)
     wanted = [each for each in relay.stored if matches(filter_, each)]
     fullest = max(Counter(each.created_at for each in wanted).values(), default=0)

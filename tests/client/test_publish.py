@@ -148,7 +148,7 @@ def test_it_can_be_awaited() -> None:
 
 
 class Publisher(GenNostr[Any]):
-    """Publishes in its callbacks, and passes on what is told."""
+    """Publishes in its callbacks, and passes on the messages about their ends."""
 
     def init(self, init_arg: Any) -> Any:
         url, self.told = init_arg
@@ -175,7 +175,7 @@ def test_in_a_callback_the_outcome_comes_as_a_message() -> None:
         assert told.get(timeout=5).counting.result().count == 1
 
 
-def test_what_a_callback_has_cancelled_is_not_told() -> None:
+def test_what_a_callback_has_cancelled_is_not_delivered() -> None:
     class Cancelling(Publisher):
         def handle_connect(self, relay: Any, state: Any) -> None:
             self.publish(note("cancelled")).cancel()
@@ -235,7 +235,7 @@ def test_a_result_that_is_not_there_in_time_is_a_timeout(relay: FakeRelay) -> No
     ("event", "words"),
     [({"id": "x"}, "missing required"), (msgspec.structs.replace(note(), content="other"), "the id is wrong")],
 )
-def test_a_bad_event_is_told_to_the_caller(event: Any, words: str) -> None:
+def test_a_bad_event_is_raised_in_the_caller(event: Any, words: str) -> None:
     with subscribed() as client, pytest.raises(ValueError, match=words):
         client.feed.publish(event)
 
@@ -317,7 +317,7 @@ def test_a_killed_actor_that_waits_for_a_publication_is_woken(how: str) -> None:
         assert not waiting.done()
 
 
-def test_who_is_told_may_publish_the_next(relay: FakeRelay) -> None:
+def test_a_client_may_publish_the_next_when_one_is_done(relay: FakeRelay) -> None:
     with subscribed(relay) as client:
         feed = client.feed
         first, second, third = note("1"), note("2"), note("3")

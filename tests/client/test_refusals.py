@@ -10,7 +10,7 @@ from gennostr import RequestTooLarge
 from gennostr.nostr import Event, sign
 from gennostr.testing import FakeRelay, ManualClock
 from tests.client.test_authentication import KEY
-from tests.client.test_subscriptions import dropping, subscribed, tell_nothing
+from tests.client.test_subscriptions import dropping, send_nothing, subscribed
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_req_at_which_a_relay_closes_with_1009_is_divided(relay: FakeRelay) ->
         relay.disconnect()
         relay.accept()
         first = relay.expect_req()
-        tell_nothing(relay)
+        send_nothing(relay)
         parts = [first, relay.expect_req()]
         while sum(len(filter_["ids"]) for part in parts for filter_ in part.filters) < len(wanted):
             parts.append(relay.expect_req())
@@ -135,7 +135,7 @@ def test_a_req_that_cannot_be_divided_is_set_aside_and_others_go_on(relay: FakeR
         relay.eose("small")
         client.expect("connect", "eose", "eose_all")
         client.feed.subscribe(large, "large")
-        tell_nothing(relay)
+        send_nothing(relay)
         assert relay.expect_req().subscription_id == "large"
         relay.close(1009, "too big")
         relay.expect_close_frame()

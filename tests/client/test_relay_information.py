@@ -222,7 +222,7 @@ def test_information_of_the_size_that_it_may_have_is_read(
 def test_information_of_a_byte_more_is_refused(relay: FakeRelay, framed: Callable[[bytes], bytes]) -> None:
     error = answered(relay, framed(b"{" + b" " * 99 + b"}"), max_size=100)
     assert isinstance(error, MessageError)
-    assert str(error) == f"{relay.url}: the information is over 100 bytes"
+    assert str(error) == f"{relay.url}: the information document has more than 100 bytes"
 
 
 def test_a_length_that_is_too_much_is_refused_before_anything_of_it_is_there(relay: FakeRelay, ask: Ask) -> None:
@@ -240,7 +240,7 @@ def test_the_end_of_a_document_is_not_waited_for_where_its_length_is_known(relay
         assert peer.is_closed()
 
 
-def test_an_answer_in_single_bytes_behind_others_that_tell_to_continue_is_read(relay: FakeRelay, ask: Ask) -> None:
+def test_an_answer_in_single_bytes_behind_others_that_say_continue_is_read(relay: FakeRelay, ask: Ask) -> None:
     head = b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 2
     # Both limits as low as they can be; what the chunks need besides is not the document's.
     information = ask(relay.url, max_size=len(DOCUMENT), max_handshake_size=len(head + CHUNKED))
@@ -255,7 +255,7 @@ def test_another_status_than_200_is_a_handshake_error_that_names_it(relay: FakeR
     error = answered(relay, f"HTTP/1.1 {status} Not \x1b[31m so\r\nContent-Length: 2\r\n\r\n{{}}".encode())
     assert isinstance(error, HandshakeError)
     assert error.status == status
-    assert str(error) == f"{relay.url} gave no information but '{status} Not \\x1b[31m so'"
+    assert str(error) == f"{relay.url} responded with no information document but with '{status} Not \\x1b[31m so'"
 
 
 def test_a_redirect_is_not_followed(relay: FakeRelay) -> None:
@@ -289,7 +289,7 @@ def test_what_is_no_json_object_is_a_message_error(relay: FakeRelay, body: bytes
 def test_an_answer_that_ends_early_is_a_lost_connection(relay: FakeRelay, answer: bytes) -> None:
     error = answered(relay, answer)
     assert isinstance(error, ConnectionLost)
-    assert str(error) == f"{relay.url}: the answer is incomplete"
+    assert str(error) == f"{relay.url}: the response is incomplete"
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def endless(relay: FakeRelay, ask: Ask, head: bytes, piece: bytes, **options: An
 def test_a_head_without_end_is_refused_at_its_limit(relay: FakeRelay, ask: Ask, head: bytes, piece: bytes) -> None:
     error, _ = endless(relay, ask, head, piece, max_handshake_size=20_000)
     assert isinstance(error, HandshakeError)
-    assert "is over 20000 bytes" in str(error)
+    assert "has more than 20000 bytes" in str(error)
     assert relay.connections[-1].is_closed()
 
 
@@ -402,7 +402,7 @@ def test_a_head_of_the_size_that_it_may_have_is_read_and_one_of_a_byte_more_is_n
 def test_a_body_without_end_is_refused_at_its_limit(relay: FakeRelay, ask: Ask, head: bytes, piece: bytes) -> None:
     error, _ = endless(relay, ask, head, piece, max_size=20_000)
     assert isinstance(error, MessageError)
-    assert str(error) == f"{relay.url}: the information is over 20000 bytes"
+    assert str(error) == f"{relay.url}: the information document has more than 20000 bytes"
     assert relay.connections[-1].is_closed()
 
 
@@ -640,7 +640,7 @@ def test_plain_http_on_a_wss_port_is_refused_by_its_name(relay: FakeRelay, ask: 
     relay.accept_raw().raw(sized(DOCUMENT))
     error = information.exception(WAIT)
     assert isinstance(error, HandshakeError)
-    assert "speaks no TLS" in str(error)
+    assert "does not speak TLS" in str(error)
 
 
 def test_information_that_came_before_the_end_of_a_tls_connection_is_read(ask: Ask) -> None:

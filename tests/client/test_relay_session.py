@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from gennostr.client.attempt import Outcome
+from gennostr.client.attempt import PublishOutcome
 from gennostr.client.attempt_queue import FIRST_IN_FLIGHT, MAX_IN_FLIGHT
 from gennostr.client.effects import CheckComplete, Deliver, Settle
-from gennostr.client.relay_limits import FETCH_AGAIN, FULL, SMALLEST_SIZE
+from gennostr.client.relay_limits import FETCH_AGAIN, FULL_ANSWER, SMALLEST_SIZE
 from gennostr.client.relay_session import (
     COOL_DOWN,
     ENDLESS,
@@ -482,18 +482,18 @@ def page(driver: SessionDriver) -> tuple[str, dict[str, Any]]:
 
 def test_a_full_answer_after_a_reconnect_is_completed_page_by_page() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, filter_ = page(driver)
-    assert filter_ == {"kinds": [1], "since": START - OVERLAP, "until": START + 500 - FULL + 1}
+    assert filter_ == {"kinds": [1], "since": START - OVERLAP, "until": START + 500 - FULL_ANSWER + 1}
     rest = driver.session.subscriptions[id_]
     assert rest.subscription.id == "feed"
     assert rest.token == driver.session.subscriptions["feed"].token  # seen events are seen
     assert driver.called() == []
-    driver.events(START + 481, FULL, id_)
+    driver.events(START + 481, FULL_ANSWER, id_)
     driver.eose(id_)
     assert page(driver) == (id_, {"kinds": [1], "since": START - OVERLAP, "until": START + 462})
-    driver.events(START + 462, FULL - 1, id_)
+    driver.events(START + 462, FULL_ANSWER - 1, id_)
     assert driver.through == []
     driver.eose(id_)  # not a full one: the last
     assert driver.labels() == [f"CLOSE {id_}"]
@@ -508,7 +508,7 @@ def test_a_full_answer_after_a_reconnect_is_completed_page_by_page() -> None:
 
 def test_the_eose_that_was_held_back_is_delivered_before_handle_eose_all() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, _ = page(driver)
     driver.effects.clear()
@@ -520,13 +520,13 @@ def test_the_eose_that_was_held_back_is_delivered_before_handle_eose_all() -> No
 @pytest.mark.parametrize(
     ("stored", "limits", "paged"),
     [
-        (FULL - 1, {}, False),
-        (FULL, {}, True),
+        (FULL_ANSWER - 1, {}, False),
+        (FULL_ANSWER, {}, True),
         (5, {"max_limit": 5}, True),
         (4, {"max_limit": 5}, False),
         (7, {"max_limit": 500, "default_limit": 7}, True),
         (6, {"max_limit": 500, "default_limit": 7}, False),
-        (FULL, {"max_limit": 500, "default_limit": 100}, True),  # it may have meant less
+        (FULL_ANSWER, {"max_limit": 500, "default_limit": 100}, True),  # it may have meant less
     ],
 )
 def test_how_many_events_are_a_full_answer(stored: int, limits: dict[str, int], paged: bool) -> None:  # noqa: FBT001
@@ -542,7 +542,7 @@ def test_how_many_events_are_a_full_answer(stored: int, limits: dict[str, int], 
 @pytest.mark.parametrize("hints", ["finish", ["finish"], ["x", "finish"]])
 def test_a_relay_that_says_it_has_finished_is_not_asked_for_a_page(hints: object) -> None:
     driver = resumed()
-    driver.events(START + 500, 3 * FULL)
+    driver.events(START + 500, 3 * FULL_ANSWER)
     driver.eose("feed", hints)
     assert driver.sent() == []
     assert driver.called("handle_eose") == [EoseMessage("feed", hints)]
@@ -558,18 +558,18 @@ def test_a_relay_that_says_it_has_more_is_asked_for_pages_until_it_says_otherwis
     driver.events(START + 499, 2, id_)
     driver.eose(id_, hints)
     assert page(driver)[1]["until"] == START + 498
-    driver.events(START + 498, 3 * FULL, id_)
+    driver.events(START + 498, 3 * FULL_ANSWER, id_)
     driver.eose(id_, "finish")
     assert driver.labels() == [f"CLOSE {id_}"]
 
 
 @pytest.mark.parametrize("hints", [None, 3, "x", [], {"more": True}, [["more"]], ["x"]])
 def test_unknown_hints_say_nothing(hints: object) -> None:
-    for stored in (FULL - 1, FULL):
+    for stored in (FULL_ANSWER - 1, FULL_ANSWER):
         driver = resumed()
         driver.events(START + 500, stored)
         driver.eose("feed", hints)
-        assert len(driver.sent()) == (stored == FULL)
+        assert len(driver.sent()) == (stored == FULL_ANSWER)
 
 
 def test_more_of_nothing_is_not_asked_for() -> None:
@@ -590,10 +590,10 @@ def test_the_first_answer_of_a_subscription_is_not_completed() -> None:
 
 def test_a_page_that_is_not_older_than_the_last_is_the_last() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, filter_ = page(driver)
-    driver.events(filter_["until"] + FULL, FULL, id_)  # the relay ignores until
+    driver.events(filter_["until"] + FULL_ANSWER, FULL_ANSWER, id_)  # the relay ignores until
     driver.eose(id_, "more")
     assert driver.labels() == [f"CLOSE {id_}"]
     assert driver.called("handle_eose") == [EoseMessage("feed")]
@@ -601,12 +601,12 @@ def test_a_page_that_is_not_older_than_the_last_is_the_last() -> None:
 
 def test_a_second_that_takes_up_a_whole_page_does_not_hide_what_is_before_it() -> None:
     driver = resumed()
-    for _ in range(FULL):
+    for _ in range(FULL_ANSWER):
         driver.event(START + 500)
     driver.eose()
     id_, filter_ = page(driver)
     assert filter_["until"] == START + 500
-    for _ in range(FULL):
+    for _ in range(FULL_ANSWER):
         driver.event(START + 500, id_)
     driver.eose(id_)
     assert page(driver)[1]["until"] == START + 499
@@ -634,7 +634,7 @@ def test_a_page_keeps_an_until_of_the_filters() -> None:
     driver.reconnect()
     driver.sent()
     driver.inform()
-    driver.events(START + 300, FULL)
+    driver.events(START + 300, FULL_ANSWER)
     driver.eose()
     [[_, _, first, second]] = driver.sent()
     assert (first["until"], second["until"]) == (START + 100, START + 281)
@@ -643,16 +643,16 @@ def test_a_page_keeps_an_until_of_the_filters() -> None:
 def test_where_the_budget_has_no_req_for_pages_the_eose_is_delivered_without() -> None:
     driver = resumed()
     driver.inform(max_subscriptions=1)
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     assert driver.called("handle_eose") == [EoseMessage("feed")]
     assert driver.labels() == []
-    assert "allows no other REQ" in driver.warnings()[-1]
+    assert "allows no further REQ" in driver.warnings()[-1]
 
 
 def test_a_relay_that_refuses_a_page_harms_nothing() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, _ = page(driver)
     driver.closed(id_, "blocked: no")
@@ -664,7 +664,7 @@ def test_a_relay_that_refuses_a_page_harms_nothing() -> None:
 @pytest.mark.parametrize("text", [TOO_MANY, "error: message too large", "blocked: limit too high: 500 (max 0)"])
 def test_a_page_that_cannot_be_had_is_left_out(text: str) -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, _ = page(driver)
     driver.closed(id_, text)
@@ -683,17 +683,17 @@ def test_a_page_larger_than_the_relay_takes_is_left_out() -> None:
     driver.reconnect()
     driver.inform(max_message_length=size + 30)  # with a since, and not with an until besides
     driver.sent()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.called()
     driver.eose()
     assert driver.labels() == []
     assert driver.called() == [("handle_eose", EoseMessage("feed"))]
-    assert "takes no REQ as large" in driver.warnings()[-1]
+    assert "accepts no REQ that is large enough" in driver.warnings()[-1]
 
 
 def test_a_page_that_the_relay_is_too_slow_for_is_requested_later() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, filter_ = page(driver)
     driver.closed(id_, "rate-limited: slow down")
@@ -703,7 +703,7 @@ def test_a_page_that_the_relay_is_too_slow_for_is_requested_later() -> None:
 
 def test_a_page_is_sent_again_after_an_authentication() -> None:
     driver = resumed(signers=1)
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, filter_ = page(driver)
     driver.closed(id_, "auth-required: who are you")
@@ -723,7 +723,7 @@ def test_each_part_has_pages_of_its_own() -> None:
     driver.reconnect()
     driver.sent()
     driver.called()
-    driver.events(START, FULL, second)
+    driver.events(START, FULL_ANSWER, second)
     for part in (second, third, big):
         driver.eose(part)
     id_, filter_ = page(driver)
@@ -735,7 +735,7 @@ def test_each_part_has_pages_of_its_own() -> None:
 
 def test_a_closed_of_the_req_ends_its_pages_too() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, _ = page(driver)
     driver.closed("feed", "blocked: no")
@@ -747,7 +747,7 @@ def test_a_closed_of_the_req_ends_its_pages_too() -> None:
 
 def test_unsubscribing_ends_the_pages_too() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, _ = page(driver)
     driver.unsubscribe()
@@ -757,7 +757,7 @@ def test_unsubscribing_ends_the_pages_too() -> None:
 
 def test_a_second_eose_between_two_pages_asks_for_nothing_more() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, _ = page(driver)
     for _ in range(5):
@@ -770,10 +770,10 @@ def test_a_second_eose_between_two_pages_asks_for_nothing_more() -> None:
 
 def test_a_drop_between_two_pages_resumes_where_the_first_began() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     id_, _ = page(driver)
-    driver.events(START + 481, FULL, id_)
+    driver.events(START + 481, FULL_ANSWER, id_)
     driver.reconnect()
     assert driver.sent() == [["REQ", "feed", {"kinds": [1], "since": START - OVERLAP}]]
     assert not any(isinstance(each, Backfill) for each in driver.session.subscriptions.values())
@@ -785,7 +785,7 @@ def test_the_page_is_sent_before_reqs_that_wait() -> None:
     driver.subscribe("b")
     driver.closed("b", "rate-limited: slow down")
     driver.subscribe("c")
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     driver.sent()
     driver.sleep(COOL_DOWN[0])
@@ -1085,7 +1085,7 @@ def test_one_too_many_whose_eose_was_there_is_waited_for_no_longer_than_another(
 
 def test_a_silent_page_is_given_up_and_the_eose_delivered() -> None:
     driver = resumed()
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.sleep(T - 1)
     driver.eose()
     id_, _ = page(driver)
@@ -1106,13 +1106,13 @@ def test_a_silent_page_is_given_up_and_the_eose_delivered() -> None:
 def test_a_page_that_waits_for_its_turn_has_its_time_too() -> None:
     driver = resumed()
     driver.subscribe("other")
-    driver.events(START + 500, FULL)
+    driver.events(START + 500, FULL_ANSWER)
     driver.eose()
     [_, [_, id_, _]] = driver.sent()
     driver.eose("other")
     driver.sleep(T - 1)
     driver.closed("other", "rate-limited: slow down")
-    driver.events(START + 481, FULL, id_)
+    driver.events(START + 481, FULL_ANSWER, id_)
     driver.eose(id_, "more")  # the next page waits for the end of the cool-down, and is not given up at once
     driver.through.clear()
     driver.sleep(COOL_DOWN[0])
@@ -1590,8 +1590,8 @@ def test_an_outcome_says_what_the_relay_said() -> None:
     driver.count("c1")
     driver.closed("c1", "unsupported: no")
     assert [outcome for _, outcome in driver.outcomes] == [
-        Outcome("rejected", "blocked", "blocked: no"),
-        Outcome("rejected", "unsupported", "unsupported: no"),
+        PublishOutcome("rejected", "blocked", "blocked: no"),
+        PublishOutcome("rejected", "unsupported", "unsupported: no"),
     ]
 
 
@@ -1738,7 +1738,7 @@ def test_the_outcome_of_what_was_kept_is_its_refusal() -> None:
     attempt = driver.publish("e1")
     driver.refuse("e1", "auth-required: no")
     driver.time_out(attempt)
-    assert driver.outcomes == [("e1", Outcome("rejected", "auth-required", "auth-required: no"))]
+    assert driver.outcomes == [("e1", PublishOutcome("rejected", "auth-required", "auth-required: no"))]
 
 
 def test_a_timeout_makes_room_for_the_next() -> None:
@@ -1786,7 +1786,7 @@ def test_a_relay_that_does_not_know_count_gets_no_other_on_this_connection() -> 
     assert driver.settled() == [("c1", "rejected"), ("c2", "rejected")]
     driver.count("c3")
     assert driver.sent() == []
-    assert driver.outcomes == [("c3", Outcome("rejected", "unsupported", "the relay does not know COUNT"))]
+    assert driver.outcomes == [("c3", PublishOutcome("rejected", "unsupported", "the relay does not support COUNT"))]
     driver.accept("e1")
     driver.reconnect()
     driver.count("c4")

@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from gennostr.client import dialects
-from gennostr.client.attempt import Attempt, Outcome
+from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.dialects import Meaning
 from gennostr.client.effects import (
     CancelDeadline,
@@ -153,7 +153,7 @@ class World:
         # The client's: subscriptions, attempts without an answer and when they time out, the document, signers.
         self.subscriptions: dict[str, Subscription] = {}
         self.attempts: dict[Attempt, float] = {}
-        self.answers: dict[Attempt, Outcome | CountResult] = {}
+        self.answers: dict[Attempt, PublishOutcome | CountResult] = {}
         self.losses: Counter[Attempt] = Counter()
         self.asked: list[float] = []
         self.asked_in_all = 0
@@ -875,7 +875,7 @@ class World:
         self._served(1.0)
         for attempt in new:
             answer = self.answers.get(attempt)
-            assert answer == CountResult(1) or answer == Outcome("accepted"), f"not accepted: {answer}"
+            assert answer == CountResult(1) or answer == PublishOutcome("accepted"), f"not accepted: {answer}"
         # What it has said earlier about how many it allows counts: then, one after the other.
         for _ in range(len(IDS) + 1):
             waiting = [each for each in self.subscriptions.values() if not self._is_served(each)]

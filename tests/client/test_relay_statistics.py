@@ -57,7 +57,7 @@ def of(client: Recording, relay: FakeRelay | MemoryRelay) -> RelayStatistics:
 
 
 def notice(client: Recording, peer: FakeConnection) -> None:
-    """Have a message told: what the connection read and wrote before is counted then, for one thread does it all."""
+    """Have a message delivered: what the connection read and wrote before is counted then, by the same thread."""
     peer.raw(NOTICE)
     client.expect("notice")
 
@@ -226,7 +226,7 @@ def test_an_error_is_remembered_over_an_end_that_was_none(relay: FakeRelay) -> N
         assert str(error) == "reserved bits set (closed with 1002)"
 
 
-def test_an_error_is_there_when_handle_error_is_told_of_it(relay: FakeRelay) -> None:
+def test_an_error_is_there_when_handle_error_is_called_with_it(relay: FakeRelay) -> None:
     seen: list[object] = []
 
     def note(client: Recorder, relay: Relay) -> None:
@@ -255,7 +255,7 @@ def test_a_killed_connection_is_an_attempt_that_ended_with_an_error(relay: FakeR
         assert (seen.attempts, seen.connects, seen.messages_received, seen.last_error) == (2, 2, 1, KILLED)
 
 
-def test_a_crash_is_counted_before_it_is_told(relay: FakeRelay) -> None:
+def test_a_crash_is_counted_before_it_is_reported(relay: FakeRelay) -> None:
     with Recording(urls=[relay.url], reconnect=False) as client:
         relay.accept()
         client.expect("connect")
@@ -345,7 +345,7 @@ def test_a_connection_is_closing_from_its_end_on_until_the_relay_ends_it_too(rel
 # Removal.
 
 
-def test_a_removed_relay_is_gone_when_its_removal_is_told_and_begins_anew_when_it_is_added_again(
+def test_a_removed_relay_is_gone_when_its_removal_is_reported_and_begins_anew_when_it_is_added_again(
     relay: FakeRelay,
 ) -> None:
     seen: list[object] = []
@@ -504,7 +504,7 @@ def test_a_relay_that_nobody_connects_to_any_more_is_gone_when_handle_disconnect
 # Under load.
 
 
-def test_what_the_client_has_not_handled_is_told_in_the_bytes_that_count_for_the_limit(relay: FakeRelay) -> None:
+def test_what_the_client_has_not_handled_is_reported_in_the_bytes_that_count_for_the_limit(relay: FakeRelay) -> None:
     gate = threading.Event()
 
     def wait(*_: object) -> None:
@@ -607,7 +607,7 @@ def pong(client: Recording, peer: FakeConnection, payload: bytes) -> None:
     notice(client, peer)
 
 
-def test_a_ping_tells_how_late_the_relay_answers(relay: FakeRelay, clock: ManualClock) -> None:
+def test_a_ping_shows_how_late_the_relay_answers(relay: FakeRelay, clock: ManualClock) -> None:
     with recording(relay, urls=[relay.url], reconnect=False) as client:
         peer = relay.accept()
         client.expect("connect")

@@ -1,4 +1,4 @@
-"""Real relays, killed and started again in the middle: no event that was published is missed or told twice."""
+"""Real relays, killed and started again in the middle: no event that was published is missed or delivered twice."""
 
 import time
 from collections import Counter
@@ -75,7 +75,7 @@ def test_nostr_sdks_relay_which_forgets_them(auth: bool) -> None:  # noqa: FBT00
         seen: Counter[str] = Counter()
         for number in range(0, 100, 20):
             publish(client, range(number, number + 20))
-            seen += told(client, 20)  # what it has told before it is killed it cannot tell again
+            seen += told(client, 20)  # what it has delivered before it is killed it cannot deliver again
             relay.kill()
             relay.start()
         publish(client, range(100, 101))

@@ -11,11 +11,10 @@ import pytest
 from gennostr import Relay
 from gennostr.client.connection_events import Credit
 from gennostr.client.options import Options
-from gennostr.testing import FakeRelay, ManualClock
-from gennostr.testing.fake_relay import make_event
+from gennostr.testing import FakeRelay, ManualClock, make_event
 from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import Recording
-from tests.client.test_subscriptions import Subscriber, dropping, subscribed, tell_nothing
+from tests.client.test_subscriptions import Subscriber, dropping, send_nothing, subscribed
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_after_so_much_silence_the_stored_events_count_as_complete(
         relay.notice("that was all")
         client.expect("notice")
     [record] = [each for each in caplog.records if each.levelno >= logging.WARNING]
-    assert record.getMessage() == (f"{relay.url} has sent no EOSE for 'feed': it is not waited for any longer")
+    assert record.getMessage() == (f"{relay.url} has sent no EOSE for 'feed': handle_eose_all no longer waits for it")
 
 
 def test_each_relay_has_its_own_timeout(relay: FakeRelay) -> None:
@@ -160,7 +159,7 @@ def test_a_client_that_is_too_slow_to_read_on_takes_no_relay_for_silent(
         relay.accept()
         relay.expect_req()
         id_, _ = relay.expect_count()
-        tell_nothing(relay)
+        send_nothing(relay)
         relay.expect_req()
         for _ in range(2 * Credit.MAX_BATCHES):
             relay.event("crowded")

@@ -131,7 +131,7 @@ def test_the_time_that_a_proxy_took_is_not_given_again(relay: FakeRelay, clock: 
 # max_message_size at most. Who falls silent in the middle is given up like any other.
 
 
-def test_a_frame_byte_by_byte_is_life_and_is_told_when_it_is_whole(relay: FakeRelay, clock: ManualClock) -> None:
+def test_a_frame_byte_by_byte_is_life_and_is_delivered_when_it_is_whole(relay: FakeRelay, clock: ManualClock) -> None:
     frame = encode_frame(TEXT, b'["NOTICE","' + b"x" * 115 + b'"]')
     assert frame[1] == 126  # the length has bytes of its own
     with recording(relay, urls=[relay.url], reconnect=False) as client:
@@ -394,7 +394,7 @@ def test_a_relay_that_closes_but_keeps_tcp_open_is_gone_after_close_timeout(
         client.expect_nothing(0.05)
 
 
-def test_what_a_relay_sends_after_its_close_frame_is_not_told_and_does_not_keep_it(
+def test_what_a_relay_sends_after_its_close_frame_is_not_delivered_and_does_not_keep_it(
     relay: FakeRelay, clock: ManualClock
 ) -> None:
     with recording(relay, reconnect=False) as client:

@@ -57,7 +57,7 @@ def now() -> int:
     return int(time.time())
 
 
-def tell_nothing(relay: FakeRelay) -> None:
+def send_nothing(relay: FakeRelay) -> None:
     """Answer the request for the relay's information, which comes before a second REQ."""
     asking = relay.accept_raw()
     asking.read_request()
@@ -81,12 +81,12 @@ def contents(client: Recording, number: int) -> list[str]:
     return found
 
 
-def until_all_stored_is_told(client: Recording) -> None:
+def until_all_stored_is_delivered(client: Recording) -> None:
     while client.next().name != "eose_all":
         pass
 
 
-def test_each_relay_is_asked_when_it_connects_and_told_when_it_is_over(relay: FakeRelay) -> None:
+def test_each_relay_gets_the_req_when_it_connects_and_its_eose_is_delivered(relay: FakeRelay) -> None:
     with subscribed(relay) as client:
         assert client.feed.subscribe({"kinds": [1]}, "feed") == "feed"
         relay.accept()
@@ -354,7 +354,7 @@ def test_several_relays_and_the_end_of_all_stored_events() -> None:
 
 
 @pytest.mark.parametrize(("deduplicate", "times"), [(False, 2), (True, 1)])
-def test_what_two_relays_send_is_told_once_if_that_is_wanted(deduplicate: bool, times: int) -> None:  # noqa: FBT001
+def test_what_two_relays_send_is_delivered_once_if_that_is_wanted(deduplicate: bool, times: int) -> None:  # noqa: FBT001
     event = signed("shared")
     with MemoryRelay() as one, MemoryRelay() as other:
         one.store(other.store(event))
@@ -362,7 +362,7 @@ def test_what_two_relays_send_is_told_once_if_that_is_wanted(deduplicate: bool, 
         other.store(signed("b"))
         with subscribed(one, other, options={"verify": True}, deduplicate=deduplicate) as client:
             client.feed.subscribe({}, "feed")
-            client.feed.subscribe({"kinds": [1]}, "another")  # told for each subscription
+            client.feed.subscribe({"kinds": [1]}, "another")  # delivered for each subscription
             found = contents(client, 2 * (times + 2))
             assert found.count("shared") == 2 * times
 
@@ -380,7 +380,7 @@ def test_only_the_relays_that_are_named_are_asked() -> None:
 @pytest.mark.parametrize(
     ("filters", "words"),
     [
-        ([], "one at least"),
+        ([], "filters are empty"),
         ("kinds", "not 'kinds'"),
         ({"kinds": 1}, "filter 'kinds'"),
         ({"#e": "x"}, "filter '#e'"),
@@ -390,7 +390,7 @@ def test_only_the_relays_that_are_named_are_asked() -> None:
         ([{}, None], "not None"),
     ],
 )
-def test_a_bad_filter_is_told_to_the_caller(filters: Any, words: str) -> None:
+def test_a_bad_filter_is_raised_in_the_caller(filters: Any, words: str) -> None:
     with subscribed() as client, pytest.raises((TypeError, ValueError), match=words):
         client.feed.subscribe(filters)
 
@@ -420,7 +420,7 @@ def test_what_a_relay_leaves_out_of_a_long_outage_is_asked_for_page_by_page() ->
         start = now() - 10_000
         relay.store(signed("first", start))
         client.feed.subscribe({"kinds": [1], "limit": 3}, "feed")
-        until_all_stored_is_told(client)
+        until_all_stored_is_delivered(client)
         relay.stop()
         for number in range(450):
             relay.store(signed(str(number), start + number // 3))
@@ -448,7 +448,7 @@ def test_a_drop_between_two_pages_begins_where_the_first_began(relay: FakeRelay)
         for number in range(100):
             relay.event("feed", created_at=8_000 + number)
         relay.eose("feed")
-        tell_nothing(relay)
+        send_nothing(relay)
         rest = relay.expect_req()
         assert rest.filters == [{"kinds": [1], "since": 4_940, "until": 8_000}]
         relay.event(rest.subscription_id, created_at=7_000, content="older")
@@ -475,7 +475,7 @@ def test_a_relay_that_ends_a_subscription_between_its_pages_harms_nothing(relay:
                 relay.event("feed", created_at=now())
             relay.eose("feed")
             if ending.startswith("rate"):
-                tell_nothing(relay)
+                send_nothing(relay)
             rest = relay.expect_req().subscription_id
             relay.closed("feed", ending)
             assert relay.expect_close() == rest
@@ -504,7 +504,7 @@ def test_unsubscribe_gives_up_the_pages_too(relay: FakeRelay) -> None:
         for _ in range(100):
             relay.event("feed", created_at=now())
         relay.eose("feed")
-        tell_nothing(relay)
+        send_nothing(relay)
         rest = relay.expect_req().subscription_id
         client.feed.unsubscribe("feed")
         assert {relay.expect_close(), relay.expect_close()} == {"feed", rest}
@@ -522,7 +522,7 @@ def test_an_eose_that_is_said_again_and_again_asks_for_nothing_more(relay: FakeR
             relay.event("feed", created_at=now())
         for _ in range(3):
             relay.eose("feed")
-        tell_nothing(relay)
+        send_nothing(relay)
         rest = relay.expect_req().subscription_id
         relay.eose(rest)
         relay.eose(rest)
@@ -559,7 +559,7 @@ def test_a_second_that_takes_up_a_whole_page_does_not_hide_what_is_before_it() -
         start = now() - 10_000
         relay.store(signed("first", start))
         client.feed.subscribe({"kinds": [1]}, "feed")
-        until_all_stored_is_told(client)
+        until_all_stored_is_delivered(client)
         relay.stop()
         for number in range(10):
             relay.store(signed(f"before {number}", start + 10))
@@ -570,14 +570,14 @@ def test_a_second_that_takes_up_a_whole_page_does_not_hide_what_is_before_it() -
         assert sum(content.startswith("before") for content in found) == 10
 
 
-def test_what_another_relay_has_told_does_not_end_the_pages_of_one() -> None:
+def test_what_another_relay_has_sent_does_not_end_the_pages_of_one() -> None:
     with MemoryRelay() as one, MemoryRelay(max_limit=100) as other:
         options = {"verify": True}
         with subscribed(one, other, options=options, deduplicate=True) as client:
             start = now() - 10_000
             one.store(other.store(signed("first", start)))
             client.feed.subscribe({"kinds": [1]}, "feed")
-            until_all_stored_is_told(client)
+            until_all_stored_is_delivered(client)
             other.stop()
             for number in range(50):
                 other.store(signed(f"only here {number}", start + number))
@@ -632,7 +632,7 @@ def test_only_so_many_relays_that_are_gone_are_remembered(monkeypatch: pytest.Mo
                 while client.next().name != "disconnect":
                     pass
             kept = client.feed.relay_pool.sessions
-            client.feed.call("all that was told has been handled")
+            client.feed.call("all that was delivered has been handled")
             assert len(kept) == 2
             client.feed.unsubscribe("feed")
             client.feed.add_relay(urls[0])

@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 
 
 class Authority(trustme.CA):
-    """One that a client can be told to trust."""
+    """An authority that a client can be set to trust."""
 
     def server(self, *names: str, **times: Any) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -50,7 +50,7 @@ def trusting(authority: Authority, tmp_path: Path) -> dict[str, Any]:
 
 
 def refused(server: ssl.SSLContext, sslopt: dict[str, Any]) -> Exception:
-    """What handle_error and then handle_disconnect are told of a server."""
+    """What handle_error and then handle_disconnect get for a server."""
     options = {"websocket": {"sslopt": sslopt}}
     with FakeRelay(tls=server) as relay, Recording(urls=[relay.url], options=options, reconnect=False) as client:
         with contextlib.suppress(AssertionError):  # the handshake fails on the server's side too, sooner or later
@@ -134,7 +134,7 @@ def test_plain_http_on_a_wss_port_is_refused_by_its_name() -> None:
             peer.raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
             error = client.expect("error").value
             assert isinstance(error, HandshakeError)
-            assert "speaks no TLS" in str(error)
+            assert "does not speak TLS" in str(error)
             assert client.expect("disconnect").value is error
             assert peer.is_closed()
 
@@ -204,8 +204,8 @@ def test_a_server_that_wants_a_certificate_and_gets_none_is_an_error(
 @pytest.mark.parametrize(
     ("sslopt", "problem"),
     [
-        ({"verify": True}, "sslopt has no 'verify'"),
-        ({"ssl_version": ssl.PROTOCOL_TLS_CLIENT}, "sslopt has no 'ssl_version'"),
+        ({"verify": True}, "sslopt has no option 'verify'"),
+        ({"ssl_version": ssl.PROTOCOL_TLS_CLIENT}, "sslopt has no option 'ssl_version'"),
         ({"cert_reqs": 7}, "cert_reqs"),
         ({"cert_reqs": "CERT_REQUIRED"}, "cert_reqs"),
         ({"check_hostname": "no"}, "check_hostname"),
@@ -305,7 +305,7 @@ def sole_end(client: Recording) -> Any:
     return error
 
 
-def test_an_end_without_close_notify_is_told_once(connected: tuple[FakeRelay, Recording]) -> None:
+def test_an_end_without_close_notify_is_reported_once(connected: tuple[FakeRelay, Recording]) -> None:
     relay, client = connected
     relay.notice("before")
     client.expect("notice")
@@ -313,7 +313,7 @@ def test_an_end_without_close_notify_is_told_once(connected: tuple[FakeRelay, Re
     assert isinstance(sole_end(client), ConnectionLost | ssl.SSLError)
 
 
-def test_an_end_in_the_middle_of_a_record_is_told_once_and_the_half_is_not(
+def test_an_end_in_the_middle_of_a_record_is_reported_once_and_the_half_is_not(
     connected: tuple[FakeRelay, Recording],
 ) -> None:
     relay, client = connected
@@ -324,7 +324,7 @@ def test_an_end_in_the_middle_of_a_record_is_told_once_and_the_half_is_not(
     assert isinstance(sole_end(client), ConnectionLost | ssl.SSLError)
 
 
-def test_a_record_that_was_tampered_with_is_told_once(connected: tuple[FakeRelay, Recording]) -> None:
+def test_a_record_that_was_tampered_with_is_reported_once(connected: tuple[FakeRelay, Recording]) -> None:
     relay, client = connected
     sock = relay.connections[-1]._wire.sock
     socket.socket.sendall(sock, b"\x17\x03\x03" + struct.pack(">H", 400) + b"x" * 400)
@@ -332,7 +332,7 @@ def test_a_record_that_was_tampered_with_is_told_once(connected: tuple[FakeRelay
 
 
 @pytest.mark.parametrize("close_notify", [True, False], ids=["close_notify", "tampered record"])
-def test_the_end_that_comes_in_the_same_read_as_a_message_is_told_behind_it(
+def test_the_end_that_comes_in_the_same_read_as_a_message_is_reported_behind_it(
     connected: tuple[FakeRelay, Recording], *, close_notify: bool
 ) -> None:
     relay, client = connected
@@ -350,7 +350,7 @@ def test_the_end_that_comes_in_the_same_read_as_a_message_is_told_behind_it(
     assert isinstance(sole_end(client), ConnectionLost | ssl.SSLError)
 
 
-def test_what_comes_after_close_notify_is_not_told(connected: tuple[FakeRelay, Recording]) -> None:
+def test_what_comes_after_close_notify_is_not_delivered(connected: tuple[FakeRelay, Recording]) -> None:
     relay, client = connected
     sock = relay.connections[-1]._wire.sock
     assert isinstance(sock, ssl.SSLSocket)

@@ -136,7 +136,7 @@ def test_a_connection_that_keeps_crashing_is_left_to_the_backoff_and_the_others_
             pass
 
 
-def test_a_killed_connection_supervisor_is_told_for_every_relay() -> None:
+def test_a_killed_connection_supervisor_is_reported_for_every_relay() -> None:
     with FakeRelay() as one, FakeRelay() as other, Recording(urls=[one.url, other.url], options=FAST) as client:
         one.accept()
         other.accept()
@@ -150,7 +150,7 @@ def test_a_killed_connection_supervisor_is_told_for_every_relay() -> None:
         client.expect("connect", "connect")
 
 
-def test_a_killed_registry_is_told_for_every_relay_and_all_reconnect() -> None:
+def test_a_killed_registry_is_reported_for_every_relay_and_all_reconnect() -> None:
     with FakeRelay() as one, Recording(urls=[one.url], options=FAST) as client:
         one.accept()
         client.expect("connect")
@@ -169,7 +169,7 @@ def test_a_relay_can_be_added_while_the_supervisor_is_being_restarted() -> None:
         client.expect("connect")
 
 
-def test_stop_tells_terminate_alone_and_closes_in_order() -> None:
+def test_stop_calls_terminate_alone_and_closes_in_order() -> None:
     class Ending(Recorder):
         def terminate(self, reason: Any, state: Any) -> None:
             state["ended"].append(reason)

@@ -94,14 +94,14 @@ def test_upper_case_hex_is_refused_with_its_lower_case(name: str) -> None:
         ("abcd", "'abcd' has 4 hex digits, not 64: relays no longer match prefixes"),
         (HEX[:-1], "has 63 hex digits"),
         (f"{HEX}0", "has 65 hex digits"),
-        ("", "is not hex: here are "),
-        (f"{HEX[:-1]}g", "is not hex: here are "),
-        (f" {HEX}", "is not hex: here are "),
-        (f"{HEX}\n", "is not hex: here are "),
-        ("\ud800" * 64, "is not hex: here are "),
-        ("٣" * 64, "is not hex: here are "),  # digits, but not ASCII
+        ("", "is not hex: this takes "),
+        (f"{HEX[:-1]}g", "is not hex: this takes "),
+        (f" {HEX}", "is not hex: this takes "),
+        (f"{HEX}\n", "is not hex: this takes "),
+        ("\ud800" * 64, "is not hex: this takes "),
+        ("٣" * 64, "is not hex: this takes "),  # digits, but not ASCII
         (f"nostr:{NPUB}", "'nostr:'"),
-        ("alice@example.com", "is not hex: here are "),
+        ("alice@example.com", "is not hex: this takes "),
     ],
 )
 def test_what_is_not_64_hex_digits_is_refused(name: str, text: str, words: str) -> None:
@@ -113,8 +113,8 @@ def test_what_is_not_64_hex_digits_is_refused(name: str, text: str, words: str) 
 @pytest.mark.parametrize(
     ("names", "text", "words"),
     [
-        (IDS, NPUB, "is a public key and belongs in 'authors' or '#p': here are event ids"),
-        (KEYS, NOTE, "is an event's id and belongs in 'ids' or '#e': here are public keys"),
+        (IDS, NPUB, "is a public key and belongs in 'authors' or '#p': this takes event ids"),
+        (KEYS, NOTE, "is an event's id and belongs in 'ids' or '#e': this takes public keys"),
         (IDS + KEYS, NPROFILE, "holds a public key, for 'authors' or '#p'"),
         (IDS + KEYS, "nevent1qqs", "holds an event's id, for 'ids' or '#e'"),
         (IDS + KEYS, "naddr1qqs", "use 'kinds', 'authors' and '#d', or '#a'"),
@@ -122,7 +122,7 @@ def test_what_is_not_64_hex_digits_is_refused(name: str, text: str, words: str) 
         (KEYS, NPUB[:-1] + "q", "not a valid npub1... (NIP-19): its checksum is wrong"),
         (KEYS, NPUB[:-1], "not a valid npub1... (NIP-19): its checksum is wrong"),
         (KEYS, "npub1x", "not a valid npub1... (NIP-19)"),
-        (KEYS, NPUB[0].upper() + NPUB[1:], "not a valid npub1... (NIP-19): no bech32 text"),
+        (KEYS, NPUB[0].upper() + NPUB[1:], "not a valid npub1... (NIP-19): it mixes upper and lower case"),
         (KEYS, "npub106246s", "not a valid npub1... (NIP-19): it has 11 characters, not 63"),  # no data at all
         (IDS, NOTE[:-1] + "p", "not a valid note1... (NIP-19): its checksum is wrong"),
         (IDS, NPUB.replace("npub", "note"), "not a valid note1... (NIP-19): its checksum is wrong"),
@@ -267,7 +267,7 @@ def test_a_relay_takes_any_time_and_converts_nothing() -> None:
         ({"limit": None}, "leave it out"),
         ({"search": b"x"}, "filter 'search' must be a text"),
         ({7: [1]}, "names that are texts, not 7"),
-        ([], "one at least"),
+        ([], "filters are empty"),
     ],
 )
 def test_a_wrong_type_is_named(filter_: Any, words: str) -> None:

@@ -1,4 +1,4 @@
-"""What clients send, and what they are told when it is wrong."""
+"""What clients send, and which error they get when it is wrong."""
 
 import json
 import math
@@ -209,14 +209,14 @@ def test_a_wrong_shape_is_an_error_that_names_the_value_and_what_is_wrong(messag
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (math.nan, "no JSON value: nan"),
-        ({"since": math.inf}, "no JSON value: inf"),
-        ([[-math.inf]], "no JSON value: -inf"),
-        ({"ids": [b"\x01"]}, r"no JSON value: b'\\x01'"),
+        (math.nan, "not a JSON value: nan"),
+        ({"since": math.inf}, "not a JSON value: inf"),
+        ([[-math.inf]], "not a JSON value: -inf"),
+        ({"ids": [b"\x01"]}, r"not a JSON value: b'\\x01'"),
         ({1: 2}, "a key must be a text, not 1"),
         ({None: 2}, "a key must be a text, not None"),
-        ({object}, "no JSON value: <class 'object'>"),
-        (1j, "no JSON value: 1j"),
+        ({object}, "not a JSON value: <class 'object'>"),
+        (1j, "not a JSON value: 1j"),
         ("\ud800", "surrogates not allowed"),
         ({"\ud800": 1}, "surrogates not allowed"),
         (10**5000, "4300 digits"),

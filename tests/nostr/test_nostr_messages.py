@@ -357,7 +357,7 @@ def test_counting_the_values_takes_no_long_time_whatever_comes(data: bytes) -> N
     ids=["element", "field"],
 )
 def test_utf_8_in_what_is_skipped_is_left_to_the_transport(data: bytes, expected: RelayMessage) -> None:
-    """A documented limit: whoever decodes bytes that no transport has checked must check them first."""
+    """A documented limit: a caller that decodes bytes that no transport has checked must check them first."""
     assert decode(data) == expected
 
 

@@ -1,12 +1,13 @@
 """Signatures, against BIP-340's vectors."""
 
+import time
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
 from gennostr.exceptions import MessageError
-from gennostr.nostr import Event, public_key, sign, verify
+from gennostr.nostr import Event, generate_key, nip19, public_key, sign, verify
 from gennostr.nostr.event import _is_signed
 from tests.nostr.test_nostr_event import AUTHOR, REAL, SECRET
 
@@ -227,12 +228,44 @@ def test_an_error_about_an_event_stays_short_and_printable() -> None:
     ["", "ab", "g" * 64, SECRET + "ab", " " + SECRET[1:], "0" * 64, "f" * 64, b"", b"\1" * 31, b"\1" * 33],
     ids=repr,
 )
-def test_what_is_no_secret_key_is_a_value_error_that_does_not_tell_it(secret: str | bytes) -> None:
-    with pytest.raises(ValueError, match="a secret key is 32 bytes, or 64 hex digits") as caught:
+def test_what_is_no_secret_key_is_a_value_error_that_does_not_show_it(secret: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"a secret key (is 32 bytes, or 64 hex digits|must be from 1)") as caught:
         sign(secret, created_at=1, kind=1, content="")
     if len(secret) > 2:
         shown = secret if isinstance(secret, str) else repr(secret)
         assert shown not in str(caught.value)
+
+
+def test_nsec1_as_a_secret_key_is_refused_with_what_to_use() -> None:
+    text = nip19.Nsec(SECRET).encode()
+    with pytest.raises(ValueError, match=r"use nip19\.decode\(text\)\.secret_key") as caught:
+        public_key(text)
+    assert text[5:20] not in str(caught.value)
+
+
+def test_a_generated_key_signs() -> None:
+    keys = {generate_key() for _ in range(10)}
+    assert len(keys) == 10
+    for key in keys:
+        verify(sign(key, kind=1, content=""))
+
+
+@pytest.mark.parametrize("drawn", [0, 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D036413F])
+def test_the_least_and_the_greatest_generated_key_are_valid(monkeypatch: pytest.MonkeyPatch, drawn: int) -> None:
+    def randbelow(limit: int) -> int:
+        assert drawn < limit
+        return drawn
+
+    monkeypatch.setattr("secrets.randbelow", randbelow)
+    assert len(generate_key()) == 64
+    verify(sign(generate_key(), kind=1, content=""))
+
+
+def test_an_event_is_signed_now_unless_a_time_is_given() -> None:
+    before = int(time.time())
+    signed = sign(SECRET, kind=1, content="")
+    assert before <= signed.created_at <= time.time()
+    assert sign(SECRET, kind=1, content="", created_at=0).created_at == 0
 
 
 def test_a_secret_key_of_another_type_is_a_type_error_that_names_the_type() -> None:
