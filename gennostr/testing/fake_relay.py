@@ -1,6 +1,6 @@
 """A relay that the test scripts step by step, over real loopback sockets.
 
-A test reads like the dialogue between client and relay::
+A test reads like the dialogue between client and relay:
 
     with FakeRelay() as relay, Feed.start([relay.url]):
         relay.accept()
@@ -15,7 +15,7 @@ The relay has no thread: it does only what the test makes it do, in that order. 
 until the test accepts them, and its buffers hold sent data until the test reads it. Only pings are answered
 automatically: while the test waits for something else, and while a `ManualClock` lets the actors settle.
 
-A failed expectation raises an AssertionError that says what was wanted and what arrived instead: immediately if
+A failed expectation raises an AssertionError that says what was expected and what arrived instead: immediately if
 something else arrived or the connection has ended, otherwise at its deadline. Timeouts are in seconds of the machine's
 clock, whatever clock the actors use. Only one thread at a time may use a relay.
 
@@ -29,14 +29,14 @@ import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from http.client import responses
-from itertools import count
-from typing import Any, Final, NamedTuple, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, NamedTuple, Self, TypeVar, Unpack, overload
 
 import msgspec
 
 from gennostr.client.frames import Close
-from gennostr.nostr import Event, event_id
-from gennostr.otp.clock import MACHINE, clock
+from gennostr.nostr import Event
+from gennostr.otp.clock import MACHINE
+from gennostr.testing.event_factory import EventFields, given_or_made
 from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import (
     BINARY,
@@ -46,10 +46,10 @@ from gennostr.testing.relay_socket import (
     TEXT,
     Frame,
     RelaySocket,
+    close_when_received,
     encode_frame,
     identity,
     listener,
-    see_out,
 )
 
 PIECE: Final = 0.05
@@ -57,58 +57,66 @@ PIECE: Final = 0.05
 SHOWN: Final = 200
 """The maximum number of characters of a message shown in a failure."""
 
-_numbers = count(1)
 _Sent = TypeVar("_Sent", bound=Event | Mapping[str, object])
 
 
-class EventFields(TypedDict, total=False):
-    """The fields of `make_event` that can be given; the others get defaults."""
-
-    content: str
-    kind: int
-    created_at: int
-    tags: Sequence[Sequence[str]]
-    pubkey: str
-
-
-def make_event(**fields: Unpack[EventFields]) -> Event:
-    """Return an event with a correct id and an invalid signature.
-
-    Each has a different default content.
-    """
-    content = fields.get("content", f"event {next(_numbers)}")
-    kind = fields.get("kind", 1)
-    created_at = fields.get("created_at", int(clock().time()))
-    tags = [list(tag) for tag in fields.get("tags", ())]
-    pubkey = fields.get("pubkey", "1" * 64)
-    id_ = event_id(pubkey, created_at, kind, tags, content)
-    return Event(id_, pubkey, created_at, kind, tags, content, sig="2" * 128)
-
-
-def given_or_made(event: _Sent | None, fields: EventFields) -> _Sent | Event:
-    """Return `event`, or one made from `fields`. TypeError: both are given."""
-    if event is None:
-        return make_event(**fields)
-    if fields:
-        raise TypeError("an event is given, or its fields are: not both")
-    return event
-
-
 class Req(NamedTuple):
-    """The contents of a REQ or a COUNT."""
+    """The contents of a REQ or a COUNT that a client has sent.
+
+    >>> from gennostr.testing import Req
+    >>> subscription_id, filters = Req("feed", [{"kinds": [1]}])
+    >>> filters
+    [{'kinds': [1]}]
+    """
 
     subscription_id: str
+    """The subscription id; for a COUNT, its query id."""
     filters: list[dict[str, Any]]
+    """The filters, at least one, as the client has sent them."""
 
 
 class FakeRelay:
     """A scripted relay on a localhost port.
 
-    It listens from its creation until `stop` or the end of a ``with`` statement. ``tls=True`` creates a certificate,
-    which clients trust if given `websocket`; this needs trustme (``pip install 'gennostr[testing]'``). With your own
-    server-side SSLContext, you arrange the trust yourself.
+    It listens from its creation until `stop` or the end of a ``with`` statement. All methods of `FakeConnection` work
+    on the relay too: they apply to the connection that was accepted last.
 
-    All methods of `FakeConnection` work on the relay too: they apply to the connection that was accepted last.
+    >>> from gennostr import GenNostr, Ok
+    >>> from gennostr.testing import FakeRelay, Probe
+    >>> class Feed(GenNostr):
+    ...     def init(self, init_arg):
+    ...         url, self.owner = init_arg
+    ...         self.add_relay(url)
+    ...         self.subscribe({"kinds": [1]}, "feed")
+    ...         return Ok()
+    ...
+    ...     def handle_event(self, message, relay, state):
+    ...         self.owner.send(message.event.content)
+    >>> with Probe() as probe, FakeRelay() as relay, Feed.start((relay.url, probe.pid)):
+    ...     connection = relay.accept()
+    ...     id, filters = relay.expect_req()
+    ...     event = relay.event(id, content="hello")
+    ...     content = probe.expect(str)
+    >>> filters, content
+    ([{'kinds': [1]}], 'hello')
+
+    Args:
+        tls: True creates a certificate, which clients trust if they are given `websocket`; this needs trustme
+            (``pip install 'gennostr[testing]'``). With your own server-side SSLContext, you arrange the trust
+            yourself. Default: no TLS.
+        port: the port on localhost; default: a free one.
+
+    Attributes:
+        url: what a client connects to, ``ws://localhost:PORT/`` or ``wss://...``.
+        port: the port.
+        websocket: options for a client that is to trust the certificate:
+            ``add_relay(relay.url, websocket=relay.websocket)``.
+        connections: all accepted connections, in order of acceptance.
+
+    Raises:
+        ImportError: `tls` is True, and trustme is not installed.
+        OSError: the port is in use.
+
     """
 
     def __init__(self, *, tls: bool | ssl.SSLContext = False, port: int | None = None) -> None:
@@ -117,9 +125,7 @@ class FakeRelay:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{self._identity.scheme}://localhost:{self.port}/"
         self.websocket: Mapping[str, object] = self._identity.websocket
-        """For ``add_relay(relay.url, websocket=relay.websocket)``."""
         self.connections: list[FakeConnection] = []
-        """All accepted connections, in order of acceptance."""
         # Their sockets until they are closed: a connection ended by us is kept until the client has ended it, too.
         self._wires: list[RelaySocket] = []
 
@@ -136,7 +142,7 @@ class FakeRelay:
         if name.startswith("_") or not hasattr(FakeConnection, name):
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
         if not self.connections:
-            raise AssertionError(f"{name}: {self.url} has accepted no connection")
+            raise AssertionError(f"{name}: {self.url} has accepted no connection yet; call accept() first")
         return getattr(self.connections[-1], name)
 
     def listen(self) -> None:
@@ -145,7 +151,10 @@ class FakeRelay:
             self._listener = listener(self.port)
 
     def stop_listening(self) -> None:
-        """Refuse new connections and reset those not yet accepted; others stay open."""
+        """Refuse new connections and reset those not yet accepted; others stay open.
+
+        `listen` undoes it.
+        """
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -160,13 +169,20 @@ class FakeRelay:
         for connection in self.connections:
             connection.disconnect()
         wires, self._wires = self._wires, []
-        see_out(wires)
+        close_when_received(wires)
 
     def accept(self, *, timeout: float = 5.0) -> "FakeConnection":
         """Accept the next connection: TCP, TLS if enabled, and the upgrade with 101.
 
         Requests for the information document (NIP-11), which a client with several subscriptions sends, are answered
         with 404 and skipped.
+
+        Args:
+            timeout: the maximum wait for all of it, in seconds.
+
+        Raises:
+            AssertionError: no client connects in time, or it sends no upgrade request.
+
         """
         deadline, remaining = MACHINE.monotonic() + timeout, timeout
         while True:
@@ -182,15 +198,38 @@ class FakeRelay:
     def refuse(
         self, status: int = 403, body: bytes = b"", reason: str | None = None, *, timeout: float = 5.0
     ) -> "FakeConnection":
-        """Accept the next connection and answer with `status`, not 101; it stays open."""
+        """Accept the next connection and answer its request with an HTTP error.
+
+        Any status but 101 will do. The connection stays open.
+
+        Args:
+            status: the status code; default: 403 Forbidden.
+            body: the body of the response.
+            reason: the reason phrase; default: the standard one of `status`.
+            timeout: the maximum wait, in seconds.
+
+        Raises:
+            AssertionError: no client connects in time, or it sends no request.
+
+        """
         connection = self._accept_request(timeout)
         connection.refuse(status, body, reason)
         return connection
 
     def accept_raw(self, *, timeout: float = 5.0) -> "FakeConnection":
-        """Accept the next TCP connection and stay silent."""
+        """Accept the next TCP connection and send nothing.
+
+        `FakeConnection.start_tls`, `FakeConnection.read_request` and `FakeConnection.upgrade` continue it.
+
+        Args:
+            timeout: the maximum wait, in seconds.
+
+        Raises:
+            AssertionError: no client connects in time, or the relay does not listen.
+
+        """
         if self._listener is None:
-            raise AssertionError(f"{self.url} does not listen: nobody can connect")
+            raise AssertionError(f"{self.url} does not listen, so no client can connect")
         self._listener.settimeout(timeout)
         try:
             accepted, _ = self._listener.accept()
@@ -214,8 +253,8 @@ class FakeRelay:
         return connection
 
 
-class _Wish:
-    """What is expected, and its deadline."""
+class _Expected:
+    """What the test expects, and its deadline."""
 
     def __init__(self, what: str, timeout: float) -> None:
         self.what = what
@@ -224,7 +263,30 @@ class _Wish:
 
 
 class FakeConnection:
-    """The relay's end of one connection, created by `FakeRelay`."""
+    """The relay's end of one connection.
+
+    `FakeRelay.accept` and its variants create it. `FakeRelay` has the same methods, which apply to its latest
+    connection. With several clients, or after a reconnect, a test keeps the connections apart:
+
+    >>> from gennostr import GenNostr, Ok
+    >>> from gennostr.testing import FakeRelay
+    >>> class Feed(GenNostr):
+    ...     def init(self, url):
+    ...         self.add_relay(url, reconnect=[0.01])
+    ...         self.subscribe({"kinds": [1]}, "feed")
+    ...         return Ok()
+    >>> with FakeRelay() as relay, Feed.start(relay.url) as feed:
+    ...     first = relay.accept()
+    ...     _ = first.expect_req()
+    ...     first.drop()
+    ...     second = relay.accept()  # the client has reconnected
+    ...     second.expect_req().subscription_id
+    'feed'
+
+    Methods that wait take `timeout`, the maximum wait in seconds (default: 5). Expectations fail with an
+    AssertionError that says what was expected and what happened instead. They skip pongs, and pings, which are
+    answered. Sending on a connection that has ended raises ConnectionError.
+    """
 
     def __init__(self, wire: RelaySocket, context: ssl.SSLContext | None) -> None:
         self._wire = wire
@@ -247,26 +309,45 @@ class FakeConnection:
     @property
     def asks_for_information(self) -> bool:
         """Whether the request is for the relay's information document (NIP-11)."""
-        return "application/nostr+json" in self._wire.request
+        return self._wire.asks_for_information
 
     def start_tls(self, *, timeout: float = 5.0) -> None:
-        """Do the server side of the TLS handshake."""
+        """Do the server side of the TLS handshake.
+
+        Raises:
+            AssertionError: the relay has no TLS, or the handshake fails or takes longer than `timeout` seconds.
+
+        """
         if self._context is None:
-            raise AssertionError("the relay has no TLS")
-        wish = _Wish("a TLS handshake", timeout)
+            raise AssertionError("the relay has no TLS: create it with tls=True")
+        expected = _Expected("a TLS handshake", timeout)
         self._wire.start_tls(self._context)
-        if not self._until(lambda: not self._wire.shaking, wish):
-            raise self._miss(wish)
+        if not self._until(lambda: not self._wire.in_handshake, expected):
+            raise self._failure(expected)
 
     def read_request(self, *, timeout: float = 5.0) -> str:
-        """Read the head of the HTTP request and return it."""
-        wish = _Wish("the upgrade request", timeout)
-        if not self._until(lambda: bool(self._wire.request), wish):
-            raise self._miss(wish)
+        """Read the head of the HTTP request and return it.
+
+        Raises:
+            AssertionError: it does not arrive within `timeout` seconds.
+
+        """
+        expected = _Expected("the upgrade request", timeout)
+        if not self._until(lambda: bool(self._wire.request), expected):
+            raise self._failure(expected)
         return self._wire.request
 
     def upgrade(self, rest: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Answer the request with 101 and `headers`; `rest` follows in the same segment."""
+        """Answer the request with 101, so that the connection becomes a WebSocket.
+
+        Args:
+            rest: bytes to send directly after the response, in the same segment.
+            headers: additional headers.
+
+        Raises:
+            AssertionError: the request is not one for a WebSocket.
+
+        """
         try:
             self._wire.upgrade(headers)
         except ValueError as error:
@@ -276,9 +357,15 @@ class FakeConnection:
             helpers[self._work] = None
 
     def refuse(self, status: int = 403, body: bytes = b"", reason: str | None = None) -> None:
-        """Answer the request with another status.
+        """Answer the request with an HTTP error, any status but 101.
 
-        `reason` defaults to its name. The connection stays open.
+        The connection stays open.
+
+        Args:
+            status: the status code; default: 403 Forbidden.
+            body: the body of the response.
+            reason: the reason phrase; default: the standard one of `status`.
+
         """
         if reason is None:
             reason = responses.get(status, "Refused")
@@ -287,80 +374,133 @@ class FakeConnection:
     # What the client sends. Expectations skip pongs, and pings that are answered.
 
     def expect_req(self, *, timeout: float = 5.0) -> Req:
-        """Return the next message, which must be a REQ."""
+        """Return the next message, which must be a REQ.
+
+        Raises:
+            AssertionError: another message arrives, or none within `timeout` seconds.
+
+        """
         return _req(self._expect("REQ", timeout))
 
     def expect_count(self, *, timeout: float = 5.0) -> Req:
-        """Return the next message, which must be a COUNT."""
+        """Return the next message, which must be a COUNT (NIP-45).
+
+        Answer it with `count`.
+
+        Raises:
+            AssertionError: another message arrives, or none within `timeout` seconds.
+
+        """
         return _req(self._expect("COUNT", timeout))
 
     def expect_event(self, *, timeout: float = 5.0) -> Event:
         """Return the event of the next message, which must be an EVENT.
 
-        Its id and signature are not checked.
+        Answer it with `ok`. Its id and signature are not checked: `gennostr.nostr.verify` does that.
+
+        Raises:
+            AssertionError: another message arrives, or none within `timeout` seconds.
+
         """
         return _event(self._expect("EVENT", timeout))
 
     def expect_auth(self, *, timeout: float = 5.0) -> Event:
-        """Return the event of the next message, which must be an AUTH (NIP-42)."""
+        """Return the event of the next message, which must be an AUTH (NIP-42).
+
+        Answer it with `ok`.
+
+        Raises:
+            AssertionError: another message arrives, or none within `timeout` seconds.
+
+        """
         return _event(self._expect("AUTH", timeout))
 
     def expect_close(self, *, timeout: float = 5.0) -> str:
         """Return the subscription id of the next message, which must be a CLOSE.
 
         For the WebSocket's close frame, see `expect_close_frame`.
+
+        Raises:
+            AssertionError: another message arrives, or none within `timeout` seconds.
+
         """
         message = self._expect("CLOSE", timeout)
         match message:
             case [_, str(subscription_id)]:
                 return subscription_id
-        raise AssertionError(f"not a CLOSE: {_shown_message(message)}")
+        raise AssertionError(f"not a valid CLOSE: {_shown_message(message)}")
 
     def receive(self, *, timeout: float = 5.0) -> list[Any]:
-        """Return the next message, whatever it is."""
-        return self._message(_Wish("a message", timeout))
+        """Return the next message, whatever its label, decoded from JSON.
+
+        Raises:
+            AssertionError: what arrives is not a message (a JSON array), or nothing does within `timeout` seconds.
+
+        """
+        return self._message(_Expected("a message", timeout))
 
     def skip_to(self, label: str, *, timeout: float = 5.0) -> list[Any]:
-        """Return the next message with this label, discarding the others before it."""
-        wish = _Wish(f"a message {label}", timeout)
-        while (message := self._message(wish))[0] != label:
+        """Return the next message with this label, and discard the messages before it.
+
+        Args:
+            label: such as "REQ", "CLOSE" or "EVENT".
+            timeout: the maximum wait, in seconds.
+
+        Raises:
+            AssertionError: no such message arrives in time.
+
+        """
+        expected = _Expected(f"{_article(label)} {label} message", timeout)
+        while (message := self._message(expected))[0] != label:
             pass
         return message
 
     def expect_close_frame(self, *, timeout: float = 5.0) -> Close:
         """Return the code and reason of the next frame, which must be a close frame.
 
-        It is not answered.
+        It is not answered; `close` does that.
+
+        Raises:
+            AssertionError: another frame arrives, or none within `timeout` seconds.
+
         """
-        wish = _Wish("a close frame", timeout)
-        frame = self._next(wish)
+        expected = _Expected("a close frame", timeout)
+        frame = self._next(expected)
         if frame.opcode != CLOSE:
-            raise AssertionError(f"wanted {wish.what}, got {_shown(frame)}")
+            raise AssertionError(f"expected {expected.what}, got {_shown(frame)}")
         return frame.close()
 
     def expect_end(self, *, timeout: float = 5.0) -> None:
         """Wait until the client ends the TCP connection.
 
         Data that it sends before stays readable.
+
+        Raises:
+            AssertionError: the connection is still open after `timeout` seconds.
+
         """
         if not self.is_closed(timeout=timeout):
-            came = f"; it has sent {_shown(self._wire.frames[0])}" if self._wire.frames else ""
-            raise AssertionError(f"wanted the end of the connection, but it is open after {timeout:g} s{came}")
+            came = f"; the client has sent {_shown(self._wire.frames[0])}" if self._wire.frames else ""
+            raise AssertionError(f"expected the end of the connection, but it is still open after {timeout:g} s{came}")
 
     def is_closed(self, *, timeout: float = 5.0) -> bool:
-        """Return whether the client ends the TCP connection in time.
+        """Return whether the client ends the TCP connection within `timeout` seconds.
 
         Data that it sends before stays readable.
         """
-        return self._until(lambda: self._wire.end is not None, _Wish("the end of the connection", timeout))
+        return self._until(lambda: self._wire.end is not None, _Expected("the end of the connection", timeout))
 
     def receive_frame(self, *, timeout: float = 5.0) -> Frame:
         """Return the opcode and payload of the next frame, whatever it is.
 
         A ping returned here is not answered.
+
+        Raises:
+            AssertionError: no frame arrives within `timeout` seconds.
+
         """
-        wish = _Wish("a frame", timeout)
-        frame = self._frame(wish, answer=False)
+        expected = _Expected("a frame", timeout)
+        frame = self._frame(expected, answer=False)
         self._wire.pings = [ping for ping in self._wire.pings if ping is not frame]
         return frame
 
@@ -376,21 +516,44 @@ class FakeConnection:
         event: Event | Mapping[str, object] | None = None,
         **fields: Unpack[EventFields],
     ) -> Event | Mapping[str, object]:
-        """Send `event`, or one made from `fields` (see `make_event`), and return it."""
+        """Send a subscription an event, and return the event.
+
+        Args:
+            subscription_id: the id of the client's REQ.
+            event: the event, or any dict in its place. Default: a signed event, made from `fields`.
+            fields: see `make_event`.
+
+        Raises:
+            TypeError: both an event and fields are given.
+
+        """
         sent = given_or_made(event, fields)
         self.send(["EVENT", subscription_id, sent])
         return sent
 
     def eose(self, subscription_id: str) -> None:
-        """Send EOSE: all stored events have been sent."""
+        """Send EOSE: all stored events of this subscription have been sent."""
         self.send(["EOSE", subscription_id])
 
     def ok(self, event_id: str, accepted: bool = True, message: str = "") -> None:  # noqa: FBT001, FBT002
-        """Accept or refuse an event: ``ok(event.id, False, "blocked: no")``."""
+        """Send OK, the answer to an EVENT or an AUTH.
+
+        Args:
+            event_id: the id of the event.
+            accepted: False to refuse it: ``ok(event.id, False, "blocked: no")``.
+            message: the reason, for humans.
+
+        """
         self.send(["OK", event_id, accepted, message])
 
     def closed(self, subscription_id: str, message: str = "") -> None:
-        """Send CLOSED: the relay has ended a subscription."""
+        """Send CLOSED: the relay has refused or ended a subscription.
+
+        Args:
+            subscription_id: the id of the client's REQ or COUNT.
+            message: the reason, with a prefix such as "auth-required: " or "error: ".
+
+        """
         self.send(["CLOSED", subscription_id, message])
 
     def notice(self, text: str) -> None:
@@ -402,23 +565,36 @@ class FakeConnection:
         self.send(["AUTH", challenge])
 
     def count(self, subscription_id: str, number: int) -> None:
-        """Answer a COUNT (NIP-45)."""
+        """Answer a COUNT (NIP-45) with `number`."""
         self.send(["COUNT", subscription_id, {"count": number}])
 
     def send(self, message: Sequence[object]) -> None:
-        """Send a list as JSON in a text frame."""
+        """Send a list as JSON in a text frame; it need not be a message of the protocol."""
         self.send_frame(TEXT, msgspec.json.encode(message))
 
     def send_text(self, text: str) -> None:
-        """Send a text frame."""
+        """Send `text` in a text frame; it need not be JSON."""
         self.send_frame(TEXT, text.encode())
 
     def send_frame(self, opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> None:
-        """Send one frame, legal or not. `rsv` holds the three reserved bits as a number."""
+        """Send one frame, legal or not (RFC 6455, section 5.2).
+
+        Args:
+            opcode: 1 is text, 2 binary, 8 close, 9 ping, 10 pong, 0 a continuation.
+            payload: the data.
+            fin: False: further fragments follow.
+            masked: True: mask it, which only clients may do.
+            rsv: the three reserved bits, as a number from 0 to 7.
+
+        """
         self.raw(encode_frame(opcode, payload, fin=fin, masked=masked, rsv=rsv))
 
     def raw(self, data: bytes, *, timeout: float = 5.0) -> None:
         """Send bytes unchanged.
+
+        Args:
+            data: the bytes.
+            timeout: the maximum wait for the client to read, in seconds.
 
         Raises:
             TimeoutError: the client reads too slowly; the remaining bytes are sent before the next data.
@@ -426,7 +602,7 @@ class FakeConnection:
 
         """
         if self._wire.over:
-            raise ConnectionError(f"nothing can be sent: {self._wire.end}")
+            raise ConnectionError(f"cannot send: {self._wire.end}")
         self._wire.out += data
         # The time that our own throttling takes does not count against the client.
         needed = 0.0 if self._rate is None else len(self._wire.out) / self._rate
@@ -437,7 +613,9 @@ class FakeConnection:
             if not waits:
                 return
             if MACHINE.monotonic() >= deadline:
-                raise TimeoutError(f"the client reads too little: {waits} bytes wait after {timeout + needed:g} s")
+                raise TimeoutError(
+                    f"the client reads too slowly: {waits} bytes are unsent after {timeout + needed:g} s"
+                )
             self._wait(deadline, read=False)
 
     def ping(self, payload: bytes = b"") -> None:
@@ -445,7 +623,13 @@ class FakeConnection:
         self.send_frame(PING, payload)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame; the TCP connection stays open."""
+        """Send a close frame; the TCP connection stays open.
+
+        Args:
+            code: the close code (RFC 6455, section 7.4); default: 1000, a normal end.
+            reason: the reason, for humans.
+
+        """
         self.send_frame(CLOSE, struct.pack(">H", code) + reason.encode())
 
     # Failures.
@@ -487,26 +671,34 @@ class FakeConnection:
             helpers[self._work] = None
 
     def throttle(self, bytes_per_second: float | None) -> None:
-        """Send in small pieces at this rate from now on. None: full speed again."""
+        """Limit the rate at which data is sent, from now on.
+
+        Args:
+            bytes_per_second: the rate; it is sent in small pieces. None: no limit.
+
+        Raises:
+            ValueError: the rate is not a finite number above 0.
+
+        """
         if bytes_per_second is not None and not 0 < bytes_per_second < math.inf:
-            raise ValueError(f"a rate is a number of bytes per second over 0, not {bytes_per_second!r}")
+            raise ValueError(f"bytes_per_second must be a finite number above 0, not {bytes_per_second!r}")
         self._rate = bytes_per_second
         self._next_piece = 0.0
 
     # Internals.
 
     def _expect(self, label: str, timeout: float) -> list[Any]:
-        wish = _Wish(f"a message {label}", timeout)
-        message = self._message(wish)
+        expected = _Expected(f"{_article(label)} {label} message", timeout)
+        message = self._message(expected)
         if message[0] != label:
-            raise AssertionError(f"wanted {wish.what}, got {_shown_message(message)}")
+            raise AssertionError(f"expected {expected.what}, got {_shown_message(message)}")
         return message
 
-    def _message(self, wish: _Wish) -> list[Any]:
-        frame = self._next(wish)
+    def _message(self, expected: _Expected) -> list[Any]:
+        frame = self._next(expected)
         if frame.opcode == CLOSE:
             self._wire.frames.appendleft(frame)  # no frame follows it, so the next expectation must see it too
-            raise AssertionError(f"wanted {wish.what}, but the client closed: {_shown(frame)}")
+            raise AssertionError(f"expected {expected.what}, but the client sent {_shown(frame)}")
         if frame.opcode == TEXT:
             try:
                 message = msgspec.json.decode(frame.payload)
@@ -514,38 +706,41 @@ class FakeConnection:
                 message = None
             if isinstance(message, list) and message:
                 return message
-        raise AssertionError(f"wanted {wish.what}, got no message at all: {_shown(frame)}")
+        raise AssertionError(f"expected {expected.what}, got something that is not a message: {_shown(frame)}")
 
-    def _next(self, wish: _Wish) -> Frame:
+    def _next(self, expected: _Expected) -> Frame:
         """Return the next frame that is neither ping nor pong."""
         while True:
-            frame = self._frame(wish)
+            frame = self._frame(expected)
             if frame.opcode not in (PING, PONG):
                 return frame
 
-    def _frame(self, wish: _Wish, *, answer: bool = True) -> Frame:
-        if not self._until(lambda: bool(self._wire.frames), wish, answer=answer):
-            raise self._miss(wish)
+    def _frame(self, expected: _Expected, *, answer: bool = True) -> Frame:
+        if not self._until(lambda: bool(self._wire.frames), expected, answer=answer):
+            raise self._failure(expected)
         return self._wire.frames.popleft()
 
-    def _miss(self, wish: _Wish) -> AssertionError:
-        stalled = ", for the connection is stalled" if self._stalled else ""
-        why = self._wire.end or f"nothing came within {wish.timeout:g} s{stalled}"
+    def _failure(self, expected: _Expected) -> AssertionError:
+        stalled = ": the connection is stalled" if self._stalled else ""
+        why = self._wire.end or f"nothing arrived within {expected.timeout:g} s{stalled}"
         if self._wire.unread:
-            why += f"; unread is {bytes(self._wire.unread[:SHOWN])!r}"
-        return AssertionError(f"wanted {wish.what}, but {why}")
+            why += f"; it has sent part of a request or a frame: {bytes(self._wire.unread[:SHOWN])!r}"
+        return AssertionError(f"expected {expected.what}, but {why}")
 
-    def _until(self, done: Callable[[], bool], wish: _Wish, *, answer: bool = True) -> bool:
-        """Read until `done()`; return False if the deadline passes or the connection ends first."""
+    def _until(self, done: Callable[[], bool], expected: _Expected, *, answer: bool = True) -> bool:
+        """Read until `done()` is true.
+
+        Return False if the deadline passes or the connection ends first.
+        """
         while True:
-            self._pump(answer=answer)
+            self._read_and_write(answer=answer)
             if done():
                 return True
-            if self._wire.end is not None or MACHINE.monotonic() >= wish.deadline:
+            if self._wire.end is not None or MACHINE.monotonic() >= expected.deadline:
                 return False
-            self._wait(wish.deadline)
+            self._wait(expected.deadline)
 
-    def _pump(self, *, answer: bool = True) -> None:
+    def _read_and_write(self, *, answer: bool = True) -> None:
         """Read, answer pings and write, without waiting. Raises nothing."""
         if self._stalled:
             return
@@ -562,8 +757,8 @@ class FakeConnection:
 
     def _work(self) -> int:
         """See `gennostr.testing.manual_clock.helpers`."""
-        self._pump()
-        return self._wire.cut
+        self._read_and_write()
+        return self._wire.frames_received
 
     def _forget(self) -> None:
         helpers.pop(self._work, None)
@@ -591,11 +786,15 @@ class FakeConnection:
         poll.poll(max(0.0, deadline - now) * 1000)
 
 
+def _article(label: str) -> str:
+    return "an" if label[:1] in ("A", "E", "I", "O", "U") else "a"
+
+
 def _req(message: list[Any]) -> Req:
     match message:
         case [_, str(subscription_id), *filters] if filters and all(isinstance(each, dict) for each in filters):
             return Req(subscription_id, filters)
-    raise AssertionError(f"not a {message[0]}: {_shown_message(message)}")
+    raise AssertionError(f"not a valid {message[0]}: {_shown_message(message)}")
 
 
 def _event(message: list[Any]) -> Event:
@@ -603,7 +802,7 @@ def _event(message: list[Any]) -> Event:
         (event,) = message[1:]
         return msgspec.convert(event, Event)
     except ValueError as error:  # includes msgspec's errors
-        raise AssertionError(f"not an {message[0]}: {error}: {_shown_message(message)}") from None
+        raise AssertionError(f"not a valid {message[0]}: {error}: {_shown_message(message)}") from None
 
 
 def _shown(frame: Frame) -> str:

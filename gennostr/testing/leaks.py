@@ -1,4 +1,4 @@
-"""Detect threads, child processes, descriptors and actors that a test leaves behind.
+"""Detect threads, processes, descriptors and actors that a test leaves behind.
 
 A `Snapshot` records what exists at one moment; `check` waits until nothing exists that is not in it. Processes and
 descriptors are read from /proc; on systems without it, they are not checked.
@@ -26,7 +26,10 @@ def threads() -> frozenset[threading.Thread]:
 
 
 def children() -> frozenset[int]:
-    """Return the pids of our child processes, including zombies, which nobody has waited for."""
+    """Return the pids of our child processes.
+
+    They include zombies: processes that have ended and that nobody has waited for.
+    """
     if not Path("/proc/self/stat").exists():
         return frozenset()
     try:
@@ -68,7 +71,12 @@ class Snapshot:
 
 
 def check(before: Snapshot, timeout: float = 5.0) -> None:
-    """Wait until nothing exists that is not in `before`; AssertionError at the timeout."""
+    """Wait until nothing exists that is not in `before`.
+
+    Raises:
+        AssertionError: something still does after `timeout` seconds; the message lists it.
+
+    """
     deadline = MACHINE.monotonic() + timeout
     while left := left_behind(before, Snapshot()):
         if MACHINE.monotonic() > deadline:

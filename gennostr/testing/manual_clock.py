@@ -2,15 +2,25 @@
 
 Every deadline of the library uses the installed clock: timers, timeouts of callbacks and calls, shutdown times,
 restart intensities, backoff, keepalive. With a `ManualClock` installed, a test that spans an hour takes milliseconds
-and is deterministic::
+and is deterministic:
 
     with ManualClock() as clock:
         ...
         clock.advance(3600)
 
-`advance` triggers the deadlines one by one, in order, and lets the actors settle before and after each: every actor has
-handled its messages, including what its socket has received, and is waiting again. It does not wait for an actor that
-is blocked outside of the library (on an event of the test, or on a relay that does not answer the upgrade).
+`ManualClock.advance` triggers the deadlines one by one, in order, and lets the actors settle before and after each:
+every actor has handled its messages, including what its socket has received, and is waiting again. It does not wait for
+an actor that is blocked outside of the library (on an event of the test, or on a relay that does not answer the
+upgrade).
+
+What the code under test should read
+------------------------------------
+
+Code that measures time itself reads `gennostr.monotonic_time` or `gennostr.system_time`, which follow the installed
+clock. ``time.monotonic()`` and ``time.time()`` do not follow it: they belong to the whole process, and replacing them
+would also stop the waits of locks, queues, sockets and asyncio, on which the test itself relies. Libraries that replace
+them (freezegun, time-machine) do not move the actors' deadlines. `gennostr.nostr.sign` without `created_at` reads
+``time.time()`` too, as it knows of no clock: pass ``created_at=int(gennostr.system_time())``.
 
 Install the clock before the actors start and remove it after they have stopped, as times measured on two clocks cannot
 be compared. After it is removed, waits under way continue on the previous clock; pending timers never fire.
@@ -83,7 +93,39 @@ class _Wait:
 class ManualClock:
     """The library's clock within a ``with`` statement.
 
-    Times are in seconds; one thread at a time may advance it.
+    A rate limiter reads `gennostr.monotonic_time`, and its test takes no time:
+
+    >>> import gennostr
+    >>> from gennostr import GenServer, Ok, Reply
+    >>> from gennostr.testing import ManualClock
+    >>> class OncePerMinute(GenServer):
+    ...     def init(self, init_arg):
+    ...         return Ok(float("-inf"))
+    ...
+    ...     def handle_call(self, request, from_, last):
+    ...         now = gennostr.monotonic_time()
+    ...         return Reply(True, now) if now - last >= 60 else Reply(False, last)
+    >>> with ManualClock() as clock, OncePerMinute.start() as limiter:
+    ...     first, second = limiter.call("allowed?"), limiter.call("allowed?")
+    ...     clock.advance(60)
+    ...     third = limiter.call("allowed?")
+    >>> first, second, third
+    (True, False, True)
+
+    Timers and timeouts fire when the test advances to them:
+
+    >>> from gennostr import send_after
+    >>> from gennostr.testing import Probe
+    >>> with ManualClock() as clock, Probe() as probe:
+    ...     timer = send_after(3600, probe.pid, "an hour has passed")
+    ...     clock.next_due()
+    ...     clock.advance(3600)
+    ...     probe.expect(str)
+    3600.0
+    'an hour has passed'
+
+    ``time.time()`` and ``time.monotonic()`` do not follow: they belong to the whole process (see
+    `gennostr.testing.manual_clock`). Times are in seconds; one thread at a time may advance the clock.
     """
 
     def __init__(self) -> None:
@@ -120,7 +162,7 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Advance the clock by `seconds`.
 
-        Deadlines trigger in order, and the actors settle between any two.
+        Deadlines trigger in order, and the actors settle before the first and after each.
 
         Raises:
             ValueError: `seconds` is negative.
@@ -128,7 +170,7 @@ class ManualClock:
 
         """
         if not seconds >= 0:
-            raise ValueError(f"time does not go back: {seconds!r} seconds")
+            raise ValueError(f"seconds must be 0 or more, not {seconds!r}: time does not go backwards")
         self.settle()
         until = self._now + seconds
         while True:
@@ -148,17 +190,26 @@ class ManualClock:
                 self.settle()
 
     def next_due(self) -> float | None:
-        """Let the actors settle; return the seconds until the next deadline, or None."""
+        """Let the actors settle, and return the seconds until the next deadline.
+
+        `None` if nothing is due, ever.
+
+        Raises:
+            TimeoutError: the actors do not settle; the message names the busy ones.
+
+        """
         self.settle()
         return min((max(0.0, each.when - self._now) for each in list(self._due)), default=None)
 
     # Settling.
 
     def settle(self) -> None:
-        """Wait until the actors are at rest.
+        """Wait until the actors are at rest, without advancing the clock.
+
+        Every actor has handled its messages, and waits or is blocked outside of the library.
 
         Raises:
-            TimeoutError: they are not at rest within 10 s of machine time.
+            TimeoutError: they are not at rest within 10 s of machine time; the message names the busy ones.
 
         """
         deadline = MACHINE.monotonic() + PATIENCE
@@ -167,7 +218,7 @@ class ManualClock:
         while True:
             now: dict[object, object] = {work: work() for work in list(helpers)}
             for process in alive():
-                now[process] = self._look_at(process, deadline, patient=not before)
+                now[process] = self._examine(process, deadline, patient=not before)
             if now == before and None not in now.values():
                 break
             if MACHINE.monotonic() > deadline:
@@ -194,7 +245,10 @@ class ManualClock:
             self._changed.release()
 
     def remove(self, due: "_Call | _Wait") -> bool:
-        """Remove a call or a wait from `_due`, atomically; return False if it was removed before."""
+        """Remove a call or a wait from the pending ones, atomically.
+
+        Return False if it was removed before. For the clock's own calls, not for tests.
+        """
         try:
             self._due.remove(due)
         except ValueError:
@@ -208,7 +262,7 @@ class ManualClock:
             process.dead or id(process.mailbox) in waited_in for process in processes if isinstance(process, Process)
         )
 
-    def _look_at(self, process: Process, deadline: float, *, patient: bool) -> object:
+    def _examine(self, process: Process, deadline: float, *, patient: bool) -> object:
         """Return the process's `Rest`, or where it is blocked; None if it has more to do.
 
         A process that was blocked is given time to move on only if `patient`.
@@ -253,15 +307,26 @@ class ManualClock:
     # The interface `gennostr.otp.clock.Clock`.
 
     def monotonic(self) -> float:
-        """Return the time that `advance` moves."""
+        """Return the time that `advance` moves, in seconds.
+
+        `gennostr.monotonic_time` returns it too. It starts at the machine's, rounded to a whole number, so that sums
+        and comparisons are exact.
+        """
         return self._now
 
     def time(self) -> float:
-        """Return the time of day: the machine's at creation, plus the time advanced since."""
+        """Return the time of day in seconds since 1970 (UTC).
+
+        `gennostr.system_time` returns it too. It is the machine's at the clock's creation, plus the time advanced
+        since.
+        """
         return self._epoch + self._now
 
     def take(self, mailbox: TimedMailbox, deadline: float) -> object:
-        """See `gennostr.otp.clock.Clock`."""
+        """Return the next item of `mailbox`; for the library.
+
+        See `gennostr.otp.clock.Clock`.
+        """
         wait = _Wait(mailbox, deadline)
         self._due.append(wait)
         # Checked only now that the wait is in the list: a thread that advances or removes the clock does so before it
@@ -285,7 +350,10 @@ class ManualClock:
         return item
 
     def call_at(self, when: float, function: Callable[[], object]) -> ScheduledCall:
-        """See `gennostr.otp.clock.Clock`; the function is called in the thread that advances the clock."""
+        """Call `function` at `when`, see `gennostr.otp.clock.Clock`; for the library.
+
+        It is called in the thread that advances the clock.
+        """
         if self._before is None:  # the clock was removed
             now = clock.clock()
             return now.call_at(now.monotonic() + when - self._now, function)
@@ -295,7 +363,10 @@ class ManualClock:
 
 
 def _place(process: Process) -> object:
-    """Return the position of the process's thread; None if it is running, or if there is no thread."""
+    """Return the position of the process's thread.
+
+    `None` if the thread is running, or does not exist.
+    """
     thread = process.thread
     frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - documented
     if frame is None or _runs(thread):
@@ -304,7 +375,10 @@ def _place(process: Process) -> object:
 
 
 def _runs(ident: int | None) -> bool:
-    """Return whether the thread is runnable: on a busy machine it may stand still for lack of a CPU. Linux only."""
+    """Return whether the thread is runnable (Linux only; elsewhere False).
+
+    On a busy machine it may stand still for lack of a CPU.
+    """
     for thread in threading.enumerate():
         if thread.ident == ident:
             try:

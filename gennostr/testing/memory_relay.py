@@ -1,6 +1,6 @@
-"""A small working relay that keeps its events in memory, and can drop its clients.
+"""A small working relay that keeps its events in memory.
 
-::
+A test that needs a relay, and not each of its messages:
 
     with MemoryRelay() as relay, Feed.start([relay.url]) as feed:
         relay.store(content="hello")  # sent to its subscribers, as if somebody had published it
@@ -11,8 +11,7 @@
 Supported: EVENT with OK (the id is checked, the signature is not), REQ with the stored events, newest first, EOSE and
 then live events, CLOSE, COUNT, and, if given, an information document (NIP-11) and limits. Not supported:
 authentication, replaceable and addressable events (each is kept, like any other) and deletions. The data that waits for
-a client that reads nothing is not limited. For tests that decide what the relay sends, use
-`gennostr.testing.fake_relay.FakeRelay`.
+a client that reads nothing is not limited. For tests that decide what the relay sends, use `FakeRelay`.
 
 When the relay ends a connection, it does so in order: the client receives all that was sent, and then the end.
 
@@ -20,7 +19,6 @@ One daemon thread serves all connections. It works under a lock that every metho
 the actors settle, it does the relay's work in its own thread.
 """
 
-import re
 import selectors
 import socket
 import ssl
@@ -33,7 +31,7 @@ import msgspec
 
 from gennostr.nostr import Event, matches
 from gennostr.nostr.filters import received_filters
-from gennostr.testing.fake_relay import EventFields, given_or_made
+from gennostr.testing.event_factory import EventFields, given_or_made
 from gennostr.testing.manual_clock import helpers
 from gennostr.testing.relay_socket import (
     CLOSE,
@@ -41,14 +39,13 @@ from gennostr.testing.relay_socket import (
     TEXT,
     Frame,
     RelaySocket,
+    close_when_received,
     encode_frame,
     identity,
     listener,
-    see_out,
 )
 
 _EPHEMERAL: Final = range(20_000, 30_000)
-_ASKS_FOR_INFORMATION: Final = re.compile(r"^accept:.*\bapplication/nostr\+json\b", re.IGNORECASE | re.MULTILINE)
 
 
 class _Client:
@@ -73,10 +70,34 @@ class _Client:
 class MemoryRelay:
     """A relay on a localhost port that keeps its events in memory.
 
-    It runs from its creation until `stop` or the end of a ``with`` statement. For ``tls`` see
-    `gennostr.testing.fake_relay.FakeRelay`. ``information`` is its information document (NIP-11), served as given: it
-    need not match what the relay does. A filter is answered with at most ``max_limit`` stored events. At most
-    ``max_subscriptions`` can be open on one connection; a REQ for another is answered with CLOSED.
+    It runs from its creation until `stop` or the end of a ``with`` statement.
+
+    >>> import gennostr
+    >>> from gennostr.testing import MemoryRelay
+    >>> with MemoryRelay() as relay:
+    ...     event = relay.store(content="hello", created_at=1_700_000_000)
+    ...     [event.content for event in gennostr.fetch({"kinds": [1]}, [relay.url])]
+    ['hello']
+
+    Args:
+        tls: True creates a certificate, which clients trust if they are given `websocket`; this needs trustme
+            (``pip install 'gennostr[testing]'``). With your own server-side SSLContext, you arrange the trust
+            yourself. Default: no TLS.
+        information: the information document (NIP-11), served as given: it need not match what the relay does.
+            Default: requests for it are refused.
+        max_limit: the maximum number of stored events sent for one filter. Default: no maximum.
+        max_subscriptions: the maximum number of subscriptions open on one connection; a REQ for another is answered
+            with CLOSED. Default: no maximum.
+
+    Attributes:
+        url: what a client connects to, ``ws://localhost:PORT/`` or ``wss://...``. It stays the same after `stop` and
+            `start`.
+        websocket: options for a client that is to trust the certificate:
+            ``add_relay(relay.url, websocket=relay.websocket)``.
+
+    Raises:
+        ImportError: `tls` is True, and trustme is not installed.
+
     """
 
     def __init__(
@@ -92,7 +113,6 @@ class MemoryRelay:
         self._max_limit = max_limit
         self._max_subscriptions = max_subscriptions
         self.websocket: Mapping[str, object] = self._identity.websocket
-        """For ``add_relay(relay.url, websocket=relay.websocket)``."""
         # Reentrant, as a finalizer may use the relay between any two lines.
         self._lock = threading.RLock()
         # Everything below is protected by the lock.
@@ -128,9 +148,17 @@ class MemoryRelay:
             return sum(client.wire.upgraded and not client.wire.shut for client in list(self._clients))
 
     def store(self, event: Event | None = None, **fields: Unpack[EventFields]) -> Event:
-        """Handle `event` as if it were published, and return it.
+        """Store an event, send it to its subscribers, and return it.
 
-        Without `event`, make one from `fields` (see `gennostr.testing.fake_relay.make_event`).
+        It is handled as if a client had published it.
+
+        Args:
+            event: the event, which is not checked. Default: a signed event, made from `fields`.
+            fields: see `make_event`.
+
+        Raises:
+            TypeError: both an event and fields are given.
+
         """
         event = given_or_made(event, fields)
         with self._lock:
@@ -186,22 +214,22 @@ class MemoryRelay:
         thread.join()
         wake.close()
         # Not under the lock: nothing else uses these connections any more, and this may take long.
-        see_out(client.wire for client in clients)
+        close_when_received(client.wire for client in clients)
 
     # The thread.
 
     def _serve(self, selector: selectors.BaseSelector, waker: socket.socket) -> None:
         while True:
-            selector.select(LINGER)  # at the latest: a lingering connection may have to be closed, see `_turn`
+            selector.select(LINGER)  # at the latest: a lingering connection may have to be closed, see `_do_ready_work`
             with self._lock:
                 # A stopped relay may already have been started again, with another selector and thread.
                 if not self._running or self._selector is not selector:
                     selector.close()
                     waker.close()
                     return
-                self._turn()
+                self._do_ready_work()
 
-    def _turn(self) -> None:
+    def _do_ready_work(self) -> None:
         """Do all work that is ready, without waiting.
 
         Any thread that holds the lock may call this.
@@ -216,7 +244,7 @@ class MemoryRelay:
         """See `gennostr.testing.manual_clock.helpers`."""
         with self._lock:
             if self._running:
-                self._turn()
+                self._do_ready_work()
             return self._done
 
     def _accept(self) -> None:
@@ -229,11 +257,11 @@ class MemoryRelay:
             client.wire.start_tls(self._identity.context)
         if client.wire.end is not None:
             return  # it disconnected before TLS could start
-        self._selector.register(client.wire.sock, selectors.EVENT_READ, partial(self._go_on, client))
+        self._selector.register(client.wire.sock, selectors.EVENT_READ, partial(self._on_ready, client))
         self._clients.add(client)
         self._done += 1
 
-    def _go_on(self, client: _Client) -> None:
+    def _on_ready(self, client: _Client) -> None:
         """Read what has arrived, handle it and answer."""
         wire = client.wire
         if not wire.over:
@@ -243,7 +271,7 @@ class MemoryRelay:
                 try:
                     wire.upgrade()
                 except ValueError:
-                    wire.out += self._http(wire.request)
+                    wire.out += self._http(wire)
                     client.finish()
             wire.answer_pings()
             while wire.frames and not wire.over:
@@ -253,9 +281,9 @@ class MemoryRelay:
                 client.finish()
         self._write(client)
 
-    def _http(self, request: str) -> bytes:
+    def _http(self, wire: RelaySocket) -> bytes:
         """Return the response to a request that is not a WebSocket upgrade."""
-        if self._information is None or not _ASKS_FOR_INFORMATION.search(request):
+        if self._information is None or not wire.asks_for_information:
             return b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"
         body = msgspec.json.encode(self._information)
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -309,7 +337,7 @@ class MemoryRelay:
                 if label == "COUNT":
                     client.send("COUNT", subscription_id, {"count": len(self._matching(filters))})
                     return
-                if self._is_one_too_many(client, subscription_id):
+                if self._exceeds_subscriptions(client, subscription_id):
                     client.send("CLOSED", subscription_id, "error: too many subscriptions")
                     return
                 for event in self._stored(filters):
@@ -321,7 +349,7 @@ class MemoryRelay:
             case _:
                 client.send("NOTICE", f"invalid: not understood: {frame.payload[:80].decode(errors='replace')}")
 
-    def _is_one_too_many(self, client: _Client, subscription_id: str) -> bool:
+    def _exceeds_subscriptions(self, client: _Client, subscription_id: str) -> bool:
         if self._max_subscriptions is None or subscription_id in client.subscriptions:
             return False
         return len(client.subscriptions) >= self._max_subscriptions
@@ -354,7 +382,10 @@ class MemoryRelay:
         return {event.id for event in list(self._events.values()) if any(matches(each, event) for each in filters)}
 
     def _stored(self, filters: list[dict[str, Any]]) -> Iterator[Event]:
-        """Return the stored events that match, each once, newest first; events of the same second by id."""
+        """Return the stored events that match, each once, newest first.
+
+        Events of the same second are sorted by id.
+        """
         newest_first = sorted(self._events.values(), key=lambda event: (-event.created_at, event.id))
         wanted = set[str]()
         for each in filters:

@@ -1,4 +1,6 @@
-"""A relay's end of a WebSocket (RFC 6455): TLS, the upgrade and the frames, over a non-blocking socket.
+"""A relay's end of a WebSocket (RFC 6455), over a non-blocking socket.
+
+TLS, the upgrade, and the frames.
 
 The caller decides when to act: `RelaySocket` reads what has arrived, writes what the socket accepts, and never waits.
 It enforces section 5 on the client: frames must be masked, unfragmented, and without reserved bits. What the relay
@@ -8,7 +10,7 @@ A connection ends in stages, so that no sent data is lost (RFC 9112, section 9.6
 the client is unread or still arriving, the system resets the connection (RFC 1122, section 4.2.2.13), and the reset
 destroys data that the client has not yet received. So `RelaySocket.finish` ends only the relay's direction, and the
 socket is closed once the client has ended its own, or has received nothing for `LINGER` seconds; until then
-`RelaySocket.linger` discards incoming data. `see_out` does this for a relay that stops.
+`RelaySocket.linger` discards incoming data. `close_when_received` does this for a relay that stops.
 """
 
 import base64
@@ -50,6 +52,8 @@ ACKNOWLEDGED_POLL: Final = 0.005
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"^sec-websocket-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
+# The names of headers (RFC 9110, section 5.1) and media types (8.3.1) are case-insensitive.
+_ACCEPTS_INFORMATION = re.compile(r"^accept:.*\bapplication/nostr\+json\b", re.IGNORECASE | re.MULTILINE)
 
 
 class Frame(NamedTuple):
@@ -59,7 +63,7 @@ class Frame(NamedTuple):
     payload: bytes
 
     def close(self) -> Close:
-        """Return the code and reason of a close frame; the code is None if it has none."""
+        """Return the code and reason of a close frame; without a payload, `None` and ""."""
         if len(self.payload) < 2:
             return Close(None, "")
         (code,) = struct.unpack(">H", self.payload[:2])
@@ -73,7 +77,7 @@ class RelaySocket:
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # each send is a segment
         self.sock = sock
-        self.shaking = False
+        self.in_handshake = False
         """Whether a TLS handshake is under way."""
         self.request = ""
         """The head of the HTTP request, once it has arrived."""
@@ -83,12 +87,12 @@ class RelaySocket:
         """Received frames that have not been consumed."""
         self.pings: list[Frame] = []
         """Received pings that have not been answered."""
-        self.cut = 0
+        self.frames_received = 0
         """The total number of frames received."""
         self.out = bytearray()
         """Data still to be written."""
         self.end: str | None = None
-        """A description of how the connection ended; None while the client may send."""
+        """A description of how the connection ended; `None` while the client may send."""
         self.upgraded = False
         self.over = False
         """Whether the relay has ended the connection: nothing may be added to `out`."""
@@ -101,16 +105,26 @@ class RelaySocket:
         # The number of bytes that the client had not yet received at the last check.
         self._left = math.inf
 
+    @property
+    def asks_for_information(self) -> bool:
+        """Whether the request is for the relay's information document (NIP-11)."""
+        return _ACCEPTS_INFORMATION.search(self.request) is not None
+
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Begin the server side of the handshake; `read` continues it."""
-        self.shaking = True
+        self.in_handshake = True
         try:
             self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
         except OSError as error:  # the client has already disconnected; the socket is closed
             self.end = f"the connection failed: {error}"
 
     def upgrade(self, headers: Mapping[str, str] | None = None) -> None:
-        """Answer the request with 101, and read frames from now on. ValueError: it is not an upgrade request."""
+        """Answer the request with 101, and read frames from now on.
+
+        Raises:
+            ValueError: it is not an upgrade request.
+
+        """
         key = _KEY.search(self.request)
         if key is None:
             raise ValueError(f"not an upgrade request: {self.request!r:.200}")
@@ -126,14 +140,17 @@ class RelaySocket:
         self._cut_all()
 
     def read(self) -> None:
-        """Read what has arrived. Raises nothing: if the connection has ended, `end` says how."""
+        """Read what has arrived.
+
+        Raises nothing: if the connection has ended, `end` says how.
+        """
         if self.end is not None:
             return
         try:
-            if self.shaking:
+            if self.in_handshake:
                 assert isinstance(self.sock, ssl.SSLSocket)  # noqa: S101
                 self.sock.do_handshake()
-                self.shaking = False
+                self.in_handshake = False
             while data := self.sock.recv(READ_SIZE):
                 self.unread += data
             self.end = "the client ended the connection"
@@ -152,7 +169,12 @@ class RelaySocket:
         self._cut_all()
 
     def write(self, size: int | None = None) -> int:
-        """Write what the socket accepts, at most `size` bytes; return how many. OSError: the connection is dead."""
+        """Write what the socket accepts, at most `size` bytes; return how many.
+
+        Raises:
+            OSError: the connection is dead.
+
+        """
         written = 0
         try:
             while self.out and written != size:
@@ -184,19 +206,22 @@ class RelaySocket:
         return bool(self.out) or (self.over and not self.shut)
 
     def finish(self, *, notify: bool = False) -> None:
-        """Begin an orderly end: send what is in `out`, then TLS's close_notify if `notify`, then FIN.
+        """Begin an orderly end of the connection.
 
-        `linger` does the work. Call it now, whenever the socket is ready, and from time to time, until it returns True;
-        then call `close`.
+        What is in `out` is sent, then TLS's close_notify if `notify`, then FIN. `linger` does the work. Call it now,
+        whenever the socket is ready, and from time to time, until it returns True; then call `close`.
         """
         if not self.over:
             self.over = True
             self.end = self.end or "the relay ended the connection"
-            self._notify = notify and not self.shaking
+            self._notify = notify and not self.in_handshake
             self._last_deadline = monotonic() + LONGEST_LINGER
 
     def linger(self) -> bool:
-        """Continue the end that `finish` began, without waiting; return whether to close the socket now."""
+        """Continue the end that `finish` began, without waiting.
+
+        Return whether to close the socket now.
+        """
         if not self.over:
             return False
         try:
@@ -230,9 +255,10 @@ class RelaySocket:
 
     @property
     def is_received(self) -> bool:
-        """Whether the client's system has received all data and the FIN; False if this cannot be known.
+        """Whether the client's system has received all data and the FIN.
 
-        From then on, not even a reset can destroy any of it: data that has arrived is read before the reset.
+        False if this cannot be known. From then on, not even a reset can destroy any of it: data that has arrived is
+        read before the reset.
         """
         return self.shut and unacknowledged(self.sock) == 0
 
@@ -242,7 +268,10 @@ class RelaySocket:
         self.sock.close()
 
     def disconnect(self) -> None:
-        """End the connection (FIN) and close it at once, for callers that cannot linger. Discards `out`."""
+        """End the connection (FIN) and close it at once, for callers that cannot linger.
+
+        Discards `out`.
+        """
         self.out.clear()
         self.finish()
         self.linger()
@@ -259,7 +288,7 @@ class RelaySocket:
         self.close()
 
     def _send_close_notify(self) -> None:
-        """Send TLS's close_notify if it has not been sent yet, without waiting for the client's."""
+        """Send TLS's close_notify once, without waiting for the client's."""
         if self._notify and isinstance(self.sock, ssl.SSLSocket):
             try:
                 self.sock.unwrap()
@@ -271,7 +300,7 @@ class RelaySocket:
 
     def _cut_all(self) -> None:
         while self.upgraded and (frame := self._cut_frame()) is not None:
-            self.cut += 1
+            self.frames_received += 1
             self.frames.append(frame)
             if frame.opcode == PING:
                 self.pings.append(frame)
@@ -301,7 +330,10 @@ class RelaySocket:
 
 
 def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> bytes:
-    """Return a frame's bytes (section 5.2), legal or not. `rsv` holds the three reserved bits as a number."""
+    """Return a frame's bytes (section 5.2), legal or not.
+
+    `rsv` holds the three reserved bits as a number.
+    """
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     flag = 0x80 if masked else 0
     if len(payload) < 126:
@@ -321,7 +353,10 @@ if sys.platform == "linux":
     import termios
 
     def unacknowledged(sock: socket.socket) -> int | None:
-        """Return how many bytes are sent but not acknowledged, the FIN counting as one; None if unknown."""
+        """Return how many bytes are sent but not acknowledged; `None` if unknown.
+
+        The FIN counts as one.
+        """
         try:
             # tcp(7) calls it SIOCOUTQ, which is the same number.
             return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
@@ -334,8 +369,8 @@ else:
         return None
 
 
-def see_out(wires: Iterable[RelaySocket]) -> None:
-    """Wait for the end of connections on which `RelaySocket.finish` was called, and close them.
+def close_when_received(wires: Iterable[RelaySocket]) -> None:
+    """Close connections on which `RelaySocket.finish` was called, once they end.
 
     Waits for each until none of its data can be lost any more: the client has received everything, or has ended the
     connection too. `RelaySocket.linger` sets the time limits.
@@ -355,7 +390,7 @@ def see_out(wires: Iterable[RelaySocket]) -> None:
 
 
 def listener(port: int | None) -> socket.socket:
-    """Return a socket that listens on `port` of 127.0.0.1, or on a free port if it is None.
+    """Return a socket that listens on `port` of 127.0.0.1; `None` is a free port.
 
     Systems use the ports from 32768 up for outgoing connections. A relay's port is below: while the relay is down, a
     client that keeps connecting to a port of that range can get the same port as its own end, and connect to itself.
@@ -371,7 +406,10 @@ def listener(port: int | None) -> socket.socket:
 
 
 class Identity(NamedTuple):
-    """A relay's url scheme, its TLS context, if any, and the options with which a client trusts it."""
+    """A relay's url scheme, TLS context, and the options of clients that trust it.
+
+    `context` is `None` without TLS.
+    """
 
     scheme: str
     context: ssl.SSLContext | None
@@ -379,7 +417,12 @@ class Identity(NamedTuple):
 
 
 def identity(tls: bool | ssl.SSLContext) -> Identity:  # noqa: FBT001 - the relay's own argument
-    """Return the identity for `tls`. ImportError: `tls` is True, and trustme is not installed."""
+    """Return the identity for `tls`.
+
+    Raises:
+        ImportError: `tls` is True, and trustme is not installed.
+
+    """
     if isinstance(tls, ssl.SSLContext):
         return Identity("wss", tls, {})
     if not tls:
@@ -390,7 +433,10 @@ def identity(tls: bool | ssl.SSLContext) -> Identity:  # noqa: FBT001 - the rela
 
 @cache
 def _certificate() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return TLS contexts for a server on localhost and a client that trusts it; one pair per process."""
+    """Return TLS contexts for a server on localhost and a client that trusts it.
+
+    One pair per process: a key takes long to make.
+    """
     try:
         import trustme  # noqa: PLC0415 - an optional dependency, imported on use
     except ImportError:

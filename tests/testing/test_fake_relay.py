@@ -16,8 +16,7 @@ import websocket
 
 from gennostr import Close, ConnectionLost, PingTimeout
 from gennostr.nostr import Event
-from gennostr.testing import leaks, relay_socket
-from gennostr.testing.fake_relay import FakeConnection, FakeRelay, Req, make_event
+from gennostr.testing import FakeConnection, FakeRelay, Req, leaks, make_event, relay_socket
 from gennostr.testing.manual_clock import ManualClock, helpers
 from gennostr.testing.relay_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame
 from tests.client.recorder import FAST, Recording, note
@@ -150,14 +149,14 @@ def test_a_relay_speaks_tls_with_a_context_of_ones_own(dial: Dial) -> None:
 
 def test_an_untrusted_relay_says_what_the_client_said() -> None:
     with FakeRelay(tls=True) as relay, Recording(urls=[relay.url], reconnect=False) as client:
-        with pytest.raises(AssertionError, match=r"wanted a TLS handshake, but .*(?i:unknown ca)"):
+        with pytest.raises(AssertionError, match=r"expected a TLS handshake, but .*(?i:unknown ca)"):
             relay.accept()
         client.expect("error", "disconnect")
 
 
 def test_a_client_that_speaks_no_tls_is_told_at_the_deadline_or_at_once() -> None:
     with FakeRelay(tls=True) as relay, socket.create_connection(("127.0.0.1", relay.port)) as client:
-        with pytest.raises(AssertionError, match=r"wanted a TLS handshake, but nothing came within 0\.0\d* s"):
+        with pytest.raises(AssertionError, match=r"expected a TLS handshake, but nothing arrived within 0\.0\d* s"):
             relay.accept(timeout=SHORT)
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert relay.is_closed()
@@ -196,7 +195,7 @@ def test_a_relay_sends_nothing_on_its_own(relay: FakeRelay) -> None:
         client.settimeout(0)
         with pytest.raises(BlockingIOError):
             client.recv(1)
-        with pytest.raises(AssertionError, match=r"^wanted the upgrade request, but nothing came within 0\.05 s$"):
+        with pytest.raises(AssertionError, match=r"^expected the upgrade request, but nothing arrived within 0\.05 s$"):
             peer.read_request(timeout=SHORT)
 
 
@@ -317,14 +316,15 @@ def test_an_expectation_that_gets_another_message_shows_it(pair: Pair, label: st
     with pytest.raises(AssertionError) as caught:
         EXPECTATIONS[label](peer)
     shown = f'["WHAT","{"x" * 191}... (311 characters)'
-    assert str(caught.value) == f"wanted a message {label}, got {shown}"
+    article = "an" if label in ("EVENT", "AUTH") else "a"
+    assert str(caught.value) == f"expected {article} {label} message, got {shown}"
 
 
 @pytest.mark.parametrize("label", EXPECTATIONS)
 def test_an_expectation_that_gets_a_wrong_shape_shows_it(pair: Pair, label: str) -> None:
     client, peer = pair
     say(client, [label, 7, 7])
-    with pytest.raises(AssertionError, match=rf'not an? {label}: (.*: )?\["{label}",7,7\]$'):
+    with pytest.raises(AssertionError, match=rf'not a valid {label}: (.*: )?\["{label}",7,7\]$'):
         EXPECTATIONS[label](peer)
 
 
@@ -337,7 +337,9 @@ def test_an_expectation_fails_at_its_deadline_and_not_later(pair: Pair, label: s
         **EXPECTATIONS,
     }[label]
     began = time.monotonic()
-    with pytest.raises(AssertionError, match=rf"wanted a .*{label}, but nothing came within 0\.05 s$"):
+    with pytest.raises(
+        AssertionError, match=rf"expected an? .*{label}( message)?, but nothing arrived within 0\.05 s$"
+    ):
         expect(pair[1], timeout=SHORT)
     assert SHORT <= time.monotonic() - began < SHORT + 0.2
 
@@ -345,14 +347,16 @@ def test_an_expectation_fails_at_its_deadline_and_not_later(pair: Pair, label: s
 def test_skipping_to_a_message_that_does_not_come_ends_at_the_one_deadline(pair: Pair) -> None:
     client, peer = pair
     say(client, ["CLOSE", "a"], ["CLOSE", "b"])
-    with pytest.raises(AssertionError, match=r"wanted a message REQ, but nothing came within 0\.05 s"):
+    with pytest.raises(AssertionError, match=r"expected a REQ message, but nothing arrived within 0\.05 s"):
         peer.skip_to("REQ", timeout=SHORT)
 
 
 def test_an_expectation_shows_the_half_frame_that_came(pair: Pair) -> None:
     client, peer = pair
     client.sock.sendall(b"\x81\xa0mask[")
-    with pytest.raises(AssertionError, match=r"nothing came within 0\.05 s; unread is b'\\x81\\xa0mask\['"):
+    with pytest.raises(
+        AssertionError, match=r"nothing arrived within 0\.05 s; it has sent part of .* a frame: b'\\x81\\xa0mask\['"
+    ):
         peer.expect_req(timeout=SHORT)
 
 
@@ -360,7 +364,7 @@ def test_an_expectation_does_not_wait_for_a_client_that_closed(pair: Pair) -> No
     client, peer = pair
     client.send_close(1009, b"too big")
     for _ in range(2):  # it stays true
-        with pytest.raises(AssertionError, match=r"a message REQ, but the client closed: .* 1009 'too big'"):
+        with pytest.raises(AssertionError, match=r"a REQ message, but the client sent a close frame .* 1009 'too big'"):
             peer.expect_req()
     assert peer.expect_close_frame() == Close(1009, "too big")
 
@@ -370,7 +374,7 @@ def test_an_expectation_does_not_wait_for_a_client_that_went_away(pair: Pair) ->
     say(client, ["CLOSE", "last words"])
     client.shutdown()
     assert peer.expect_close() == "last words"
-    with pytest.raises(AssertionError, match="wanted a message, but the client ended the connection"):
+    with pytest.raises(AssertionError, match="expected a message, but the client ended the connection"):
         peer.receive()
 
 
@@ -378,7 +382,7 @@ def test_an_expectation_does_not_wait_for_a_client_that_reset(pair: Pair) -> Non
     client, peer = pair
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.shutdown()
-    with pytest.raises(AssertionError, match="wanted a message, but the client reset the connection"):
+    with pytest.raises(AssertionError, match="expected a message, but the client reset the connection"):
         peer.receive()
 
 
@@ -386,14 +390,16 @@ def test_an_expectation_does_not_wait_for_a_client_that_reset(pair: Pair) -> Non
 def test_a_text_that_is_no_message_is_shown(pair: Pair, text: str) -> None:
     client, peer = pair
     client.send(text)
-    with pytest.raises(AssertionError, match=r"wanted a message, got no message at all: (\{\}|\[|no json)"):
+    with pytest.raises(
+        AssertionError, match=r"expected a message, got something that is not a message: (\{\}|\[|no json)"
+    ):
         peer.receive()
 
 
 def test_a_binary_frame_is_no_message(pair: Pair) -> None:
     client, peer = pair
     client.send_binary(b'["CLOSE","a"]')
-    with pytest.raises(AssertionError, match="got no message at all: a binary frame: b'"):
+    with pytest.raises(AssertionError, match="got something that is not a message: a binary frame: b'"):
         peer.receive()
 
 
@@ -433,7 +439,7 @@ def test_the_close_frame_of_the_client_is_read(pair: Pair) -> None:
     client, peer = pair
     say(client, ["CLOSE", "before"])
     client.send_close(1001, b"leaving")
-    with pytest.raises(AssertionError, match=r'wanted a close frame, got \["CLOSE", "before"\]'):
+    with pytest.raises(AssertionError, match=r'expected a close frame, got \["CLOSE", "before"\]'):
         peer.expect_close_frame()
     assert peer.expect_close_frame() == Close(1001, "leaving")
 
@@ -447,15 +453,33 @@ def test_a_close_frame_without_a_code_is_read(pair: Pair) -> None:
 def test_a_peer_knows_whether_the_client_has_gone(pair: Pair) -> None:
     client, peer = pair
     assert not peer.is_closed(timeout=SHORT)
-    with pytest.raises(AssertionError, match=r"wanted the end of the connection, but it is open after 0\.05 s$"):
+    with pytest.raises(
+        AssertionError, match=r"expected the end of the connection, but it is still open after 0\.05 s$"
+    ):
         peer.expect_end(timeout=SHORT)
     say(client, ["CLOSE", "last words"])
-    with pytest.raises(AssertionError, match=r'is open after 0\.05 s; it has sent \["CLOSE", "last words"\]$'):
+    with pytest.raises(
+        AssertionError, match=r'is still open after 0\.05 s; the client has sent \["CLOSE", "last words"\]$'
+    ):
         peer.expect_end(timeout=SHORT)
     client.shutdown()
     assert peer.is_closed()
     peer.expect_end()
     assert peer.receive() == ["CLOSE", "last words"]
+
+
+@pytest.mark.parametrize("accept", ["Accept: application/nostr+json", "accept:application/NOSTR+JSON, text/html"])
+def test_a_request_for_information_is_one_however_its_header_is_spelled(relay: FakeRelay, accept: str) -> None:
+    with socket.create_connection(("127.0.0.1", relay.port)) as sock:
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{accept}\r\n\r\n".encode())
+        peer = relay.refuse(404)
+        assert peer.asks_for_information
+
+
+def test_a_path_or_another_header_is_no_request_for_information(relay: FakeRelay) -> None:
+    with socket.create_connection(("127.0.0.1", relay.port)) as sock:
+        sock.sendall(b"GET /application/nostr+json HTTP/1.1\r\nX-Accept: application/nostr+json\r\n\r\n")
+        assert not relay.refuse(404).asks_for_information
 
 
 # -- what is sent
@@ -486,7 +510,7 @@ def test_each_message_is_sent_as_the_protocol_has_it(pair: Pair) -> None:
 def test_an_event_is_made_up_given_or_anything(pair: Pair) -> None:
     client, peer = pair
     made_up = peer.event("s", content="hello", kind=7, created_at=5, tags=[["e", "1"]], pubkey="a" * 64)
-    assert made_up == Event(made_up.id, "a" * 64, 5, 7, [["e", "1"]], "hello", "2" * 128)
+    assert made_up == Event(made_up.id, "a" * 64, 5, 7, [["e", "1"]], "hello", "0" * 128)
     assert made_up.id == made_up.compute_id()
     assert peer.event("s", made_up) is made_up
     peer.event("s", {"id": "no event"})
@@ -545,7 +569,7 @@ def test_a_close_frame_has_code_and_reason(pair: Pair) -> None:
 def test_a_client_that_does_not_read_ends_a_send_in_time_and_loses_nothing(pair: Pair) -> None:
     client, peer = pair
     big, after = encode_frame(TEXT, bytes(20_000_000)), encode_frame(TEXT, b"after it")
-    with pytest.raises(TimeoutError, match=r"the client reads too little: \d+ bytes wait after 0\.05 s"):
+    with pytest.raises(TimeoutError, match=r"the client reads too slowly: \d+ bytes are unsent after 0\.05 s"):
         peer.raw(big, timeout=SHORT)
     with client.sock.makefile("rb") as stream, ThreadPoolExecutor(1) as executor:
         received = executor.submit(stream.read, len(big + after))
@@ -562,9 +586,9 @@ def test_a_dropped_peer_resets_the_connection(pair: Pair) -> None:
     peer.drop()
     with pytest.raises(ConnectionResetError):
         client.recv()
-    with pytest.raises(AssertionError, match="wanted a message REQ, but the relay reset the connection"):
+    with pytest.raises(AssertionError, match="expected a REQ message, but the relay reset the connection"):
         peer.expect_req()
-    with pytest.raises(ConnectionError, match="nothing can be sent: the relay reset the connection"):
+    with pytest.raises(ConnectionError, match="cannot send: the relay reset the connection"):
         peer.eose("s")
 
 
@@ -609,7 +633,7 @@ def test_a_client_that_sends_all_the_time_gets_all_that_was_sent_before_the_end(
             sent += 1
     client.send("unread")
     peer.disconnect()
-    with pytest.raises(ConnectionError, match="nothing can be sent: the relay ended the connection"):
+    with pytest.raises(ConnectionError, match="cannot send: the relay ended the connection"):
         peer.notice("more")
     received = bytearray()
     while data := client.sock.recv(1 << 20):
@@ -645,7 +669,7 @@ def test_a_stalled_peer_reads_and_answers_nothing_until_it_is_resumed(pair: Pair
     peer.stall()
     client.ping("hello?")
     say(client, ["CLOSE", "a"])
-    with pytest.raises(AssertionError, match=r"nothing came within 0\.05 s, for the connection is stalled"):
+    with pytest.raises(AssertionError, match=r"nothing arrived within 0\.05 s: the connection is stalled"):
         peer.expect_close(timeout=SHORT)
     peer.notice("the test's own")
     assert hear(client) == ["NOTICE", "the test's own"]
@@ -683,7 +707,7 @@ def test_a_throttled_peer_sends_in_small_pieces(pair: Pair) -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(pair: Pair, rate: float) -> None:
-    with pytest.raises(ValueError, match="over 0, not"):
+    with pytest.raises(ValueError, match="above 0, not"):
         pair[1].throttle(rate)
 
 

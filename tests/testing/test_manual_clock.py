@@ -45,6 +45,19 @@ def test_a_day_of_timers_passes_in_order_and_at_once(probe: Probe, manual_clock:
     assert time.monotonic() - began < 5
 
 
+def test_the_time_that_programs_read_moves_with_it(manual_clock: ManualClock) -> None:
+    """And ``time.time`` and ``time.monotonic`` do not: the kit's own timeouts, and everybody's locks, go by them."""
+    monotonic, system, machine = g.monotonic_time(), g.system_time(), time.time()
+    assert (monotonic, system) == (manual_clock.monotonic(), manual_clock.time())
+    assert system == pytest.approx(machine, abs=5)
+    manual_clock.advance(HOUR)
+    assert g.monotonic_time() - monotonic == HOUR
+    assert g.system_time() - system == pytest.approx(HOUR)
+    assert time.time() - machine < HOUR
+    with Driven.start() as server:
+        assert within(server, lambda self: g.monotonic_time()) == monotonic + HOUR
+
+
 def test_between_two_deadlines_the_actors_come_to_rest(probe: Probe, manual_clock: ManualClock) -> None:
     """A timer that is set because of another one is due at its own time, though one step passes both."""
 

@@ -1,4 +1,4 @@
-"""A memory relay stores, answers, tells the living, and can be cut off."""
+"""A memory relay stores, answers, sends live events, and can be cut off."""
 
 import json
 import socket
@@ -14,8 +14,7 @@ import websocket
 
 from gennostr import ConnectionLost
 from gennostr.nostr import Event
-from gennostr.testing import leaks, memory_relay, relay_socket
-from gennostr.testing.fake_relay import make_event
+from gennostr.testing import leaks, make_event, memory_relay, relay_socket
 from gennostr.testing.manual_clock import ManualClock, helpers
 from gennostr.testing.memory_relay import MemoryRelay
 from gennostr.testing.relay_socket import CLOSE, PONG, TEXT, encode_frame

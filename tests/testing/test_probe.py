@@ -1,5 +1,6 @@
 """Probes, with real actors on the other side."""
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -60,6 +61,56 @@ def test_what_is_wanted_is_a_value_a_type_or_a_predicate(probe: Probe, wanted: A
     with meanwhile(lambda: pending.call(5)) as outcome:
         probe.expect_call(wanted).reply(6)
         assert outcome() == 6
+
+
+def test_who_acts_as_the_probe_can_send_it_a_request_and_answer_it(probe: Probe) -> None:
+    pending = probe.pid.send_request("x")
+    with pytest.raises(g.CallingSelf):  # it is not answered yet, and could not be while this thread waits
+        pending.wait()
+    probe.expect_call("x").reply(1)
+    assert pending.wait() == 1
+    failed = g.send_request(probe.pid, "y")
+    call = probe.expect_call("y")
+    assert call.from_.caller is probe.pid.process
+    call.fail(KeyError("y"))
+    with pytest.raises(KeyError):
+        failed.wait()
+    assert list(g.as_completed([pending, failed], 0)) == [pending, failed]
+
+
+def test_coroutines_in_the_thread_that_acts_as_the_probe_can_call_it(probe: Probe) -> None:
+    async def main() -> Any:
+        asking = asyncio.create_task(probe.pid.call_async("x"))
+        await asyncio.sleep(0)
+        probe.expect_call("x").reply(1)
+        late = asyncio.create_task(probe.pid.call_async("y", 0.01))
+        with pytest.raises(g.CallTimeout):
+            await late
+        return await asking
+
+    assert asyncio.run(main()) == 1
+    probe.expect_call("y").reply("too late")
+
+
+def test_a_call_that_would_wait_for_its_own_thread_is_calling_self_at_once(probe: Probe) -> None:
+    for call in (probe.pid.call, probe.pid.ask):
+        with pytest.raises(g.CallingSelf):
+            call("x", timeout=None)
+    with pytest.raises(g.CallingSelf):
+        probe.pid.stop(timeout=None)
+    probe.expect_no_message(0)
+
+
+def test_a_call_from_another_thread_or_of_another_probe_is_an_ordinary_one(probe: Probe) -> None:
+    with meanwhile(lambda: probe.pid.call("x")) as outcome:
+        probe.expect_call("x").reply(1)
+        assert outcome() == 1
+    with Probe() as other:
+        pending = probe.pid.send_request("x")
+        assert probe.expect_call("x").from_.caller is other.pid.process
+    probe.stop("over")
+    with pytest.raises(g.CallExit):
+        pending.wait()
 
 
 def test_by_name_and_via_too() -> None:
@@ -198,7 +249,7 @@ def test_what_comes_just_after_the_deadline_is_said_to(probe: Probe, monkeypatch
         (lambda probe: probe.expect(lambda message: False), "<lambda>"),
         (lambda probe: probe.receive_n(3), "3 messages"),
         (lambda probe: probe.expect_no_message(), "no message"),
-        (lambda probe: probe.fish_for("it", ignore=int), "or to be ignored"),
+        (lambda probe: probe.fish_for("it", ignore=int), "or one to ignore"),
     ],
 )
 def test_each_miss_names_what_it_wanted(probe: Probe, expect: Any, said: str) -> None:

@@ -1,6 +1,7 @@
 """The fixtures, in test files of their own: pytest is run on these as a user runs it."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -61,7 +62,7 @@ def test_supervised_servers_are_stopped_in_reverse_and_an_expected_crash_fails_n
             server.cast("boom")
             report = start_supervised.expect_crash(ValueError)
             assert report.message == "boom" and report.pid is server
-            with pytest.raises(AssertionError, match="none came"):
+            with pytest.raises(AssertionError, match="no server crashed"):
                 start_supervised.expect_crash(timeout=0.01)
         """,
     )
@@ -96,7 +97,7 @@ def test_a_crash_that_nobody_expected_fails_the_test_with_its_report(tmp_path: P
         """,
     )
     assert status == 1, said
-    assert "no test expected it" in said
+    assert "which the test did not expect" in said
     assert "crashed in handle_cast: ValueError('the reason')" in said
     assert "crashed in handle_cast: ValueError('below')" in said
     assert "Traceback" in said
@@ -153,7 +154,48 @@ def test_pytest_finds_the_plugin_which_imports_nothing_until_a_fixture_is_asked_
     assert "'gennostr', 'gennostr.testing', 'gennostr.testing.pytest_plugin']" in said
 
 
-def test_each_fixture_says_what_it_is(tmp_path: Path) -> None:
-    said, _ = run(tmp_path, "", "--fixtures")
-    for fixture in ("probe", "manual_clock", "fake_relay", "no_leaks", "start_supervised"):
-        assert f"\n{fixture} " in said
+FIXTURES = ("probe", "manual_clock", "fake_relay", "no_leaks", "start_supervised")
+ACTORS_OF_THE_EXAMPLES = """
+import gennostr
+from gennostr import GenNostr, GenServer, Ok, Reply
+
+class Greeter(GenServer):
+    def handle_info(self, message, state):
+        match message:
+            case "greet", pid:
+                pid.send("hello")
+
+class Feed(GenNostr):
+    def init(self, url):
+        self.add_relay(url)
+        self.subscribe({"kinds": [1]})
+        return Ok(0)
+
+    def handle_event(self, message, relay, count):
+        return Ok(count + 1)
+
+class Counter(GenServer):
+    def init(self, start):
+        return Ok(start)
+
+    def handle_call(self, request, from_, count):
+        return Reply(count + 1, count + 1)
+
+    def handle_cast(self, request, count):
+        raise ValueError(request)
+"""
+
+
+def test_each_fixture_says_what_it_is_with_an_example_that_runs(tmp_path: Path) -> None:
+    said, _ = run(tmp_path, "", "--fixtures", "-vv")
+    examples = ""
+    for fixture in FIXTURES:
+        _, found, rest = said.partition(f"\n{fixture} ")
+        assert found, fixture
+        text = re.split(r"\n(?! |\n)", rest)[0]
+        examples += textwrap.dedent(re.sub(r"^ {0,7}\S.*$", "", text.partition("\n")[2], flags=re.MULTILINE))
+    assert examples.count("def test_") == 7, examples
+    (tmp_path / "test_it.py").write_text(ACTORS_OF_THE_EXAMPLES + examples)
+    said, status = pytest_says(tmp_path)
+    assert status == 0, said
+    assert "7 passed" in said

@@ -11,13 +11,14 @@ from gennostr import GenNostr, Ok, Options, Relay, Reply
 from gennostr.nostr import sign
 from gennostr.testing import (
     Added,
-    AskedCount,
     Broadcast,
+    ManualClock,
     Pinged,
     Probe,
     PublishedEvent,
     Reconnecting,
     Removed,
+    RequestedCount,
     Scheduled,
     Sent,
     Subscribed,
@@ -89,7 +90,7 @@ def test_what_is_asked_of_relays_is_noted_and_its_result_never_comes() -> None:
             Subscribed([{"kinds": [1]}], "feed", (URL,)),
             Unsubscribed("feed"),
             PublishedEvent(note),
-            AskedCount([{"kinds": [1]}], (URL,)),
+            RequestedCount([{"kinds": [1]}], (URL,)),
             Pinged(URL),
         ]
         assert feed.relay_statistics() == {}
@@ -99,6 +100,12 @@ def test_what_is_asked_of_relays_is_noted_and_its_result_never_comes() -> None:
             feed.subscribe([])
     with pytest.raises(g.CallExit):
         publication.result(5)
+
+
+def test_the_old_name_of_a_requested_count_works_and_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="AskedCount is now RequestedCount"):
+        from gennostr.testing import AskedCount  # noqa: PLC0415
+    assert AskedCount is RequestedCount
 
 
 def test_what_the_client_would_refuse_is_refused() -> None:
@@ -126,6 +133,23 @@ def test_a_callback_that_calls_waits_its_time() -> None:
         with pytest.raises(g.CallTimeout):
             server.call(lambda self, from_, state: g.NoReply(), 0.05)
         assert time.monotonic() - began >= 0.05
+
+
+def test_a_callback_reads_the_time_that_the_test_moves(manual_clock: ManualClock) -> None:
+    class Reading(g.GenServer[None]):
+        def handle_cast(self, request: Any, state: Any) -> Any:
+            self.timer = g.send_after(request, self.pid, "tick")
+            return g.monotonic_time(), g.system_time()
+
+    with recording(Reading) as (server, actions):
+        monotonic, system = server.handle_cast(0.1, None)
+        manual_clock.advance(1.5)
+        assert server.handle_cast(1 / 3, None) == (monotonic + 1.5, system + 1.5)
+        assert type(monotonic) is float
+        assert actions == [Scheduled(0.1, server.pid, "tick"), Scheduled(1 / 3, server.pid, "tick")]  # not rounded
+        manual_clock.advance(0.25)
+        assert g.cancel_timer(server.timer) == pytest.approx(1 / 3 - 0.25)
+    assert g.monotonic_time() == monotonic + 1.75
 
 
 def test_a_server_that_is_no_client_has_timers_to_note(probe: Probe) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from gennostr.testing import relay_socket
-from gennostr.testing.relay_socket import RelaySocket, listener, see_out
+from gennostr.testing.relay_socket import RelaySocket, close_when_received, listener
 
 TIMEOUT = 5
 BIG = bytes(range(256)) * 40_000
@@ -147,7 +147,7 @@ def test_seeing_out_waits_for_who_has_all_and_not_for_its_end(pair: Pair) -> Non
     wire.out += b"hello"
     wire.finish()
     began = time.monotonic()
-    see_out([wire])
+    close_when_received([wire])
     assert time.monotonic() - began < relay_socket.LINGER / 2
     assert wire.sock.fileno() < 0
     client.send(b"answered by a reset")
@@ -160,7 +160,7 @@ def test_seeing_out_waits_its_time_for_who_does_not_read(pair: Pair, monkeypatch
     wire.out += BIG
     wire.finish()
     began = time.monotonic()
-    see_out([wire])
+    close_when_received([wire])
     assert 0.05 <= time.monotonic() - began < 1
     assert wire.sock.fileno() < 0
 
@@ -172,7 +172,7 @@ def test_without_acknowledgements_an_end_is_waited_for(pair: Pair, monkeypatch: 
     wire.finish()
     assert not wire.linger()
     assert not wire.is_received
-    see_out([wire])
+    close_when_received([wire])
     assert wire.sock.fileno() < 0
 
 
