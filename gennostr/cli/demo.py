@@ -1,4 +1,4 @@
-"""``gennostr demo``: a client's complete lifecycle, with two local relays, in a few seconds."""
+"""``gennostr demo``: the lifecycle of a client, with two local relays."""
 
 import argparse
 import os
@@ -16,20 +16,23 @@ from gennostr.nostr import EoseMessage, EventMessage, OkMessage, sign
 from gennostr.otp.outcomes import CallOutcome, InitOutcome, NoReply, Reply
 
 DESCRIPTION: Final = """\
-The whole of a client's life in a few seconds, on two relays of its own on this machine (they need nostr-sdk:
-pip install 'gennostr[demo]'): connect, subscribe, publish 20 notes, receive them from both, lose a relay, reconnect,
-stop. Nothing leaves the machine."""
+The lifecycle of a client in a few seconds, with two relays that it starts on this machine (they need nostr-sdk:
+pip install 'gennostr[demo]'): connect, subscribe, publish 20 notes, receive them from both relays, lose a relay,
+reconnect, stop. Nothing leaves the machine."""
 NOTES: Final = 20
 TIME_LIMIT: Final = 18.0
 """The time limit of the whole demo, in seconds."""
 
 
-class Amiss(Exception):
+class StepFailed(Exception):
     """An expected event did not happen."""
 
 
 class Watcher(GenNostr[Counter[str]]):
-    """Prints and counts what happens; replies to a call ``("until", what, number)`` once the count is reached."""
+    """A client that prints and counts what happens.
+
+    It replies to a call ``("until", what, number)`` once the count is reached.
+    """
 
     def init(self, init_arg: tuple[Terminal, list[str]]) -> InitOutcome[Counter[str]]:
         """Add the relays."""
@@ -97,7 +100,7 @@ class Watcher(GenNostr[Counter[str]]):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Set the help texts; the command takes no arguments."""
     parser.description = DESCRIPTION
-    parser.epilog = exit_statuses(_0="all of it happened", _1="something did not", _130="interrupted")
+    parser.epilog = exit_statuses(_0="every step succeeded", _1="a step failed", _130="interrupted")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -109,7 +112,7 @@ def run(parsed: argparse.Namespace) -> int:
         summary = _play(terminal, begun + TIME_LIMIT)
     except Exception as error:
         terminal.status("")
-        terminal.line(f"amiss: {type(error).__name__}: {error}", "red")
+        terminal.line(f"failed: {type(error).__name__}: {error}", "red")
         return 1
     terminal.line(f"{summary}, in {time.monotonic() - begun:.1f} s", "green")
     return 0
@@ -127,7 +130,7 @@ def _play(terminal: Terminal, deadline: float) -> str:
                 feed.call(("until", what, number), max(0.1, deadline - time.monotonic()))
             except TimeoutError:
                 seen = feed.get_state()[what]
-                raise Amiss(f"saw {seen} {what} where {number} should be") from None
+                raise StepFailed(f"saw {seen} {what}, expected {number}") from None
 
         until("connects", 2)
         until("eoses", 2)
@@ -146,10 +149,10 @@ def _play(terminal: Terminal, deadline: float) -> str:
         until("connects", 3)
         until("eoses", 3)
         if sorted(feed.list_relays()) != sorted(urls):
-            raise Amiss(f"connected to {feed.list_relays()} where {urls} should be")
+            raise StepFailed(f"connected to {feed.list_relays()}, expected {urls}")
         seen = feed.get_state()
         if seen["accepted"] != 2 * NOTES:
-            raise Amiss(f"the relays accepted {seen['accepted']} of {2 * NOTES} notes")
+            raise StepFailed(f"the relays accepted {seen['accepted']} of {2 * NOTES} notes")
         terminal.line("stopping", "dim")
         feed.stop()
         terminal.status("")

@@ -2,25 +2,33 @@
 
 import argparse
 import sys
-import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from gennostr import Fetch, FetchIncomplete, FetchProgress
+from gennostr import FetchIncomplete, FetchProgress
 from gennostr import fetch as fetch_events
-from gennostr.cli.arguments import CLOSE_TIMEOUT, add_urls, add_verify, exit_statuses, seconds, urls_of, verifies
+from gennostr.cli.arguments import (
+    CLOSE_TIMEOUT,
+    Parser,
+    add_urls,
+    add_verify,
+    exit_statuses,
+    seconds,
+    urls_of,
+    verifies,
+)
 from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, add_key_arguments, auth_signer
-from gennostr.cli.terminal import Terminal, json_line, printable
+from gennostr.cli.progress import Progress
+from gennostr.cli.terminal import Terminal, json_line, local_time, printable
 from gennostr.nostr import redact
 
 DESCRIPTION: Final = """\
-Print the stored events of relays that match, as lines of JSON, newest first and each once; then exit. Relays give a few
-hundred events at once: they are asked again until there are no more.
+Print all stored events of relays that match, as lines of JSON, newest first and without duplicates, then exit. A relay
+sends at most a few hundred events at once; further requests are sent until there are no more.
 
-On a terminal, standard error shows how far each relay has been read: events, pages, and the oldest date."""
+On a terminal, standard error shows how far each relay has been read: events, pages, and the oldest date; with tqdm
+(pip install 'gennostr[cli]') also the rate, and a bar if --limit is given."""
 
 EXAMPLES: Final = """\
 examples:
@@ -29,18 +37,15 @@ examples:
   gennostr fetch wss://relay.example --kinds 1 --limit 1000 | jq -r .content
 """
 
-REDRAW: Final = 0.2
-"""Seconds between updates of the status line."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
-        _0="all relays were read to the end, or who read the output has gone",
-        _1="not all: standard error says which and why; the rest was printed",
-        _2="wrong command line, or a key that is none",
+        _0="all relays were read to the end, or the reader of the output has exited",
+        _1="some were not: standard error says which and why; the events that arrived are printed",
+        _2="wrong command line, or an invalid key",
         _130="interrupted",
     )
     parser.epilog = f"{EXAMPLES}\n{TIME_HELP}\n\n{KEY_HELP}\n\n{statuses}"
@@ -51,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=seconds,
         default=30.0,
-        help="how long a relay may be silent or out of reach (default: 30)",
+        help="give up a relay that sends nothing or cannot be reached for this long (default: 30)",
     )
     add_verify(parser)
     add_key_arguments(parser, auth=True)
@@ -72,7 +77,7 @@ def run(parsed: argparse.Namespace) -> int:
             timeout=parsed.timeout,
             close_timeout=CLOSE_TIMEOUT,
         ) as found,
-        _Status(live, found),
+        Progress(live, lambda: _shown(found.progress, parsed.limit)),
     ):
         try:
             for event in found:
@@ -86,48 +91,12 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-class _Status:
-    """Updates the status line of `terminal` in its own thread, as nothing else runs while relays are silent."""
-
-    def __init__(self, terminal: Terminal, fetch: Fetch) -> None:
-        self._terminal = terminal
-        self._fetch = fetch
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._draw, name="gennostr-fetch-status", daemon=True)
-
-    def __enter__(self) -> Self:
-        if self._terminal.live:
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._over.set()
-        if self._terminal.live:
-            self._thread.join()
-            self._terminal.status("")
-
-    def _draw(self) -> None:
-        while not self._over.is_set():
-            try:
-                self._terminal.status(_shown(self._fetch.progress))
-            except OSError:  # the terminal was closed
-                return
-            self._over.wait(REDRAW)
-
-
-def _shown(progress: Mapping[str, FetchProgress]) -> str:
-    parts = [f"{sum(each.events for each in progress.values()):,} events"]
+def _shown(progress: Mapping[str, FetchProgress], limit: int | None) -> tuple[int, int | None, str]:
+    parts: list[str] = []
     for url, each in progress.items():
-        oldest = "" if each.oldest is None else f" to {_date(each.oldest)}"
+        oldest = "" if each.oldest is None else f" to {local_time(each.oldest)}"
         state = ", failed" if each.error is not None else ", done" if each.done else ""
-        parts.append(f"{redact(url)} {each.pages:,} pages{oldest}{state}")
-    return " · ".join(parts)
-
-
-def _date(moment: int) -> str:
-    try:
-        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):  # events from relays can have any timestamp
-        return str(moment)
+        pages = "1 page" if each.pages == 1 else f"{each.pages:,} pages"
+        parts.append(f"{redact(url)} {pages}{oldest}{state}")
+    total = None if limit is None else limit * len(progress)
+    return sum(each.events for each in progress.values()), total, " · ".join(parts)

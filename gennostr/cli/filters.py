@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gennostr.cli.arguments import whole_number, without_keys
+from gennostr.cli.arguments import Parser, whole_number, without_keys
 from gennostr.cli.keys import pubkey
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -14,36 +14,33 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 TIME_HELP: Final = """\
 times (--since, --until):
   1700000000              seconds since 1970
-  2024-05-01T12:00        a date, with or without a time; UTC unless it says otherwise
-  90s 30m 2h 7d 1w        so long ago"""
+  2024-05-01T12:00        a date, with or without a time; in UTC unless it has an offset such as +02:00
+  90s 30m 2h 7d 1w        this long ago: seconds, minutes, hours, days or weeks"""
 
 
-def add_filter_arguments(parser: argparse.ArgumentParser, *, default: str = "all") -> None:
+def add_filter_arguments(parser: Parser, *, default: str = "all") -> None:
     """Add the options that make up a filter; an event must match all of them."""
-    group = parser.add_argument_group(f"which events ({default}, unless something is given)")
-    group.add_argument("--kinds", metavar="KIND", type=_kind, nargs="+", action="extend", help="of these kinds")
-    group.add_argument(
-        "--authors",
-        metavar="KEY",
-        type=_author,
-        nargs="+",
-        action="extend",
-        help="by these public keys, hex or npub1...",
+    group = parser.add_argument_group(
+        f"which events (default: {default})",
+        "--kinds, --authors and --ids take several values, with commas or spaces between them: --kinds 1,6,7",
     )
-    group.add_argument(
-        "--ids", metavar="ID", type=_id, nargs="+", action="extend", help="with these ids, hex or note1..."
+    parser.add_list(group, "--kinds", metavar="KIND", type=kind, help="events of these kinds")
+    parser.add_list(
+        group, "--authors", metavar="KEY", type=author, help="by the authors with these public keys, hex or npub1..."
     )
-    group.add_argument("--since", metavar="TIME", type=_since, help="not older")
-    group.add_argument("--until", metavar="TIME", type=_until, help="not newer")
+    parser.add_list(group, "--ids", metavar="ID", type=_id, help="with these ids, hex or note1...")
+    group.add_argument("--since", metavar="TIME", type=_since, help="created at this time or later")
+    group.add_argument("--until", metavar="TIME", type=_until, help="created at this time or earlier")
     group.add_argument("--limit", metavar="N", type=whole_number, help="at most N stored events from each relay")
     group.add_argument(
         "--tag",
         metavar="NAME=VALUE",
         type=_tag,
         action="append",
-        help="with this tag, such as t=nostr or e=ID; NAME is one letter. Given again: NAME or VALUE may be another",
+        help="with this tag, such as t=nostr or e=ID; NAME is one letter. Repeat it for more: an event must match "
+        "every NAME, by any of its VALUEs",
     )
-    group.add_argument("--search", metavar="TEXT", help="that match TEXT, at relays that can search (NIP-50)")
+    group.add_argument("--search", metavar="TEXT", help="that match TEXT, at relays that support search (NIP-50)")
 
 
 def filter_of(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -77,11 +74,13 @@ def _until(text: str) -> int:
     return int(_checked("until", moment(text)))
 
 
-def _kind(text: str) -> int:
+def kind(text: str) -> int:
+    """Parse a kind, 0 to 65535."""
     return int(_checked("kinds", [whole_number(text)])[0])
 
 
-def _author(text: str) -> str:
+def author(text: str) -> str:
+    """Parse a public key, hex or npub1...."""
     try:
         return pubkey(text)
     except ValueError as error:
@@ -100,7 +99,10 @@ def _tag(text: str) -> tuple[str, str]:
 
 
 def _checked(name: str, value: object) -> Any:
-    """Return a condition's value as a REQ contains it, with npub1... and note1... as hex."""
+    """Return a condition's value as a REQ contains it.
+
+    npub1... and note1... become hex.
+    """
     from gennostr.nostr.filters import checked_filters  # noqa: PLC0415
 
     try:

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from gennostr import relay_information
-from gennostr.cli.arguments import Failure, exit_statuses, relay_url, seconds
+from gennostr import ConnectionLost, relay_information
+from gennostr.cli.arguments import URL_HELP, Failure, Parser, announce, exit_statuses, relay_url, seconds
 from gennostr.cli.terminal import Terminal, json_line, printable
 from gennostr.nostr import Limitation, RelayInformation, redact
 
 DESCRIPTION: Final = """\
-Show what a relay says of itself (NIP-11): who runs it and what, which NIPs it supports, and its limits. What it does
-not say is not shown."""
+Show the information document of a relay (NIP-11): who runs it, on what software, which NIPs it supports, and its
+limits. A field that the document does not have is not shown."""
 
 EXAMPLES: Final = """\
 examples:
@@ -47,27 +47,32 @@ _KNOWN: Final = frozenset({*_TEXTS, "self", "supported_nips", "limitation"})
 _WIDTH: Final = 24
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
-        _0="shown",
-        _1="the relay was not reached, or has no such information",
+        _0="the document is shown",
+        _1="the relay cannot be reached, or has no information document",
         _2="wrong command line",
         _130="interrupted",
     )
     parser.epilog = f"{EXAMPLES}\n{statuses}"
-    parser.add_argument("url", metavar="URL", type=relay_url, help="a relay: wss://... or ws://...")
+    parser.add_argument("url", metavar="URL", type=relay_url, help=URL_HELP)
     parser.add_argument("--json", action="store_true", help="print the document itself, as one line of JSON")
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for all of it (default: 10)")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="how long the request may take (default: 10)"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Request the document and show it; return the exit status."""
-    answer = _asked(parsed.url, parsed.timeout)
+    announce([parsed.url])
+    answer = _requested(parsed.url, parsed.timeout)
     if isinstance(answer, Exception):
         url, problem = redact(parsed.url), str(answer) or type(answer).__name__
+        if isinstance(answer, ConnectionLost):  # as nostr-sdk's relay does: all but a WebSocket is closed at once
+            problem = "the relay closed the connection instead of answering: it may have no information document"
         raise Failure(problem if problem.startswith(url) else f"{url}: {problem}")  # the system's errors contain no url
     terminal = Terminal()
     if parsed.json:
@@ -82,20 +87,20 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(url: str, timeout: float) -> RelayInformation | Exception:
+def _requested(url: str, timeout: float) -> RelayInformation | Exception:
     """Return the information document, or the exception that prevented it.
 
     Uses a thread, as the system's resolver cannot be interrupted. If it gets stuck there, the thread ends with us.
     """
     answers = SimpleQueue[RelayInformation | Exception]()
 
-    def ask() -> None:
+    def request() -> None:
         try:
             answers.put(relay_information(url, timeout=timeout))
         except Exception as error:
             answers.put(error)
 
-    Thread(target=ask, name="gennostr-info", daemon=True).start()
+    Thread(target=request, name="gennostr-info", daemon=True).start()
     try:
         return answers.get(timeout=timeout + 1.0)
     except Empty:

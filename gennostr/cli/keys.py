@@ -1,4 +1,6 @@
-"""The secret key of a command: from a file or the environment, never from the command line, which others can read.
+"""The secret key of a command: from a file or the environment.
+
+It is never on the command line, which others can read.
 
 Error messages show no part of a key. Code that needs the key gets a function that signs, so that no state, crash report
 or traceback of it can show the key.
@@ -11,7 +13,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from gennostr.cli.arguments import WrongCommandLine, without_keys
 from gennostr.cli.terminal import printable
@@ -19,32 +21,41 @@ from gennostr.cli.terminal import printable
 if TYPE_CHECKING:
     from gennostr.nostr import Event
 
+T = TypeVar("T")
 Signer: TypeAlias = Callable[..., Any]
 
 VARIABLE: Final = "GENNOSTR_KEY"
 KEY_HELP: Final = f"""\
 the key:
-  --key-file PATH or the environment variable {VARIABLE}: 64 hex digits, or nsec1...
-  It is never given on the command line, which every user of the machine can read."""
+  Your secret key, as 64 hex digits or nsec1..., is read from --key-file PATH or from the environment variable
+  {VARIABLE}. It cannot be given on the command line, which every user of the machine can read.
+  "gennostr key generate" makes one."""
 
 _MAX_FILE: Final = 4096
 
 
 def add_key_arguments(parser: argparse.ArgumentParser, *, auth: bool = False) -> None:
-    """Add --key-file, and with `auth` also --auth, for commands that otherwise need no key."""
+    """Add --key-file, and with `auth` also --auth.
+
+    `auth` is for commands that otherwise need no key.
+    """
     if auth:
         parser.add_argument(
             "--auth",
             action="store_true",
-            help=f"prove to relays that ask (NIP-42) who you are, with the key of --key-file or {VARIABLE}; "
-            "--key-file alone means the same",
+            help=f"authenticate to relays that request it (NIP-42), with the key of --key-file or {VARIABLE}; "
+            "--key-file implies it",
         )
-    parser.add_argument("--key-file", metavar="PATH", type=_path, help="the file that holds the secret key")
+    parser.add_argument("--key-file", metavar="PATH", type=key_path, help="a file that contains the secret key")
 
 
-def _path(text: str) -> Path:
+def key_path(text: str) -> Path:
+    """Return the path of a key's file.
+
+    A key in its place is an error, which does not show it.
+    """
     if without_keys(text) != text:
-        raise argparse.ArgumentTypeError("a path is wanted: a key never stands on the command line")
+        raise argparse.ArgumentTypeError("expects a path: a key must not be on the command line")
     return Path(text)
 
 
@@ -55,6 +66,20 @@ def signer(parsed: argparse.Namespace) -> Signer | None:
         WrongCommandLine: the key cannot be read, or is invalid.
 
     """
+    return _with_given(parsed, signer_with)
+
+
+def given_public_key(parsed: argparse.Namespace) -> str | None:
+    """Return the public key of the given key, or None without a key.
+
+    Raises what `signer` does.
+    """
+    from gennostr.nostr import public_key  # noqa: PLC0415
+
+    return _with_given(parsed, public_key)
+
+
+def _with_given(parsed: argparse.Namespace, use: Callable[[str], T]) -> T | None:
     if parsed.key_file is not None:
         where, text = printable(str(parsed.key_file)), _read(parsed.key_file)
     elif VARIABLE in os.environ:
@@ -62,7 +87,7 @@ def signer(parsed: argparse.Namespace) -> Signer | None:
     else:
         return None
     try:
-        return signer_with(secret_key(text))
+        return use(secret_key(text))
     except ValueError as error:
         raise WrongCommandLine(f"{where}: {error}") from None
 
@@ -76,7 +101,7 @@ def auth_signer(parsed: argparse.Namespace) -> Signer | None:
         return None
     found = signer(parsed)
     if found is None:
-        raise WrongCommandLine(f"--auth needs a key: --key-file PATH, or the environment variable {VARIABLE}")
+        raise WrongCommandLine(f"--auth needs a key: use --key-file PATH, or the environment variable {VARIABLE}")
     return found
 
 
@@ -89,12 +114,15 @@ def _read(path: Path) -> str:
         raise WrongCommandLine(f"--key-file: {printable(str(path))}: {error.strerror}") from None
     if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
         shown = printable(str(path))
-        sys.stderr.write(f"warning: others may read the key in {shown}; chmod 600 makes it yours alone\n")
+        sys.stderr.write(f"warning: other users may read the key in {shown}; chmod 600 prevents that\n")
     return data.decode("ascii", "replace")
 
 
 def signer_with(secret: str) -> Signer:
-    """Return a function that signs with this key (64 hex digits). ValueError: it is outside the curve's range."""
+    """Return a function that signs with this key, 64 hex digits.
+
+    Raises ValueError if it is outside the curve's range.
+    """
     from gennostr.nostr import public_key, sign  # noqa: PLC0415
 
     public_key(secret)
@@ -106,12 +134,18 @@ def signer_with(secret: str) -> Signer:
 
 
 def secret_key(text: str) -> str:
-    """Return a secret key, given in hex or as nsec1..., as 64 hex digits. ValueError: it is invalid."""
+    """Return a secret key, given in hex or as nsec1..., as 64 hex digits.
+
+    Raises ValueError if it is invalid.
+    """
     return _key(text, "nsec", "npub", "a secret key")
 
 
 def pubkey(text: str) -> str:
-    """Return a public key, given in hex or as npub1..., as 64 hex digits. ValueError: it is invalid."""
+    """Return a public key, given in hex or as npub1..., as 64 hex digits.
+
+    Raises ValueError if it is invalid.
+    """
     return _key(text, "npub", "nsec", "a public key")
 
 
@@ -120,7 +154,7 @@ def _key(text: str, prefix: str, other: str, what: str) -> str:
     if re.fullmatch("[0-9A-Fa-f]{64}", text):
         return text.lower()
     if text.lower().startswith(f"{other}1"):
-        raise ValueError(f"{what} is wanted, which begins with {prefix}1, not with {other}1")
+        raise ValueError(f"expected {what}, which begins with {prefix}1, not with {other}1")
     if not text.lower().startswith(f"{prefix}1"):
         raise ValueError(f"{what} is 64 hex digits, or {prefix}1...")
     from gennostr.nostr.bech32 import decode_bech32  # noqa: PLC0415

@@ -8,37 +8,38 @@ from typing import Any, Final
 
 from gennostr import GenNostr, Ok, Relay, Stop
 from gennostr import run as run_program
-from gennostr.cli.arguments import CLOSE_TIMEOUT, add_urls, add_verify, exit_statuses, urls_of, verifies
+from gennostr.cli.arguments import CLOSE_TIMEOUT, Parser, add_urls, add_verify, exit_statuses, urls_of, verifies
 from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, Signer, add_key_arguments, auth_signer
-from gennostr.cli.terminal import Terminal, json_line, printable
+from gennostr.cli.terminal import Terminal, json_line, local_time, printable
 from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.nostr import ClosedMessage, EoseMessage, EventMessage, NoticeMessage, redact
 from gennostr.otp.outcomes import InitOutcome
 
 DESCRIPTION: Final = """\
-Print the events of relays, stored ones first and then as they come, until Ctrl-C.
+Print the events of relays, stored ones first and then live ones as they arrive, until Ctrl-C.
 
-An event that several relays have is printed once. Relays are reconnected to, and asked again for what they may have
-sent meanwhile. What happens to the connections is told on standard error."""
+Each line has the relay, the time, the kind, the author and the content; on a terminal the time is local, in a pipe it
+is in seconds since 1970. An event that several relays send is printed once. A lost connection is restored, and the
+events of the time without it are requested. Connections and errors are reported on standard error."""
 
 EXAMPLES: Final = """\
 examples:
-  gennostr listen wss://relay.example --kinds 1 --limit 20
+  gennostr listen --kinds 1 --limit 20 wss://relay.example
   gennostr listen wss://a.example wss://b.example --authors npub1... --since 2h --json
   gennostr listen wss://relay.example --kinds 1 --tag t=nostr | grep --line-buffered -i python
   gennostr listen wss://private.example --key-file ~/.nostr-key
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
-        _0="stopped by Ctrl-C or SIGTERM, or who read the output has gone",
-        _1="it failed",
-        _2="wrong command line, or a key that is none",
+        _0="stopped by Ctrl-C or SIGTERM, or the reader of the output has exited",
+        _1="failure",
+        _2="wrong command line, or an invalid key",
     )
     parser.epilog = f"{EXAMPLES}\n{TIME_HELP}\n\n{KEY_HELP}\n\n{statuses}"
     add_urls(parser)
@@ -60,7 +61,10 @@ class Wanted:
 
 
 class Listener(GenNostr[int]):
-    """Prints events on standard output and notes on standard error; the state is the number of events."""
+    """A client that prints events on standard output, notes on standard error.
+
+    The state is the number of events.
+    """
 
     deduplicate = True
 
@@ -98,7 +102,8 @@ class Listener(GenNostr[int]):
             text = json_line(event)
         else:
             content = printable(event.content)
-            text = f"{redact(relay.url)} {event.created_at} {event.kind} {event.pubkey[:8]} {content}"
+            time = local_time(event.created_at) if self._events.live else event.created_at
+            text = f"{redact(relay.url)} {time} {event.kind} {event.pubkey[:8]} {content}"
         try:
             self._events.line(text)
         except BrokenPipeError:

@@ -36,7 +36,9 @@ ATTEMPTS = 20  # to find a free port: another process may take it first
 
 
 class LocalRelay:
-    """A relay on a port of 127.0.0.1, which the first start chooses and later starts keep.
+    """A relay on a port of 127.0.0.1.
+
+    The first start chooses the port, and later starts keep it.
 
     As a context manager, it is started on entry and stopped on exit. With ``auth`` it requires authentication (NIP-42)
     for reading and writing. Not thread-safe.
@@ -97,19 +99,28 @@ class LocalRelay:
         raise RuntimeError(f"no free port for a local relay in {ATTEMPTS} attempts")
 
     def stop(self) -> None:
-        """Stop the relay with SIGTERM, or by force after 5 seconds. No effect if it is stopped."""
+        """Stop the relay with SIGTERM, or by force after 5 seconds.
+
+        No effect if it is stopped.
+        """
         process, self._process = self._process, None
         if process is not None:
             _end(process, STOP_TIMEOUT)
 
     def kill(self) -> None:
-        """Kill the relay with SIGKILL, as if its machine had failed. No effect if it is stopped."""
+        """Kill the relay with SIGKILL, as if its machine had failed.
+
+        No effect if it is stopped.
+        """
         process, self._process = self._process, None
         if process is not None:
             _end(process, 0.0)
 
     def restart(self) -> None:
-        """Stop the relay if it is running, and start it, empty, on the same port. Raises what `start` does."""
+        """Stop the relay if it is running, and start it, empty, on the same port.
+
+        Raises what `start` does.
+        """
         self.stop()
         self.start()
 
@@ -120,7 +131,7 @@ def url_at(port: int) -> str:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now and outside the range of outgoing connections.
+    """Return a free port of 127.0.0.1, outside the range of outgoing connections.
 
     Systems use the ports from 32768 up for outgoing connections. A relay's port must be below: while the relay is down,
     a client that keeps connecting to a port of that range can get the same port as its own end, and connect to itself.
@@ -164,7 +175,10 @@ def _spawn(port: int, *, auth: bool) -> subprocess.Popen[bytes]:
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
-    """Return the one line that the process prints, or "" if it ended without it; then close the pipe."""
+    """Return the one line that the process prints, and close the pipe.
+
+    The line is "" if the process ended without printing it.
+    """
     assert process.stdout is not None  # noqa: S101 - opened as a pipe
     deadline = time.monotonic() + START_TIMEOUT
     line = b""
@@ -195,12 +209,18 @@ def _end(process: subprocess.Popen[bytes], patience: float) -> None:
 
 
 def is_port_taken(reason: str) -> bool:
-    """Return whether the port was taken, from the text of nostr-sdk's error, which has no errno."""
+    """Return whether nostr-sdk's error says that the port is taken.
+
+    It has no errno: only the text says so.
+    """
     return f"os error {errno.EADDRINUSE}" in reason
 
 
 async def serve(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
-    """Start a relay in this process and return it when it listens; its ``shutdown`` ends it."""
+    """Start a relay in this process and return it when it listens.
+
+    Its ``shutdown`` ends it.
+    """
     # Imported here: the demo extra may be missing, and the owner's process does not need it.
     import nostr_sdk  # noqa: PLC0415
 
@@ -215,7 +235,10 @@ async def serve(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
 
 
 def main() -> int:
-    """Run a relay until SIGTERM, Ctrl-C or the end of standard input; return the exit status."""
+    """Run a relay until SIGTERM, Ctrl-C or the end of standard input.
+
+    Returns the exit status.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m gennostr.cli.local_relay",
         description="A Nostr relay on 127.0.0.1 that keeps its events in memory.",

@@ -1,19 +1,14 @@
-"""``gennostr publish``: publish one event to relays, and print the outcome at each."""
+"""``gennostr publish``: publish one event, and print the outcome at each relay."""
 
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from gennostr import GenNostr, Ok, Outcome, Publication, Published, Relay, Stop
-from gennostr import run as run_program
+from gennostr import Publication
 from gennostr.cli.arguments import (
-    CLOSE_TIMEOUT,
     Failure,
+    Parser,
     WrongCommandLine,
     add_urls,
     exit_statuses,
@@ -22,22 +17,22 @@ from gennostr.cli.arguments import (
     whole_number,
 )
 from gennostr.cli.keys import KEY_HELP, VARIABLE, Signer, add_key_arguments, auth_signer, signer
+from gennostr.cli.one_request import OneRequest
+from gennostr.cli.standard_input import read_text
 from gennostr.cli.terminal import Terminal, json_line, printable
-from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.nostr import Event, redact, verify
-from gennostr.otp.outcomes import CallbackOutcome, InitOutcome
 
 DESCRIPTION: Final = """\
-Publish a note to relays, and print what became of it at each of them, one per line:
+Publish a note to relays, and print its outcome at each of them, one per line:
 
   accepted       the relay has it
-  rejected       it has said why not
-  timeout        it has not answered
-  disconnected   the connection was lost before it answered
+  rejected       the relay refused it, for the reason on this line
+  timeout        the relay did not answer
+  disconnected   the connection was lost before the relay answered
   not_sent       there was no connection
 
-The note is --content or else what comes from standard input, signed with your key. With --event, standard input is an
-event as JSON that is signed already, and no key is needed."""
+The text of the note is --content, or standard input without it; the note is signed with your key. With --event,
+standard input is an event as JSON that is already signed, and no key is needed."""
 
 EXAMPLES: Final = """\
 examples:
@@ -47,16 +42,16 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
-        _0="all relays have accepted it",
-        _1="some have and some have not, or it failed",
-        _2="wrong command line, or a key that is none",
-        _3="no relay has accepted it",
-        _130="interrupted before that was known",
+        _0="all relays accepted it",
+        _1="some relays accepted it and some did not, or another failure",
+        _2="wrong command line, or an invalid key",
+        _3="no relay accepted it",
+        _130="interrupted before all outcomes were known",
     )
     parser.epilog = f"{EXAMPLES}\n{KEY_HELP}\n\n{statuses}"
     add_urls(parser)
@@ -69,15 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         type=_tag,
         action="append",
-        help="a tag such as t=nostr; given again: one more",
+        help="a tag such as t=nostr; repeat it for more tags",
     )
-    parser.add_argument("--event", action="store_true", help="standard input is a whole signed event, as JSON")
+    parser.add_argument("--event", action="store_true", help="standard input is a signed event as JSON")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
         default=10.0,
-        help="for connecting and the answer together (default: 10)",
+        help="time for connecting and the answer together (default: 10)",
     )
     parser.add_argument("--json", action="store_true", help="print each outcome as one line of JSON")
     add_key_arguments(parser, auth=True)
@@ -90,63 +85,14 @@ def _tag(text: str) -> list[str]:
     return [name, value]
 
 
-@dataclass
-class Job:
-    """The event to publish, and its publication."""
-
-    event: Event
-    urls: Sequence[str]
-    timeout: float
-    signer: Signer | None
-    publication: Publication | None = None
-    errors: dict[str, str] = field(default_factory=dict)
-    """The last error of each relay, by url."""
-
-
-class Publisher(GenNostr[Job]):
-    """Publishes one event and stops when all outcomes are known."""
-
-    def init(self, init_arg: Job) -> InitOutcome[Job]:
-        """Add the relays, and publish."""
-        self.signer = init_arg.signer
-        self._up: set[str] = set()
-        for url in init_arg.urls:
-            self.add_relay(url, connect_timeout=init_arg.timeout, close_timeout=CLOSE_TIMEOUT)
-        init_arg.publication = self.publish(init_arg.event, init_arg.urls, init_arg.timeout)
-        return Ok(init_arg)
-
-    def handle_connect(self, relay: Relay, state: Job) -> RelayOutcome[Job]:
-        """Remember that the relay was connected."""
-        del state
-        self._up.add(relay.url)
-        return None
-
-    def handle_error(self, reason: Any, relay: Relay, state: Job) -> RelayOutcome[Job]:
-        """Keep the error, to be printed if the event does not reach the relay."""
-        state.errors[relay.url] = str(reason) or type(reason).__name__
-        return None
-
-    def handle_disconnect(self, reason: Any, relay: Relay, state: Job) -> RelayOutcome[Job]:
-        """Reconnect after a lost connection; after a failed attempt, give the relay up."""
-        if relay.url in self._up:
-            self._up.discard(relay.url)
-            return super().handle_disconnect(reason, relay, state)
-        return None
-
-    def handle_info(self, message: Any, state: Job) -> CallbackOutcome[Job]:
-        """Stop when all outcomes are known."""
-        return Stop() if isinstance(message, Published) else super().handle_info(message, state)
-
-
 def run(parsed: argparse.Namespace) -> int:
     """Publish and print the outcomes; return the exit status."""
     event, auth = _event(parsed)
-    job = Job(event, urls_of(parsed), parsed.timeout, auth)
-    run_program(Publisher, job)
-    publication = job.publication
-    if publication is None or not publication.done() or publication.exception() is not None:
+    urls = urls_of(parsed)
+    request = OneRequest(urls, parsed.timeout, auth, lambda client: client.publish(event, urls, parsed.timeout))
+    if not request.run() or not isinstance(request.pending, Publication):
         return 130
-    return _tell(event, publication.result(), job.errors, as_json=parsed.json)
+    return _report(event, request.pending, request, as_json=parsed.json)
 
 
 def _event(parsed: argparse.Namespace) -> tuple[Event, Signer | None]:
@@ -154,51 +100,41 @@ def _event(parsed: argparse.Namespace) -> tuple[Event, Signer | None]:
     if parsed.event:
         for name in ("content", "kind", "tag"):
             if getattr(parsed, name) is not None:
-                raise WrongCommandLine(f"--event and --{name}: an event that is signed already cannot be changed")
+                raise WrongCommandLine(f"--event and --{name}: a signed event cannot be changed")
         auth = auth_signer(parsed)
-        return _signed(_standard_input("a signed event")), auth
+        return _signed(read_text("a signed event")), auth
     author = signer(parsed)
     if author is None:
         raise WrongCommandLine(
-            f"a key is needed: --key-file PATH, or the environment variable {VARIABLE} (or --event, for a signed event)"
+            f"no key given: use --key-file PATH, or the environment variable {VARIABLE} (or --event)"
         )
     content = parsed.content
     if content is None:
-        content = _standard_input("the note").removesuffix("\n")
+        content = read_text("the note").removesuffix("\n")
         if not content:
-            raise WrongCommandLine("nothing came from standard input (--content '' publishes an empty note)")
+            raise WrongCommandLine("standard input is empty (--content '' publishes an empty note)")
     kind = 1 if parsed.kind is None else parsed.kind
     # The event shows the relays who its author is, so authenticating with the same key reveals nothing more.
     return author(created_at=int(time.time()), kind=kind, content=content, tags=parsed.tag or []), author
 
 
-def _standard_input(what: str) -> str:
-    if sys.stdin.isatty():
-        sys.stderr.write(f"reading {what} from the terminal; Ctrl-D ends it\n")
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise Failure(f"standard input is not UTF-8: {error}") from None
-
-
 def _signed(text: str) -> Event:
     try:
-        event = msgspec.json.decode(text, type=Event)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise Failure(f"standard input is not an event as JSON: {error}") from None
-    verify(event)
+        event = Event.from_json(text)
+        verify(event)
+    except ValueError as error:
+        raise Failure(f"standard input: {error}") from None
     return event
 
 
-def _tell(event: Event, outcomes: Mapping[str, Outcome], errors: Mapping[str, str], *, as_json: bool) -> int:
+def _report(event: Event, publication: Publication, request: OneRequest, *, as_json: bool) -> int:
+    outcomes = publication.result()
     terminal = Terminal()
     for url, outcome in outcomes.items():
-        message = outcome.message
-        if url in errors and outcome.kind in ("disconnected", "not_sent", "timeout"):
-            message = f"{message}: {errors[url]}" if message else errors[url]
+        message = request.problem(url, outcome.kind, outcome.message)
         if as_json:
-            told = {"relay": redact(url), "outcome": outcome.kind, "prefix": outcome.prefix, "message": message}
-            terminal.line(json_line({**told, "event": event.id}))
+            fields = {"relay": redact(url), "outcome": outcome.kind, "prefix": outcome.prefix, "message": message}
+            terminal.line(json_line({**fields, "event": event.id}))
         else:
             text = f"{redact(url)} {outcome.kind}" + (f" {message}" if message else "")
             terminal.line(printable(text), "green" if outcome else "red")

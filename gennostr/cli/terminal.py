@@ -1,4 +1,7 @@
-"""The output of the commands: plain lines in a pipe; colour and a live status line or display on a terminal."""
+"""The output of the commands.
+
+Plain lines in a pipe; colour and a live status line or display on a terminal.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, TextIO
 
 COLOURS: Final = {
@@ -23,7 +27,10 @@ _CONTROLS: Final = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line with control characters escaped, so that a relay cannot control the terminal."""
+    """Return `text` on one line with control characters escaped.
+
+    So a relay cannot control the terminal.
+    """
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
@@ -36,6 +43,17 @@ def json_line(value: Any) -> str:
     if not str(sys.stdout.encoding).lower().startswith("utf"):  # it may be unable to encode all characters
         text = json.dumps(json.loads(text), separators=(",", ":"))
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def local_time(moment: int) -> str:
+    """Return a moment, in seconds since 1970, as local date and time.
+
+    Events can have any number; one that is no date is returned as it is.
+    """
+    try:
+        return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(moment)
 
 
 def fitting(text: str, width: int) -> str:
@@ -51,7 +69,10 @@ def fitting(text: str, width: int) -> str:
 
 
 class Terminal:
-    """Lines on `out` and, if it is a terminal, a status line below them. `_lock` keeps lines whole."""
+    """Lines on `out` and, if it is a terminal, a status line below them.
+
+    `_lock` keeps lines whole.
+    """
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = sys.stdout if out is None else out
@@ -79,7 +100,10 @@ class Terminal:
             self._draw()
 
     def picture(self, lines: Sequence[tuple[str, str | None]]) -> None:
-        """Show lines of (text, colour): on a terminal they replace the previous ones, elsewhere they follow."""
+        """Show lines of (text, colour).
+
+        On a terminal they replace the previous ones, elsewhere they follow.
+        """
         size = shutil.get_terminal_size()
         with self._lock:
             if self.live:

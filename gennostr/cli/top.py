@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gennostr import GenNostr, NoReply, Ok, Relay, RelayNotFound, RelayStatistics, Stop, send_after, tree
 from gennostr import run as run_program
-from gennostr.cli.arguments import CLOSE_TIMEOUT, add_urls, exit_statuses, seconds, urls_of
+from gennostr.cli.arguments import CLOSE_TIMEOUT, Parser, add_urls, exit_statuses, seconds, urls_of
 from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, Signer, add_key_arguments, auth_signer
 from gennostr.cli.terminal import Terminal, printable
@@ -23,11 +23,11 @@ PING_INTERVAL: Final = 5.0
 """Seconds between pings."""
 
 DESCRIPTION: Final = """\
-Show connections at work, until Ctrl-C: for each relay how long it has been connected, events per second, messages and
-bytes each way, what waits for the client (undelivered), the time that a ping takes, reconnects, and the last error.
-mailbox is the number of messages that wait for the client.
+Show live connections, until Ctrl-C: for each relay how long it has been connected, events per second, messages and
+bytes in both directions, bytes not yet delivered to the client (undelivered), the round-trip time of a ping,
+reconnects, and the last error. "mailbox" is the number of messages in the client's mailbox.
 
-On a terminal the picture is drawn anew each time; in a pipe one follows the other, with an empty line between them."""
+On a terminal the display is redrawn in place; in a pipe each one follows the last, after an empty line."""
 
 EXAMPLES: Final = """\
 examples:
@@ -46,23 +46,23 @@ class Tick(Enum):
     PING = "time to ping"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the command's arguments and help texts."""
     parser.usage = "%(prog)s URL... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
-        _0="stopped by Ctrl-C or SIGTERM; --once: shown",
-        _1="it failed",
-        _2="wrong command line, or a key that is none",
-        _130="interrupted before --once had shown anything",
+        _0="stopped by Ctrl-C or SIGTERM; with --once: shown",
+        _1="failure",
+        _2="wrong command line, or an invalid key",
+        _130="interrupted before --once showed anything",
     )
     parser.epilog = f"{EXAMPLES}\n{TIME_HELP}\n\n{KEY_HELP}\n\n{statuses}"
     add_urls(parser)
     parser.add_argument(
-        "--interval", metavar="SECONDS", type=seconds, default=1.0, help="from one picture to the next (default: 1)"
+        "--interval", metavar="SECONDS", type=seconds, default=1.0, help="time between two displays (default: 1)"
     )
-    parser.add_argument("--once", action="store_true", help="show one picture, after the first interval, and exit")
-    add_filter_arguments(parser, default="all that are new")
+    parser.add_argument("--once", action="store_true", help="show one display, after the first interval, and exit")
+    add_filter_arguments(parser, default="all new ones")
     add_key_arguments(parser, auth=True)
 
 
@@ -87,7 +87,10 @@ class Sample:
 
 
 class Top(GenNostr[Counter[str]]):
-    """Counts events and draws the display; the state is the number of events by relay."""
+    """A client that counts events and draws the display.
+
+    The state is the number of events by relay.
+    """
 
     def init(self, init_arg: Wanted) -> InitOutcome[Counter[str]]:
         """Add the relays, subscribe, and start the timers."""
@@ -115,7 +118,10 @@ class Top(GenNostr[Counter[str]]):
         return None
 
     def handle_error(self, reason: Any, relay: Relay, state: Counter[str]) -> RelayOutcome[Counter[str]]:
-        """Log nothing: the display shows each relay's last error, and a log line would garble it."""
+        """Log nothing.
+
+        The display shows each relay's last error, and a log line would garble it.
+        """
 
     def handle_info(self, message: Any, state: Counter[str]) -> CallbackOutcome[Counter[str]]:
         """Draw, or ping."""

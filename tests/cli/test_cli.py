@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from gennostr.cli import COMMANDS
+import gennostr as gennostr_package
+from gennostr.cli import COMMANDS, SHELLS
 from tests.cli.command import COMMAND, ROOT, gennostr
 
 
@@ -25,14 +26,14 @@ def test_demo_shows_everything_and_exits_0() -> None:
     assert done.stderr == ""
 
 
-def test_demo_says_what_is_amiss_and_exits_1() -> None:
+def test_demo_reports_a_failed_step_and_exits_1() -> None:
     program = (
         "import sys; sys.modules['nostr_sdk'] = None; import gennostr.cli.local_relay as relay;"
         "relay.START_TIMEOUT = 0.0; from gennostr.cli import main; sys.exit(main(['demo']))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 1
-    assert "amiss: TimeoutError" in done.stdout
+    assert "failed: TimeoutError" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,21 @@ def test_the_help_of_all_names_each_and_imports_none_of_them() -> None:
     imported = done.stderr.split()
     assert "gennostr.cli" in imported
     assert not {"msgspec", "pykka", "asyncio", "gennostr.client", "gennostr.cli.listen"} & set(imported)
+
+
+def test_the_version_is_printed() -> None:
+    assert gennostr("--version", status=0).stdout == f"gennostr {gennostr_package.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_completion_script_knows_commands_and_options(shell: str) -> None:
+    script = gennostr("--print-completion", shell, status=0).stdout
+    assert all(command in script for command in COMMANDS)
+    assert "no-compare" in script
+
+
+def test_without_shtab_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gennostr.cli.find_spec", lambda name: None)
+    done = gennostr("--print-completion", "bash", status=1)
+    assert done.stderr == "gennostr: --print-completion needs shtab: pip install 'gennostr[cli]'\n"
+    assert "fish" in gennostr("--print-completion", "fish", status=2).stderr

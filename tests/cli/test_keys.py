@@ -22,7 +22,7 @@ def test_the_vectors_of_nip_19() -> None:
     assert secret_key(KEY.upper()) == KEY
 
 
-def test_one_character_that_is_another_is_found_wherever_it_is() -> None:
+def test_one_wrong_character_is_found_wherever_it_is() -> None:
     for place in range(len("nsec1"), len(NSEC)):
         other = "q" if NSEC[place] != "q" else "p"
         with pytest.raises(ValueError, match="checksum"):
@@ -38,7 +38,7 @@ def test_no_error_shows_any_of_a_key() -> None:
         secret_key(NPUB)
 
 
-def test_who_signs_does_not_show_the_key() -> None:
+def test_the_repr_of_a_signer_does_not_show_the_key() -> None:
     assert KEY not in repr(signer_with(KEY))
 
 
@@ -61,10 +61,10 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(arguments: tuple[
     for secret in (KEY, NSEC):
         assert secret not in done.stdout + done.stderr
     if "--key-file" in arguments:
-        assert "never stands on the command line" in done.stderr
+        assert "must not be on the command line" in done.stderr
 
 
-def test_a_key_that_is_none_is_named_by_its_place_alone(tmp_path: Path) -> None:
+def test_an_invalid_key_is_named_by_its_place_alone(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text(KEY[:-1])
     path.chmod(0o600)

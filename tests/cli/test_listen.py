@@ -51,7 +51,7 @@ def test_what_a_relay_sends_cannot_write_to_the_terminal() -> None:
             assert json.loads(text)["content"] == "a\x1b[31mb\nc\x9b"
 
 
-def test_a_locale_that_has_not_all_characters_gets_them_escaped() -> None:
+def test_characters_that_the_locale_lacks_are_escaped() -> None:
     with MemoryRelay() as relay:
         relay.store(note("é😀"))
         narrow = environment(PYTHONIOENCODING="latin-1")
@@ -80,7 +80,7 @@ def test_an_event_of_two_relays_is_printed_once() -> None:
         assert json.loads(line(listener))["content"] == "end"
 
 
-def test_after_a_reconnect_it_asks_again_and_repeats_nothing() -> None:
+def test_after_a_reconnect_it_resumes_and_repeats_nothing() -> None:
     with MemoryRelay() as relay, running("listen", relay.url, "--json") as listener:
         relay.store(note("before", created_at=1_700_000_000))
         assert json.loads(line(listener))["content"] == "before"
@@ -89,9 +89,9 @@ def test_after_a_reconnect_it_asks_again_and_repeats_nothing() -> None:
         assert json.loads(line(listener))["content"] == "meanwhile"
 
 
-def test_forged_events_are_errors_unless_they_are_wanted() -> None:
+def test_forged_events_are_errors_except_with_no_verify() -> None:
     with MemoryRelay() as relay:
-        relay.store(make_event(content="forged", created_at=2))
+        relay.store(make_event(content="forged", created_at=2, sig="0" * 128))
         relay.store(note("genuine", created_at=1))
         with running("listen", relay.url, "--json") as listener:
             assert json.loads(line(listener))["content"] == "genuine"
@@ -102,14 +102,14 @@ def test_forged_events_are_errors_unless_they_are_wanted() -> None:
             assert json.loads(line(listener))["content"] == "forged"
 
 
-def test_it_says_who_it_is_to_a_relay_that_asks() -> None:
+def test_it_authenticates_to_a_relay_that_requires_it() -> None:
     with LocalRelay(auth=True) as relay:
         gennostr("publish", relay.url, "--content", "secret", key=KEY, status=0)
         with running("listen", relay.url, "--auth", "--json", env=environment(GENNOSTR_KEY=KEY)) as listener:
             assert json.loads(line(listener))["content"] == "secret"
 
 
-def test_a_key_that_lies_in_the_environment_is_shown_to_no_relay() -> None:
+def test_a_key_in_the_environment_alone_does_not_authenticate() -> None:
     with FakeRelay() as relay, running("listen", relay.url, env=environment(GENNOSTR_KEY=KEY)) as listener:
         relay.accept(timeout=20)
         id_ = relay.expect_req(timeout=20).subscription_id
@@ -170,13 +170,18 @@ def test_it_shows_a_live_status_line_on_a_terminal() -> None:
     with MemoryRelay() as relay:
         relay.store(note("hello"))
         with subprocess.Popen(
-            [*COMMAND, "listen", relay.url], stdout=slave, stderr=slave, cwd=ROOT, env=environment(TERM="xterm")
+            [*COMMAND, "listen", relay.url],
+            stdout=slave,
+            stderr=slave,
+            cwd=ROOT,
+            env=environment(TERM="xterm", TZ="UTC"),
         ) as listener:
             os.close(slave)
             shown = b""
             while b"1 connected \xc2\xb7 1 events" not in shown:
                 shown += os.read(master, 4096)
             assert b"\x1b[32m" in shown
+            assert b"2023-11-14 22:13:20 1 " in shown  # local time
             listener.send_signal(signal.SIGINT)
             try:
                 while os.read(master, 4096):

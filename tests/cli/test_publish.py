@@ -45,8 +45,8 @@ def test_a_signed_event_is_published_as_it_is_without_a_key() -> None:
         assert relay.events == [event]
 
 
-def test_an_event_that_is_forged_or_none_is_not_sent() -> None:
-    changed, forged = msgspec.structs.replace(note("one"), content="another"), make_event()
+def test_a_forged_or_malformed_event_is_not_sent() -> None:
+    changed, forged = msgspec.structs.replace(note("one"), content="another"), make_event(sig="0" * 128)
     with MemoryRelay() as relay:
         for stdin in (*(msgspec.json.encode(each).decode() for each in (changed, forged)), "{}", "no JSON"):
             done = gennostr("publish", relay.url, "--event", stdin=stdin, status=1)
@@ -124,6 +124,6 @@ def test_ctrl_c_while_a_relay_is_silent_ends_it_at_once_with_130() -> None:
             assert publisher.communicate() == ("", "")
 
 
-def test_a_relay_that_wants_to_know_who_it_is_is_told() -> None:
+def test_a_relay_that_requires_authentication_gets_it() -> None:
     with LocalRelay(auth=True) as relay:
         gennostr("publish", relay.url, "--content", "x", key=KEY, status=0)
