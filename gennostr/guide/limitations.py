@@ -1,0 +1,75 @@
+"""What the library does not do, and where its guarantees end.
+
+What it guarantees is on the pages `actors` and `nostr_client`, what a hostile relay can do on the
+page `security`.
+
+A blocked thread, for example, cannot be ended from outside. The actor is dead at once, for
+everybody; its thread is counted until its blocking call returns:
+
+>>> import threading
+>>> from gennostr import KILL, GenServer, abandoned, whereis
+>>> class Stuck(GenServer[None]):
+...     def handle_cast(self, event, state):
+...         entered.set()
+...         event.wait()
+>>> entered, event = threading.Event(), threading.Event()
+>>> before = abandoned()
+>>> pid = Stuck.start(name="stuck")
+>>> pid.cast(event)
+>>> entered.wait(timeout=5)
+True
+>>> pid.exit(KILL)
+>>> pid.is_alive(), whereis("stuck"), abandoned() - before
+(False, None, 1)
+>>> event.set()  # the blocking call returns, and the thread ends
+
+Actors
+------
+
+- A thread cannot be killed. `pid.exit(KILL)` is a fence: at once the actor is dead for everybody,
+  its names are free, its mailbox is dropped, and nothing that its thread still does through this
+  library has an effect; the thread itself ends when its blocking call returns (a call to another
+  actor returns at once). A server's `on_cancel` may unblock it. `gennostr.abandoned()` counts such
+  threads, and each is logged once.
+- An exit signal ends a busy actor that does not trap exits before its next message, or where it
+  waits for another actor: not anywhere else in a callback.
+- There are no actors in a process that was forked while actors ran. Fork before the first one
+  starts.
+- A server whose `init` returns `IGNORE` makes `start` return `IGNORE`, which its type does not say.
+- Not ported from OTP: nodes, multi_call, code_change, process dictionaries.
+
+Subscriptions
+-------------
+
+- A subscription resumes from 60 seconds before the newest event. An event that is older than that,
+  and reached the relay only while it was down or the connection was lost, is missed there.
+- What a relay leaves out after a long outage is requested by a REQ of its own; where the relay
+  allows no more REQs, that is logged, and the rest is missed.
+- The first REQ of a subscription is not continued: a relay that sends at most 500 stored events
+  sends the newest 500. `fetch` reads all.
+- Without `verify`, what a relay says of an event's age is believed: a forged timestamp can advance
+  the resume point, at most to the present.
+- The last 32,768 events at least are remembered as seen, for a whole client; when a relay repeats
+  older ones, they are delivered again.
+- Filters that were split for a relay keep their `limit` in each part: more stored events than that
+  can arrive.
+- A subscription resumes by the relay's clock if its answer to the upgrade has a date, otherwise by
+  this machine's. If that is fast, and the relay had nothing stored at first, events of the
+  difference are missed after a reconnect.
+- If one second holds more events than a relay sends at once, `fetch` cannot get the rest. It
+  reports this if there are 100 or more, as many as an earlier page that was cut, or if older events
+  follow.
+
+Relays and connections
+----------------------
+
+- A client that has a signer answers every relay's challenge, unless the signer is a callable that
+  returns None. A callable has 300 seconds for it.
+- The id of an event is computed as NIP-01 says: control characters other than newline, carriage
+  return, tab, backspace and form feed stand in it as they are. Implementations that escape them, as
+  JSON does, compute other ids for such events.
+- Proxies are HTTP proxies, given in `websocket={"proxy": "http://host:port"}`; the environment's
+  are not used.
+- The connection waits with `poll()`, so Windows is not supported.
+- There is no compression (permessage-deflate).
+"""

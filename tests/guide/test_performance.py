@@ -1,0 +1,31 @@
+"""The page `performance`: its ratios are those of its figures, and its benchmarks exist."""
+
+import re
+from importlib.util import find_spec
+
+from tests.guide.pages import page
+
+
+def number(text: str) -> float:
+    return float(re.sub(r"[^\d.]", "", text.partition("(")[0]))
+
+
+def test_each_ratio_is_that_of_its_row() -> None:
+    figures = 0
+    ours = ""
+    for line in re.findall(r"^\| (?!What).*\|$", page("performance"), re.MULTILINE):
+        _, own, baseline, ratio = [cell.strip() for cell in line.strip("|").split("|")]
+        ours = own or ours
+        exact = number(ours) / number(baseline)
+        assert abs(exact - float(ratio)) <= (0.051 if float(ratio) >= 1 else 0.0055), line  # figures are rounded, too
+        figures += 1
+    assert figures == 21
+
+
+def test_the_benchmarks_exist() -> None:
+    text = page("performance") + page("security")
+    names = set(re.findall(r"python -m (benchmarks\.\w+)", text))
+    listed = text.partition("and so ")[2].partition("Each measures")[0]
+    names |= {f"benchmarks.{name}" for name in re.findall(r"`(\w+)`", listed)}
+    assert len(names) == 13
+    assert all(map(find_spec, names)), names
