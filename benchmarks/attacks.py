@@ -240,22 +240,22 @@ class _Victim(GenNostr[None]):
     """Puts the name of each callback, or of the error it got, in a queue."""
 
     def init(self, init_arg: tuple[SimpleQueue[str], float]) -> Ok[None]:
-        self.told, self.sleeps = init_arg
+        self.called, self.sleeps = init_arg
         return Ok(None)
 
     def handle_connect(self, relay: Relay, state: None) -> None:
-        self.told.put("connect")
+        self.called.put("connect")
 
     def handle_event(self, message: EventMessage, relay: Relay, state: None) -> None:
-        self.told.put("alive" if message.event.content == "alive" and not self.sleeps else "event")
+        self.called.put("alive" if message.event.content == "alive" and not self.sleeps else "event")
         time.sleep(self.sleeps)
 
     def handle_error(self, reason: Any, relay: Relay, state: None) -> None:
         code = f" {reason.code}" if isinstance(reason, ProtocolError) else ""
-        self.told.put(type(reason).__name__ + code)
+        self.called.put(type(reason).__name__ + code)
 
     def handle_disconnect(self, reason: Any, relay: Relay, state: None) -> None:
-        self.told.put("disconnect")
+        self.called.put("disconnect")
 
 
 def _peak() -> int:
@@ -268,7 +268,7 @@ def suffer(attack: Attack, url: str) -> dict[str, Any]:
     import websocket  # noqa: F401, PLC0415 - the first connection imports it, and no attack should be charged for that
 
     queue: SimpleQueue[str] = SimpleQueue()
-    told: dict[str, int] = {}
+    called: dict[str, int] = {}
     with _Victim.start((queue, attack.sleeps)) as client:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
         before, begun = _peak(), time.monotonic()
@@ -280,26 +280,26 @@ def suffer(attack: Attack, url: str) -> dict[str, Any]:
                 while True:
                     client.send_message(["X", "x" * 10_000], url)
             except Overflow:
-                told["Overflow"] = 1
+                called["Overflow"] = 1
         last = attack.expected.rsplit(", ", 1)[-1]
         while time.monotonic() - begun < DEADLINE:
             try:
                 one = queue.get(timeout=max(0.0, begun + DEADLINE - time.monotonic()))
             except Empty:
                 break
-            told[one] = told.get(one, 0) + 1
+            called[one] = called.get(one, 0) + 1
             if one == "disconnect" or (one == last and last in ("alive", "event", "MessageError")):
                 break
         if attack.sleeps:
             time.sleep(attack.sleeps)  # the flood continues meanwhile
         seconds = time.monotonic() - begun
-        return {"told": told, "bytes": _peak() - before, "seconds": seconds}
+        return {"called": called, "bytes": _peak() - before, "seconds": seconds}
 
 
-def _judge(attack: Attack, told: dict[str, int]) -> bool:
-    seen = [one for one in told if one not in ("connect", "disconnect")]
+def _judge(attack: Attack, called: dict[str, int]) -> bool:
+    seen = [one for one in called if one not in ("connect", "disconnect")]
     ends = attack.expected.rsplit(", ", 1)[-1] not in ("alive", "event", "MessageError")
-    return ", ".join(seen) == attack.expected and told.get("disconnect", 0) == ends
+    return ", ".join(seen) == attack.expected and called.get("disconnect", 0) == ends
 
 
 def main() -> int:
@@ -310,7 +310,7 @@ def main() -> int:
         return 0
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     print(machine("pykka", "websocket-client"))
-    print(f"{'attack':38}{'the client is told':28}{'MiB held':>9}{'limit':>8}{'seconds':>9}")
+    print(f"{'attack':38}{'the client gets':28}{'MiB held':>9}{'limit':>8}{'seconds':>9}")
     bad = 0
     for attack in ATTACKS:
         if wanted not in attack.name:
@@ -321,16 +321,17 @@ def main() -> int:
             command = [sys.executable, "-m", "benchmarks.attacks", "--one", attack.name, url]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=4 * DEADLINE)
         seen = json.loads(done.stdout.splitlines()[-1])
-        told = ", ".join(f"{one} x {n:,}" if n > 1 else one for one, n in seen["told"].items() if one != "connect")
+        called = ", ".join(f"{one} x {n:,}" if n > 1 else one for one, n in seen["called"].items() if one != "connect")
         problems = [
-            *([] if _judge(attack, seen["told"]) else [f"expected {attack.expected}"]),
+            *([] if _judge(attack, seen["called"]) else [f"expected {attack.expected}"]),
             *(["hangs"] if seen["seconds"] >= DEADLINE else []),
             *(["holds too much"] if seen["bytes"] > 2 * attack.limit + SLACK else []),
         ]
         bad += bool(problems)
         size, limit = seen["bytes"] / 2**20, attack.limit / 2**20
         print(
-            f"{attack.name:38}{told:34}{size:9.1f}{limit:8.2f}{seen['seconds']:9.2f}  {'; '.join(problems)}", flush=True
+            f"{attack.name:38}{called:34}{size:9.1f}{limit:8.2f}{seen['seconds']:9.2f}  {'; '.join(problems)}",
+            flush=True,
         )
     print(f"{bad} of the attacks went otherwise than they should")
     return 1 if bad else 0

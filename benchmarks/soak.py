@@ -33,14 +33,16 @@ from benchmarks.measure import machine, resident
 from gennostr import REMOVE_RELAY, GenNostr, Ok, Relay, RelayNotFound, Reply
 from gennostr.nostr.messages import EventMessage
 from gennostr.otp import telemetry
-from gennostr.testing.fake_relay import make_event
+from gennostr.testing import make_event
 from gennostr.testing.memory_relay import MemoryRelay
 
 EPHEMERAL = 20001
 """A kind that relays do not store, as their memory is not what is measured."""
 SAMPLE_EVERY = 5.0
 EXPLAINED = {
-    "not broadcast: %s": "a connection that is down, or has just gone, has a full outbox: Overflow, told in the log",
+    "a broadcast skipped a relay: %s": (
+        "a connection that is down, or has just ended, has a full outbox: Overflow, which is logged"
+    ),
 }
 LIMITS = {"memory, MiB": (1.05, 0.0), "descriptors": (1.05, 1.0), "threads": (1.05, 1.0)}
 """How much the last third may exceed the second: by this factor, plus this number."""

@@ -1,7 +1,26 @@
-"""Erlang-style actors for threaded Python, and a Nostr relay client that works like a GenServer.
+"""Erlang-style actors for threaded Python, and a Nostr client built on them.
 
-Names are imported on first use: a program that needs only the exceptions, or a pytest run that does not use the
-plugin, does not pay for the rest.
+The guide begins with ``gennostr guide tutorial``, or ``python -m pydoc gennostr.guide.tutorial``. ``gennostr guide
+NAME`` and ``help(gennostr.NAME)`` show the entry of one of these names:
+
+- Servers: `GenServer`; what callbacks return: `Ok`, `Reply`, `NoReply`, `Stop`, `IGNORE` (their types: `InitOutcome`,
+  `CallOutcome`, `CallbackOutcome`); `Request`, `reply`, `reply_error`, `TIMEOUT`; `run`
+- Calls and messages: `Pid`, `call`, `cast`, `send`, `stop`, `send_request`, `PendingReply`, `as_completed`
+- Supervision: `Supervisor`, `DynamicSupervisor`, `ChildSpec`, `SupervisorFlags`, `SupervisorPid`,
+  `DynamicSupervisorPid`, `ChildInfo`, `ChildCounts`
+- Links and monitors: `link`, `unlink`, `monitor`, `demonitor`, `MonitorRef`, `Exit`, `Down`; reasons: `NORMAL`,
+  `SHUTDOWN`, `Shutdown`, `KILL`, `KILLED`, `NOPROC`, `is_clean`
+- Names: `whereis`, `wait_for`, `via`, `Via`, `Registry`, `RegistryPid`, `Registered`, `Unregistered`
+- Time: `send_after`, `cancel_timer`, `Timer`, `monotonic_time`, `system_time`
+- A look inside: `tree`, `Node`, `get_state`, `replace_state`, `get_status`, `Status`, `statistics`, `Statistics`,
+  `suspend`, `resume`, `abandoned`, `CrashReport`, `telemetry`
+- The Nostr client: `GenNostr`, `GenNostrPid`, `RelayOutcome`, `Relay`, `Options`, `RelayOptions`, `REMOVE_RELAY`,
+  `Close`, `RelayStatistics`, `relay_information`
+- Publications, counts, stored events: `Publication`, `PublicationDone`, `PublishOutcome`, `CountRequest`, `CountDone`,
+  `Count`, `fetch`, `Fetch`, `FetchProgress`
+- Exceptions: all below `GenNostrError`; `gennostr.exceptions` draws the tree
+
+`gennostr.nostr` has events, filters, messages and keys; `gennostr.testing` the test kit.
 """
 
 import atexit
@@ -13,8 +32,11 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+# Names are imported on first use: a program that needs only the exceptions, or a pytest run that does not use the
+# plugin, does not pay for the rest.
+
 if TYPE_CHECKING:
-    from gennostr.client.attempt import Outcome
+    from gennostr.client.attempt import PublishOutcome
     from gennostr.client.connection_events import REMOVE_RELAY
     from gennostr.client.fetch import Fetch, FetchProgress, fetch
     from gennostr.client.frames import Close
@@ -25,15 +47,13 @@ if TYPE_CHECKING:
     from gennostr.client.publications import (
         Count,
         CountDone,
-        Counted,
-        Counting,
         CountRequest,
         Publication,
         PublicationDone,
-        Published,
     )
     from gennostr.client.relay_statistics import RelayStatistics
     from gennostr.exceptions import (
+        ActorError,
         AlreadyPresent,
         AlreadyRegistered,
         AlreadyStarted,
@@ -70,6 +90,7 @@ if TYPE_CHECKING:
     from gennostr.otp.calls import PendingReply, Request, as_completed, reply, reply_error, send_request
     from gennostr.otp.child import ChildCounts, ChildInfo
     from gennostr.otp.child_spec import ChildSpec
+    from gennostr.otp.clock import monotonic_time, system_time
     from gennostr.otp.crash_report import CrashReport
     from gennostr.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorPid
     from gennostr.otp.gen_server import GenServer
@@ -89,6 +110,7 @@ if TYPE_CHECKING:
         Shutdown,
         is_clean,
     )
+    from gennostr.otp.registration import wait_for
     from gennostr.otp.registry import Registered, Registry, RegistryPid, Unregistered
     from gennostr.otp.signals import Down, Exit
     from gennostr.otp.supervisor import Supervisor, SupervisorFlags, SupervisorPid
@@ -106,6 +128,12 @@ if TYPE_CHECKING:
 
     __version__: str
 
+    # The former names, until 1.0: see _RENAMED.
+    Counted = CountDone
+    Counting = CountRequest
+    Outcome = PublishOutcome
+    Published = PublicationDone
+
 __all__ = [
     "IGNORE",
     "KILL",
@@ -115,6 +143,7 @@ __all__ = [
     "REMOVE_RELAY",
     "SHUTDOWN",
     "TIMEOUT",
+    "ActorError",
     "AlreadyPresent",
     "AlreadyRegistered",
     "AlreadyStarted",
@@ -139,8 +168,6 @@ __all__ = [
     "Count",
     "CountDone",
     "CountRequest",
-    "Counted",
-    "Counting",
     "CrashReport",
     "Down",
     "DynamicSupervisor",
@@ -164,7 +191,6 @@ __all__ = [
     "Node",
     "Ok",
     "Options",
-    "Outcome",
     "Overflow",
     "PendingReply",
     "Pid",
@@ -172,7 +198,7 @@ __all__ = [
     "ProtocolError",
     "Publication",
     "PublicationDone",
-    "Published",
+    "PublishOutcome",
     "Registered",
     "Registry",
     "RegistryPid",
@@ -210,6 +236,7 @@ __all__ = [
     "is_clean",
     "link",
     "monitor",
+    "monotonic_time",
     "relay_information",
     "replace_state",
     "reply",
@@ -222,15 +249,17 @@ __all__ = [
     "statistics",
     "stop",
     "suspend",
+    "system_time",
     "telemetry",
     "tree",
     "unlink",
     "via",
+    "wait_for",
     "whereis",
 ]
 
 _NAMES = {
-    "client.attempt": "Outcome",
+    "client.attempt": "PublishOutcome",
     "client.connection_events": "REMOVE_RELAY",
     "client.fetch": "Fetch FetchProgress fetch",
     "client.frames": "Close",
@@ -239,8 +268,9 @@ _NAMES = {
     "client.options": "Options Relay RelayOptions",
     "client.information_client": "relay_information",
     "client.relay_statistics": "RelayStatistics",
-    "client.publications": "Count CountDone CountRequest Counted Counting Publication PublicationDone Published",
+    "client.publications": "Count CountDone CountRequest Publication PublicationDone",
     "exceptions": (
+        "ActorError "
         "AlreadyPresent AlreadyRegistered AlreadyStarted AuthenticationError BadReturnValue CallError CallExit "
         "CallingSelf CallTimeout ChildNotFound ChildRestarting ChildRunning ConnectionFault ConnectionLost "
         "ConnectTimeout FailedToStartChild FetchIncomplete GenNostrError HandshakeError MaxChildren MessageError "
@@ -250,6 +280,7 @@ _NAMES = {
     "otp.calls": "PendingReply Request as_completed reply reply_error send_request",
     "otp.child": "ChildCounts ChildInfo",
     "otp.child_spec": "ChildSpec",
+    "otp.clock": "monotonic_time system_time",
     "otp.crash_report": "CrashReport",
     "otp.dynamic_supervisor": "DynamicSupervisor DynamicSupervisorPid",
     "otp.gen_server": "GenServer",
@@ -260,6 +291,7 @@ _NAMES = {
     "otp.process": "MonitorRef abandoned",
     "otp.program": "run",
     "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",
+    "otp.registration": "wait_for",
     "otp.registry": "Registered Registry RegistryPid Unregistered",
     "otp.signals": "Down Exit",
     "otp.supervisor": "Supervisor SupervisorFlags SupervisorPid",
@@ -267,11 +299,24 @@ _NAMES = {
     "otp.timers": "Timer cancel_timer send_after",
 }
 _MODULES = {"telemetry": "otp.telemetry"} | {name: module for module, names in _NAMES.items() for name in names.split()}
+_RENAMED = {
+    "Counted": "CountDone",
+    "Counting": "CountRequest",
+    "Outcome": "PublishOutcome",
+    "Published": "PublicationDone",
+}
+"""Former names and today's: they can be imported, with a DeprecationWarning, until 1.0."""
 
 
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ would accept every misspelled name
 
     def __getattr__(name: str) -> object:
+        if name in _RENAMED:
+            import warnings  # noqa: PLC0415 - only programs that use a former name pay for it
+
+            text = f"gennostr.{name} is now gennostr.{_RENAMED[name]}; the former name will be removed in 1.0"
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+            return getattr(sys.modules[__name__], _RENAMED[name])  # not cached: each line that uses it is warned about
         if name in _MODULES:
             module = import_module(f"{__name__}.{_MODULES[name]}")
             value = module if name == "telemetry" else getattr(module, name)

@@ -38,7 +38,7 @@ verification: {{nip05_verification: disabled}}
 gunicorn: {{bind: "{host}:{port}", workers: 1, loglevel: warning}}
 """
 
-# A key that has authenticated but has no role of its own may do only what everybody may.
+# A key that has authenticated but has no role of its own may do only what every user may.
 AUTHENTICATION = """\
 authentication: {{enabled: true, relay_urls: ["{url}"], actions: {{save: w, query: w}}}}
 """

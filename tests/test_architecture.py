@@ -21,8 +21,9 @@ LAYERS = {
     "telemetry": {"otp"},
     "nostr": {"values", "exceptions", "nostr"},
     "client": {"values", "exceptions", "otp", "nostr", "client"},
+    "guide": set[str](),
     "testing": {"values", "exceptions", "otp", "nostr", "client", "testing"},
-    "cli": {"exceptions", "otp", "nostr", "client", "cli", ""},
+    "cli": {"exceptions", "otp", "nostr", "client", "guide", "cli", ""},
     "__init__": {"exceptions", "otp", "client"},
 }
 
@@ -40,12 +41,12 @@ BESIDE = """
     MessageError Node PendingReply Pid PingTimeout ProtocolError Registered RelayUrlError SupervisorError
     Unregistered abandoned as_completed get_state get_status replace_state resume send_request statistics
     suspend telemetry tree
-    AuthenticationError Count CountDone CountRequest Counted Counting Fetch FetchIncomplete FetchProgress Outcome
-    Publication PublicationDone Published RequestTooLarge
+    AuthenticationError Count CountDone CountRequest Fetch FetchIncomplete FetchProgress
+    Publication PublicationDone PublishOutcome RequestTooLarge
     RelayRefused RelayStatistics fetch relay_information
     CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
     RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer Via
-    reply_error
+    reply_error monotonic_time system_time ActorError wait_for
 """.split()  # noqa: SIM905 - reads better
 
 
@@ -187,3 +188,29 @@ def test_importing_gennostr_warns_of_nothing_and_imports_no_extra() -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
     assert "coincurve" not in done.stdout
     assert "nostr_sdk" not in done.stdout
+
+
+@pytest.mark.parametrize(("former", "name"), sorted(gennostr._RENAMED.items()))
+def test_a_former_name_is_the_new_one_with_a_warning_at_the_line_that_uses_it(former: str, name: str) -> None:
+    for use in (lambda: getattr(gennostr, former), lambda: import_from_gennostr(former)):
+        with pytest.warns(DeprecationWarning, match=f"gennostr.{former} is now gennostr.{name}; .* 1.0") as caught:
+            assert use() is getattr(gennostr, name)
+        assert {warning.filename for warning in caught} == {__file__}
+    assert former not in gennostr.__all__
+    assert former not in dir(gennostr)
+
+
+def import_from_gennostr(name: str) -> object:
+    namespace: dict[str, object] = {}
+    exec(compile(f"from gennostr import {name}", __file__, "exec"), namespace)
+    return namespace[name]
+
+
+def test_type_checkers_see_the_former_names() -> None:
+    tree = ast.parse(Path(gennostr.__file__).read_text())
+    checking = next(node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(checking.test) == "TYPE_CHECKING"
+    seen = {
+        ast.unparse(node.targets[0]): ast.unparse(node.value) for node in checking.body if isinstance(node, ast.Assign)
+    }
+    assert seen == gennostr._RENAMED

@@ -103,7 +103,7 @@ def test_the_public_module_of_telemetry_shows_type_checkers_what_is_documented()
 
 
 def test_importing_the_package_imports_none_of_its_modules() -> None:
-    """Who imports only the exceptions, or a pytest plugin that is not used, does not pay for the rest."""
+    """A program that imports only the exceptions, or a pytest plugin that is not used, does not pay for the rest."""
     program = "import sys, gennostr; print(*[name for name in sys.modules if name.startswith('gennostr.')])"
     assert printed(program) == [""]
 
