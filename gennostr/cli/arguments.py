@@ -197,6 +197,12 @@ def seconds(text: str) -> float:
     return number
 
 
+def add_timeout(parser: argparse.ArgumentParser, default: int, meaning: str) -> None:
+    """Add --timeout, with its default in seconds."""
+    text = f"{meaning} (default: {default})"
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=float(default), help=text)
+
+
 URL_FORM: Final = "wss://... or ws://...; without either, wss:// is assumed (ws:// on localhost)"
 URL_HELP: Final = f"a relay: {URL_FORM}"
 

@@ -5,7 +5,7 @@ import sys
 from typing import Any, Final
 
 from gennostr import Count, CountRequest
-from gennostr.cli.arguments import Parser, add_urls, exit_statuses, seconds, urls_of
+from gennostr.cli.arguments import Parser, add_timeout, add_urls, exit_statuses, urls_of
 from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, add_key_arguments, auth_signer
 from gennostr.cli.one_request import OneRequest
@@ -43,13 +43,7 @@ def add_arguments(parser: Parser) -> None:
     parser.epilog = f"{EXAMPLES}\n{TIME_HELP}\n\n{KEY_HELP}\n\n{statuses}"
     add_urls(parser)
     add_filter_arguments(parser)
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=10.0,
-        help="time for connecting and the answer together (default: 10)",
-    )
+    add_timeout(parser, 10, "time for connecting and the answer together")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     add_key_arguments(parser, auth=True)
 

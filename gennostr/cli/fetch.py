@@ -10,17 +10,17 @@ from gennostr import fetch as fetch_events
 from gennostr.cli.arguments import (
     CLOSE_TIMEOUT,
     Parser,
+    add_timeout,
     add_urls,
     add_verify,
     exit_statuses,
-    seconds,
     urls_of,
     verifies,
 )
 from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, add_key_arguments, auth_signer
 from gennostr.cli.progress import Progress
-from gennostr.cli.terminal import Terminal, json_line, local_time, printable
+from gennostr.cli.terminal import Terminal, error_text, json_line, local_time, printable
 from gennostr.nostr import redact
 
 DESCRIPTION: Final = """\
@@ -51,13 +51,7 @@ def add_arguments(parser: Parser) -> None:
     parser.epilog = f"{EXAMPLES}\n{TIME_HELP}\n\n{KEY_HELP}\n\n{statuses}"
     add_urls(parser)
     add_filter_arguments(parser)
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=30.0,
-        help="give up a relay that sends nothing or cannot be reached for this long (default: 30)",
-    )
+    add_timeout(parser, 30, "give up a relay that sends nothing or cannot be reached for this long")
     add_verify(parser)
     add_key_arguments(parser, auth=True)
 
@@ -85,7 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
         except FetchIncomplete as incomplete:
             live.status("")
             for url, reason in incomplete.failed.items():
-                text = f"{url}: not read to its end: {str(reason) or type(reason).__name__}"
+                text = f"{url}: not read to its end: {error_text(reason)}"
                 sys.stderr.write(f"gennostr fetch: {printable(text)}\n")
             return 1
     return 0

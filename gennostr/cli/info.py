@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from gennostr import ConnectionLost, relay_information
-from gennostr.cli.arguments import URL_HELP, Failure, Parser, announce, exit_statuses, relay_url, seconds
+from gennostr.cli.arguments import URL_HELP, Failure, Parser, add_timeout, announce, exit_statuses, relay_url
 from gennostr.cli.terminal import Terminal, json_line, printable
 from gennostr.nostr import Limitation, RelayInformation, redact
 
@@ -60,9 +60,7 @@ def add_arguments(parser: Parser) -> None:
     parser.epilog = f"{EXAMPLES}\n{statuses}"
     parser.add_argument("url", metavar="URL", type=relay_url, help=URL_HELP)
     parser.add_argument("--json", action="store_true", help="print the document itself, as one line of JSON")
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="how long the request may take (default: 10)"
-    )
+    add_timeout(parser, 10, "how long the request may take")
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -32,18 +32,19 @@ from gennostr.cli.arguments import (
     Failure,
     Parser,
     WrongCommandLine,
+    add_timeout,
     add_verify,
     announce,
     exit_statuses,
     relay_url,
-    seconds,
     verifies,
 )
 from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, Signer, add_key_arguments, auth_signer
 from gennostr.cli.progress import Progress
-from gennostr.cli.terminal import Terminal, json_line, local_time, printable
+from gennostr.cli.terminal import Terminal, error_text, json_line, local_time, printable
 from gennostr.client.gen_nostr import RelayOutcome
+from gennostr.client.pages import order
 from gennostr.nostr import Event, redact
 from gennostr.otp.outcomes import CallbackOutcome, InitOutcome
 
@@ -95,13 +96,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("source", metavar="A", type=relay_url, help=f"the relay to read: {URL_FORM}")
     parser.add_argument("target", metavar="B", type=relay_url, help="the relay to write to, likewise")
     add_filter_arguments(parser)
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=30.0,
-        help="give up a relay that sends nothing or cannot be reached for this long (default: 30)",
-    )
+    add_timeout(parser, 30, "give up a relay that sends nothing or cannot be reached for this long")
     parser.add_argument(
         "--no-compare",
         action="store_true",
@@ -161,7 +156,7 @@ class Writer(GenNostr[Target]):
     def handle_error(self, reason: Any, relay: Relay, state: Target) -> RelayOutcome[Target]:
         """Keep B's error for the report."""
         if relay.url == state.url:
-            state.error = str(reason) or type(reason).__name__
+            state.error = error_text(reason)
         return None
 
 
@@ -307,7 +302,7 @@ def _copy_all(copy: Copy, found: Fetch, there: Fetch | None, target: Target, pro
             copy.send(event)
     except FetchIncomplete as incomplete:
         for url, reason in incomplete.failed.items():
-            problems.append(f"{url}: not read to its end: {str(reason) or type(reason).__name__}")
+            problems.append(f"{url}: not read to its end: {error_text(reason)}")
     except BSilentError as silent:
         problems.append(str(silent))
         return
@@ -315,11 +310,6 @@ def _copy_all(copy: Copy, found: Fetch, there: Fetch | None, target: Target, pro
         copy.finish()
     except BSilentError as silent:
         problems.append(str(silent))
-
-
-def _order(event: Event) -> tuple[int, str]:
-    """Return the key of the order in which `fetch` returns events."""
-    return -event.created_at, event.id
 
 
 def _missing(copy: Copy, found: Iterator[Event], present: Iterator[Event]) -> Iterator[Event]:
@@ -333,7 +323,7 @@ def _missing(copy: Copy, found: Iterator[Event], present: Iterator[Event]) -> It
     other = next(present, None)
     for event in found:
         copy.totals = replace(copy.totals, read=copy.totals.read + 1, oldest=event.created_at)
-        while other is not None and _order(other) < _order(event):
+        while other is not None and order(other) < order(event):
             other = next(present, None)
         if other is not None and other.id == event.id:
             copy.totals = replace(copy.totals, present=copy.totals.present + 1)
@@ -352,7 +342,7 @@ def _present(there: Fetch | None, target: Target) -> Iterator[Event]:
         yield from there
     except FetchIncomplete as incomplete:
         [(url, reason)] = incomplete.failed.items()
-        problem = f"{url}: {str(reason) or type(reason).__name__}"
+        problem = f"{url}: {error_text(reason)}"
         if not target.connected:
             raise Failure(problem) from None
         sys.stderr.write(

@@ -11,6 +11,7 @@ from gennostr import CountDone, CountRequest, GenNostr, Ok, Publication, Publica
 from gennostr import run as run_program
 from gennostr.cli.arguments import CLOSE_TIMEOUT
 from gennostr.cli.keys import Signer
+from gennostr.cli.terminal import error_text
 from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.otp.outcomes import CallbackOutcome, InitOutcome
 
@@ -59,7 +60,7 @@ class Requester(GenNostr[OneRequest]):
 
     def handle_error(self, reason: Any, relay: Relay, state: OneRequest) -> RelayOutcome[OneRequest]:
         """Keep the error, to be printed if the relay does not answer."""
-        state.errors[relay.url] = str(reason) or type(reason).__name__
+        state.errors[relay.url] = error_text(reason)
         return None
 
     def handle_disconnect(self, reason: Any, relay: Relay, state: OneRequest) -> RelayOutcome[OneRequest]:

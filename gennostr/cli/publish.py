@@ -10,9 +10,9 @@ from gennostr.cli.arguments import (
     Failure,
     Parser,
     WrongCommandLine,
+    add_timeout,
     add_urls,
     exit_statuses,
-    seconds,
     urls_of,
     whole_number,
 )
@@ -67,13 +67,7 @@ def add_arguments(parser: Parser) -> None:
         help="a tag such as t=nostr; repeat it for more tags",
     )
     parser.add_argument("--event", action="store_true", help="standard input is a signed event as JSON")
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=10.0,
-        help="time for connecting and the answer together (default: 10)",
-    )
+    add_timeout(parser, 10, "time for connecting and the answer together")
     parser.add_argument("--json", action="store_true", help="print each outcome as one line of JSON")
     add_key_arguments(parser, auth=True)
 

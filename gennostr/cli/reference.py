@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-# By name: gennostr.testing is imported only if a name of it is looked up, and is no layer below this one.
+# By name: gennostr.testing is imported only if a name of it is looked up, and is not a layer below this one.
 PACKAGES: Final = ("gennostr", "gennostr.nostr", "gennostr.nostr.nip19", "gennostr.testing", "gennostr.telemetry")
 WIDTH: Final = 92
 """Signatures that are longer have one parameter on each line."""

@@ -34,6 +34,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
+def error_text(error: object) -> str:
+    """Return the text of an error, or its type if it has no text."""
+    return str(error) or type(error).__name__
+
+
 def json_line(value: Any) -> str:
     """Return `value` as one line of JSON, with terminal control characters escaped."""
     import msgspec  # noqa: PLC0415 - for the commands that need it
@@ -48,7 +53,7 @@ def json_line(value: Any) -> str:
 def local_time(moment: int) -> str:
     """Return a moment, in seconds since 1970, as local date and time.
 
-    Events can have any number; one that is no date is returned as it is.
+    Events can have any number; one that is not a date is returned as it is.
     """
     try:
         return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -14,7 +14,7 @@ from gennostr import run as run_program
 from gennostr.cli.arguments import CLOSE_TIMEOUT, Parser, add_urls, exit_statuses, seconds, urls_of
 from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, Signer, add_key_arguments, auth_signer
-from gennostr.cli.terminal import Terminal, printable
+from gennostr.cli.terminal import Terminal, error_text, printable
 from gennostr.client.gen_nostr import RelayOutcome
 from gennostr.nostr import EventMessage, redact
 from gennostr.otp.outcomes import CallbackOutcome, InitOutcome
@@ -185,7 +185,7 @@ def _relay(relay: RelayStatistics, rate: float) -> list[Line]:
     lines: list[Line] = [(" · ".join(parts), None), (traffic, None)]
     if relay.last_error is not None:
         error = relay.last_error
-        text = str(error) or type(error).__name__
+        text = error_text(error)
         lines.append((f"last error: {printable(text)}", "red"))
     return lines
 

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 from gennostr.nostr import Event, event_id, public_key
+from gennostr.nostr.curve import coincurve
 from gennostr.otp.clock import clock
 
 SECRET_KEY: Final = "7e57" * 16
@@ -144,10 +145,9 @@ def _signature(secret_key: str, id_: str) -> str:
 def _private_key(secret_key: str) -> Any:
     """Return coincurve's form of a valid secret key; None without coincurve."""
     try:
-        import coincurve  # noqa: PLC0415 - an extra: the kit works without it
-    except ImportError:
+        return coincurve().PrivateKey(bytes.fromhex(secret_key))
+    except ImportError:  # an extra: the kit works without it
         return None
-    return coincurve.PrivateKey(bytes.fromhex(secret_key))
 
 
 @lru_cache(maxsize=64)
