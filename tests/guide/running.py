@@ -24,6 +24,13 @@ def write_programs(directory: Path, topic: str) -> dict[str, str]:
     return found
 
 
+def write(topic: str, name: str, directory: Path) -> Path:
+    """Write one program of a page to `directory`; return its path."""
+    path = directory / name
+    path.write_text(programs(topic)[name])
+    return path
+
+
 def environment(directory: Path) -> dict[str, str]:
     """Return an environment in which programs find this gennostr, and each other."""
     return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{directory}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -79,6 +86,22 @@ def program(directory: Path, code: str) -> Iterator[Program]:
         finally:
             watchdog.cancel()
             process.kill()
+
+
+def run(path: Path, *arguments: str, given: str = "") -> str:
+    """Run a program to its end and return what it prints; warnings and other exit statuses than 0 are errors."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path), *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment(path.parent),
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
 
 
 def run_tests(directory: Path, names: Iterable[str] = (), options: Iterable[str] = ()) -> tuple[str, int]:

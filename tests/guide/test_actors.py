@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.guide.programs import run, write
+from tests.guide.running import run, write
 
 
 def test_the_ticker_prints_the_time_and_ends(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.guide.programs import run, write
+from tests.guide.running import run, write
 
 
 def test_rooms_are_started_on_demand_and_found_by_their_topic(tmp_path: Path) -> None:

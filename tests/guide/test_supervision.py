@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.guide.programs import write
+from tests.guide.running import write
 
 
 def test_the_shop_sells_and_closes_in_order(tmp_path: Path) -> None:

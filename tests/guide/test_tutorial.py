@@ -1,4 +1,4 @@
-"""The programs of the tutorial; and those of all pages on actors, as a strict type checker sees them."""
+"""The programs of the tutorial."""
 
 import os
 import signal
@@ -7,8 +7,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-
-import mypy.api
 
 from gennostr import (
     CallbackOutcome,
@@ -24,8 +22,7 @@ from gennostr import (
 )
 from gennostr.cli.local_relay import LocalRelay
 from gennostr.nostr import EventMessage, generate_key, public_key, sign
-from tests.guide.pages import programs
-from tests.guide.programs import run, write
+from tests.guide.running import run, write
 
 
 def test_the_word_counter_counts_standard_input(tmp_path: Path) -> None:
@@ -107,13 +104,3 @@ class Asker(GenNostr[dict[str, Request]]):
         if from_ is not None:
             from_.reply(message.event.content)
         return None
-
-
-TOPICS = ("tutorial", "actors", "supervision", "names_and_registries", "timeouts_and_timers")
-
-
-def test_the_programs_are_strictly_typed(tmp_path: Path) -> None:
-    paths = [str(write(topic, name, tmp_path)) for topic in TOPICS for name in programs(topic)]
-    assert len(paths) == 6
-    said, _, _ = mypy.api.run(["--strict", "--no-error-summary", "--no-incremental", *paths])
-    assert not said, said
