@@ -17,27 +17,27 @@ websocket-client 1.9.2 and pykka 4.5:
 
 | What                                     | gennostr  | baseline                     | ratio |
 |------------------------------------------|----------:|------------------------------|------:|
-| events/s to the callback, 1 relay        |   291,824 | 125,035 (monstr)             |   2.3 |
-| the same                                 |           | 40,588 (plain port [1])      |   7.2 |
-| events/s to the callback, 8 relays       |   218,222 | 111,321 (monstr)             |   2.0 |
-| the same                                 |           | 21,045 (plain port)          |  10.4 |
-| verified events/s, 1 relay               |    34,960 | 18,145 (monstr [2])          |   1.9 |
-| the same                                 |           | 11,910 (nostr-sdk)           |   2.9 |
-| verified events/s, 8 relays              |    27,965 | 17,662 (monstr)              |   1.6 |
-| the same                                 |           | 11,307 (nostr-sdk)           |   2.5 |
-| subscribed events/s [5], 1 relay         |    29,729 | 11,380 (nostr-sdk)           |   2.6 |
-| subscribed events/s, 8 relays            |    23,232 | 10,673 (nostr-sdk)           |   2.2 |
-| live, relay to callback, median, µs      |        73 | 98 (monstr)                  |  0.74 |
-| live, processor time of an event, µs     |        63 | 90 (monstr)                  |  0.70 |
-| published events/s, until the last OK    |    74,023 | 15,590 (websocket-client)    |   4.7 |
-| publish and await the OK, µs             |       202 | 116 (websocket-client [3])   |   1.7 |
-| cast until handled, messages/s           | 1,139,966 | 202,067 (pykka)              |   5.6 |
-| call, µs                                 |        46 | 52 (pykka)                   |  0.89 |
-| start and stop, actors/s                 |     4,729 | 4,874 (pykka)                |  0.97 |
-| an idle actor, kB                        |      21.6 | 21.8 (pykka)                 |  0.99 |
-| 500 relays connected, s                  |      0.45 | 0.35 (threads [4])           |   1.3 |
-| an idle connection, kB                   |        36 | 21 (threads)                 |   1.7 |
-| cutting frames of 864 bytes, /s          | 2,474,413 | 261,340 (websocket-client)   |   9.5 |
+| events/s to the callback, 1 relay        |   139,257 | 64,736 (monstr)              |   2.2 |
+| the same                                 |           | 14,691 (plain port [1])      |   9.5 |
+| events/s to the callback, 8 relays       |    80,225 | 44,733 (monstr)              |   1.8 |
+| the same                                 |           | 12,233 (plain port)          |   6.6 |
+| verified events/s, 1 relay               |    15,426 | 9,239 (monstr [2])           |   1.7 |
+| the same                                 |           | 3,927 (nostr-sdk)            |   3.9 |
+| verified events/s, 8 relays              |    12,223 | 8,801 (monstr)               |   1.4 |
+| the same                                 |           | 3,502 (nostr-sdk)            |   3.5 |
+| subscribed events/s [5], 1 relay         |    13,707 | 3,927 (nostr-sdk)            |   3.5 |
+| subscribed events/s, 8 relays            |    11,050 | 3,502 (nostr-sdk)            |   3.2 |
+| live, relay to callback, median, µs      |       185 | 210 (monstr)                 |  0.88 |
+| live, processor time of an event, µs     |       162 | 204 (monstr)                 |  0.79 |
+| published events/s, until the last OK    |    44,384 | 9,813 (websocket-client)     |   4.5 |
+| publish and await the OK, µs             |       276 | 168 (websocket-client [3])   |   1.6 |
+| cast until handled, messages/s           |   559,754 | 60,343 (pykka)               |   9.3 |
+| call, µs                                 |      28.7 | 47.4 (pykka)                 |  0.61 |
+| start and stop, actors/s                 |     3,013 | 3,025 (pykka)                |   1.0 |
+| an idle actor, kB                        |      21.0 | 21.7 (pykka)                 |  0.97 |
+| 500 relays connected, s                  |      1.23 | 1.00 (threads [4])           |   1.2 |
+| an idle connection, kB                   |      39.2 | 21.6 (threads)               |   1.8 |
+| cutting frames of 864 bytes, /s          | 1,348,430 | 165,170 (websocket-client)   |   8.2 |
 
 The ratio is gennostr's figure divided by the baseline's: for times and memory, less is better.
 
@@ -45,18 +45,18 @@ The ratio is gennostr's figure divided by the baseline's: for times and memory, 
 - [2] Its own check, which is of signatures alone; gennostr and nostr-sdk check ids too.
 - [3] `send` and `recv` in one thread; ours goes through two actors.
 - [4] websocket-client, and a thread for each.
-- [5] By `subscribe`: verified, each delivered once, matched with the filter. From a run of its own,
-  of `benchmarks.verify`.
+- [5] By `subscribe`: verified, each delivered once, matched with the filter.
 
 How far to trust it
 -------------------
 
-In a noisier run, the ratios to monstr were 2.3 and 1.8 receiving, 1.7 and 1.4 verifying, 0.78 and
-0.67 live. On a machine that is busy besides, pykka's casts come in bunches, which spares it half of
-its time: then our ratio is nearer to 2 than to 5.
+These figures are of a day on which the machine was slow. On one when it was twice as fast, the
+ratios to monstr were 2.3 and 2.0 receiving, 1.9 and 1.6 verifying, 0.74 and 0.70 live; to nostr-sdk
+2.9 and 2.5; and to pykka 5.6 casting and 0.89 calling. On a machine that is busy besides, pykka's
+casts come in bunches, which spares it half of its time: then our ratio is nearer to 2.
 
 A callback that takes a millisecond, under eight relays that flood it with 160,000 events, lost
-none; memory grew by 11 MiB, and the longest call to the client took 4.2 ms.
+none; memory grew by 11 MiB, and the longest call to the client took 2.5 ms.
 
 What costs what
 ---------------
