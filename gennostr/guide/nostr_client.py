@@ -182,7 +182,7 @@ Those that do not:
 Connecting, and connecting again
 --------------------------------
 
-`add_relay(url)` starts a connection and returns at once. To add a url twice is no error: the
+`add_relay(url)` starts a connection and returns at once. Adding a url twice is not an error: the
 existing connection is returned. Urls are normalized first: `WSS://Relay.Example:443` is
 `wss://relay.example/`, and this is the text that callbacks, results and statistics use.
 
@@ -194,7 +194,7 @@ Each attempt to connect ends in exactly one `handle_disconnect`, whatever ended 
 calls `self.reconnect(relay)`, which tries again after the relay's next delay: 0.5, 1, 5, 10, 30
 seconds and then always 30, each longer or shorter by up to 25 %, so that not all clients come
 back at the same moment. A connection that was up for 30 seconds begins with the first delay again.
-There is no end to it; to give up is a decision of yours:
+It never gives up by itself; your callback can:
 
     def handle_disconnect(self, reason, relay, state):
         if relay.reconnect_counter >= 20:
@@ -328,7 +328,7 @@ What is guaranteed
 - Each attempt to connect ends in exactly one `handle_disconnect`, whatever ended it: refusal, DNS,
   TLS, HTTP 403, timeout, close frame, reset, silence, a crash of the connection, a restart of its
   supervisor, removal. An error is passed to `handle_error` first; a relay's close frame and a
-  removal are no errors.
+  removal are not errors.
 - Messages of one relay reach the callbacks in the order of the wire.
 - What was requested with `subscribe` is delivered without gaps and once, across lost
   connections, relays that are killed and started again, and restarts within the tree; the page

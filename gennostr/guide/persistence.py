@@ -446,7 +446,7 @@ Copies all that matches from one relay to another, and reports what was not copi
 - *Bounded.* 64 events are in flight. The next one is read when one of them is answered, so neither
   this program nor the target's queue holds the whole source.
 - *Honest.* Each event has an outcome. Rejected ones are listed with the relay's reason, and
-  the others go on. When the target does not answer at all, there is no point in going on: it stops,
+  the others go on. When the target does not answer at all, sending more is pointless: it stops,
   and what was not sent is the result's `unsent`.
 - *Repeatable.* An event that the target has already is a duplicate, and counts as accepted. So
   after a failure, run it again. What was rejected as `rate-limited` is copied then, too.

@@ -286,7 +286,7 @@ def matches(filter_: Mapping[str, Any], event: Event) -> bool:
 
     Ids and keys are compared in full, `since` and `until` are both inclusive, and an empty list matches nothing. ``#``
     and a letter needs one of the values in a tag of that letter, ``&`` and a letter (NIP-91) needs all of them.
-    Everything else in the filter is ignored: it is no condition on a single event (``limit``), or not known here
+    Everything else in the filter is ignored: it does not apply to a single event (``limit``), or is unknown here
     (``search``).
 
     Args:

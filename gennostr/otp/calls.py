@@ -392,7 +392,7 @@ class PendingReply(Handle):
             CallExit: the server ended before it replied.
             CallTimeout: no reply yet; the request is still pending, and `wait` can be called again.
             CallingSelf: the target is the waiting process itself, which could not reply while it waits.
-            TypeError, ValueError: `timeout` is no number of seconds.
+            TypeError, ValueError: `timeout` is not a number of seconds.
             BaseException: what the server passed to `reply_error`.
 
         """
@@ -435,7 +435,7 @@ def send_request(target: object, message: object) -> PendingReply:
 
     Raises:
         CallingSelf: the target is the calling process.
-        TypeError: `target` is no target.
+        TypeError: `target` is not a pid, name or via.
 
     """
     return PendingReply(target, message)
@@ -464,7 +464,7 @@ def as_completed(pendings: Iterable[PendingReply], timeout: float | None = None)
 
     Raises:
         TimeoutError: raised by the iterator if some have not ended in time; they are still pending.
-        TypeError, ValueError: `timeout` is no number of seconds.
+        TypeError, ValueError: `timeout` is not a number of seconds.
 
     """
     if timeout is not None:

@@ -90,7 +90,7 @@ def tree(target: Target) -> Node:
 
     Raises:
         NoProcess: no process is registered under that name.
-        TypeError: `target` is no target.
+        TypeError: `target` is not a pid, name or via.
 
     """
     process = resolve(target)

@@ -160,7 +160,7 @@ class Ok(_Next[S]):
         continue_: call handle_continue with this argument before any message. Omitted: do not.
 
     Raises:
-        TypeError, ValueError: `timeout` is no number of seconds, or more than one of the last three is given.
+        TypeError, ValueError: `timeout` is not a number of seconds, or more than one of the last three is given.
 
     """
 
@@ -197,7 +197,7 @@ class NoReply(_Next[S]):
         continue_: call handle_continue with this argument before any message. Omitted: do not.
 
     Raises:
-        TypeError, ValueError: `timeout` is no number of seconds, or more than one of the last three is given.
+        TypeError, ValueError: `timeout` is not a number of seconds, or more than one of the last three is given.
 
     """
 
@@ -228,7 +228,7 @@ class Reply(_Next[S]):
         continue_: call handle_continue with this argument before any message. Omitted: do not.
 
     Raises:
-        TypeError, ValueError: `timeout` is no number of seconds, or more than one of the last three is given.
+        TypeError, ValueError: `timeout` is not a number of seconds, or more than one of the last three is given.
 
     """
 

@@ -99,7 +99,7 @@ class Pid(Handle, pykka.ActorRef[Any], metaclass=Concise):
             CallingSelf: it is the calling process (raised at once).
             CallExit: it ended before it replied.
             CallTimeout: no reply within `timeout`; the server is not affected, and a late reply is discarded.
-            TypeError, ValueError: `timeout` is no number of seconds.
+            TypeError, ValueError: `timeout` is not a number of seconds.
             BaseException: what the server passed to `reply_error`.
 
         """
@@ -249,7 +249,7 @@ class Pid(Handle, pykka.ActorRef[Any], metaclass=Concise):
             CallingSelf: it is the calling process.
             CallExit: it ended for another reason, for example a crash in terminate.
             CallTimeout: it is still alive after `timeout` seconds; it will still stop.
-            TypeError, ValueError: `timeout` is no number of seconds.
+            TypeError, ValueError: `timeout` is not a number of seconds.
 
         """
         if block:
@@ -456,7 +456,7 @@ def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
         CallingSelf: the target is the calling process (raised at once).
         CallExit: the target ended before it replied.
         CallTimeout: no reply within `timeout`; the server is not affected, and a late reply is discarded.
-        TypeError, ValueError: `target` is no target, or `timeout` no number of seconds.
+        TypeError, ValueError: `target` is not a pid, name or via, or `timeout` is not a number of seconds.
         BaseException: what the server passed to `reply_error`.
 
     """
@@ -484,7 +484,7 @@ def cast(target: Target, request: object) -> None:
         request: any value.
 
     Raises:
-        TypeError: `target` is no target.
+        TypeError: `target` is not a pid, name or via.
 
     """
     process = resolve(target)
@@ -513,7 +513,7 @@ def send(target: Target, message: object) -> None:
         message: any value.
 
     Raises:
-        TypeError: `target` is no target.
+        TypeError: `target` is not a pid, name or via.
 
     """
     process = resolve(target)
@@ -541,7 +541,7 @@ def stop(target: Target, reason: object = NORMAL, timeout: float | None = None) 
         CallingSelf: the target is the calling process.
         CallExit: the target ended for another reason, for example a crash in terminate.
         CallTimeout: the target is still alive after `timeout` seconds; it will still stop.
-        TypeError, ValueError: `target` is no target, or `timeout` no number of seconds.
+        TypeError, ValueError: `target` is not a pid, name or via, or `timeout` is not a number of seconds.
 
     """
     if timeout is not None:
@@ -594,7 +594,7 @@ def link(target: Target) -> None:
     Raises:
         NoProcess: the target is dead or unknown, and the caller does not trap exits.
         RuntimeError: called in a plain thread.
-        TypeError: `target` is no target.
+        TypeError: `target` is not a pid, name or via.
 
     """
     me = require_process("link")
@@ -632,7 +632,7 @@ def unlink(target: Target) -> None:
 
     Raises:
         RuntimeError: called in a plain thread.
-        TypeError: `target` is no target.
+        TypeError: `target` is not a pid, name or via.
 
     """
     me = require_process("unlink")
@@ -666,7 +666,7 @@ def monitor(target: Target) -> MonitorRef:
 
     Raises:
         RuntimeError: called in a plain thread.
-        TypeError: `target` is no target.
+        TypeError: `target` is not a pid, name or via.
 
     """
     return require_process("monitor").monitor(resolve(target), target)
