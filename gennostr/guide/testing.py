@@ -296,7 +296,8 @@ project, in `conftest.py`:
     def nothing_left_behind(no_leaks):
         pass
 
-Processes and descriptors are found on Linux only. What fixtures of a wider scope hold is not a leak.
+Processes and descriptors are found on Linux only. What fixtures of a wider scope hold is not a
+leak.
 
 Tests that do not wait
 ----------------------
