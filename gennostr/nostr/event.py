@@ -130,7 +130,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return fields | {"tags": [[*tag] for tag in self.tags]}
 
     def compute_id(self) -> str:
-        """Return the id that the event must have, whatever `id` says.
+        """Return the id that the event must have, whatever `id` says; see `event_id`.
 
         Raises:
             MessageError: a text in it cannot be encoded as UTF-8.
@@ -142,6 +142,23 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         """
         return event_id(self.pubkey, self.created_at, self.kind, self.tags, self.content)
 
+    def has_valid_id(self) -> bool:
+        """Return whether `id` is the sha256 of the event.
+
+        There are two forms that clients hash: control characters are escaped, or not; see `serialize`.
+
+        Raises:
+            MessageError: a text in it cannot be encoded as UTF-8.
+
+        >>> from gennostr.nostr import Event, event_id
+        >>> Event(event_id("", 0, 1, [], "hi"), "", 0, 1, [], "hi", "").has_valid_id()
+        True
+        """
+        data = serialize(self.pubkey, self.created_at, self.kind, self.tags, self.content)
+        if hashlib.sha256(data).hexdigest() == self.id:
+            return True
+        return b"\\u00" in data and hashlib.sha256(_unescaped(data)).hexdigest() == self.id
+
 
 _encode = msgspec.json.Encoder().encode
 _ESCAPED_CONTROLS = tuple((b"\\u%04x" % code, bytes([code])) for code in range(0x20))
@@ -152,8 +169,9 @@ _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[str]], content: str) -> bytes:
     r"""Return the canonical JSON of an event, in UTF-8.
 
-    Exactly as NIP-01 says: only ``\n \" \\ \r \t \b \f`` are escaped. The other control characters are written
-    unescaped, though JSON would escape them (as some implementations do: their ids of such events differ).
+    As NIP-01 says: ``\n \" \\ \r \t \b \f`` are escaped, other characters are not. With one exception: NIP-01 wants
+    other control characters unescaped, which is not JSON. The clients in use (in Rust, JavaScript and Go) hash them as
+    ``\u00xx``, and so does this. `verify` accepts both forms.
 
     Args:
         pubkey: the author's public key: 64 lower-case hex digits.
@@ -170,16 +188,17 @@ def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[s
     b'[0,"7e7e9c",1700000000,1,[["t","nostr"]],"hi"]'
     """
     try:
-        data = _encode([0, pubkey, created_at, kind, tags, content])
+        return _encode([0, pubkey, created_at, kind, tags, content])
     except UnicodeEncodeError as error:
         raise MessageError(f"an event's text must be valid Unicode: {error}") from None
     except ValueError as error:  # a number with more digits than int converts to text
         raise MessageError(f"an event cannot be written as JSON: {error}") from None
-    if b"\\u00" not in data:
-        return data
-    # msgspec writes the other control characters as \u00xx. A plain "u00" after an escaped backslash looks the same, so
-    # those backslashes are first replaced by a byte that UTF-8 never has. Whole replacements, not one call for each
-    # escape: a relay chooses how many there are.
+
+
+def _unescaped(data: bytes) -> bytes:
+    """Return a serialized event in NIP-01's letter: with u00xx unescaped."""
+    # A plain "u00" after an escaped backslash looks the same, so those backslashes are first replaced by a byte that
+    # UTF-8 never has. Whole replacements, not one call for each escape: a relay chooses how many there are.
     data = data.replace(b"\\\\", b"\xff")
     for escape, control in _ESCAPED_CONTROLS:
         data = data.replace(escape, control)
@@ -228,10 +247,10 @@ def verify(event: Event) -> None:
     if not _SIGNATURE.fullmatch(event.sig):
         text = f"event {event.id!r:.80}: sig is not 128 lower-case hex digits: {event.sig!r:.160}"
         raise MessageError(text, "forged")
-    computed = event.compute_id()
-    if computed != event.id:
+    if not event.has_valid_id():
+        computed = event.compute_id()
         raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}", "forged")
-    _check_signature(event.pubkey, computed, event.sig)
+    _check_signature(event.pubkey, event.id, event.sig)
 
 
 @lru_cache(maxsize=8192)
@@ -239,7 +258,7 @@ def _check_signature(pubkey: str, message: str, signature: str) -> None:
     """Raise MessageError if `_is_signed` is false.
 
     Only successes are cached, because a call that raises is not. Many relays send the same event; that it is the same
-    is known from its id, which `message` is: computed, not claimed.
+    is known from its id, which `message` is: compared with the content, not only claimed.
     """
     if not _is_signed(pubkey, message, signature):
         raise MessageError(f"event {message!r}: the signature is not that of {pubkey!r}", "forged")

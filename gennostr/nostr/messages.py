@@ -1,10 +1,11 @@
 """The messages that relays send (NIP-01, 42, 45): typed, decoded from bytes.
 
-Lenient where relays differ: optional elements may be missing at the end, and unknown ones may follow. An array that
-begins with another string is an `UnknownMessage`; anything else is a `MessageError`.
+Lenient where relays differ: optional elements may be missing at the end, null or of another type (they then have their
+defaults), and unknown ones may follow. An array that begins with another string is an `UnknownMessage`; anything else
+is a `MessageError`.
 
 A value, such as an empty tag, takes three bytes on the wire and seventy in memory. So a long message may have at most
-MAX_VALUES of them: 5 MiB could otherwise become 130.
+MAX_VALUES of them, about 30 MiB: 5 MiB on the wire could otherwise become 130.
 
 The decoder does not check UTF-8 in what it skips (unknown fields of an event, elements after the last one it knows);
 the transport checks the whole text before it is decoded, and closes the connection if it is not UTF-8.
@@ -211,12 +212,14 @@ RelayMessage: TypeAlias = _Known | UnknownMessage
 
 LARGE: Final = 65_536
 """The size in bytes from which a message's values are counted before it is decoded: a smaller one cannot hold many."""
-MAX_VALUES: Final = 65_536
-"""Arrays, strings and so on in one message; an event with 20,000 tags of two strings has about 60,020."""
+MAX_VALUES: Final = 262_144
+"""Arrays, strings and so on in one message: at most about 30 MiB decoded. A list of 50,000 contacts, each a tag of four
+strings, has about 250,000."""
 
 # A string, or its start up to the end of the data if it is cut off. Possessive, so that no input takes long.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STRINGS = re.compile(rb'(?:[^"]{0,65536}+"[^"\\]*+(?:\\.[^"\\]*+)*+"?){1,1000}+', re.DOTALL)
+_OPTIONS: Final = {"approximate": bool, "hll": str}
 _LABELS = frozenset({"EVENT", "EOSE", "OK", "CLOSED", "NOTICE", "AUTH", "COUNT"})
 decode_known: Callable[[bytes | bytearray | memoryview], _Known] = msgspec.json.Decoder(_Known).decode
 """A quick `decode` for callers that fall back to it: no LARGE messages, and raises whatever msgspec does."""
@@ -236,7 +239,7 @@ def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
             UnknownMessage for another label. Elements missing at the end have their defaults, further ones are ignored.
 
     Raises:
-        MessageError: it is not a message, or has over 65,536 values; the error has the reason and the first bytes.
+        MessageError: it is not a message, or has over 262,144 values; the error has the reason and the first bytes.
 
     >>> from gennostr.nostr import decode
     >>> decode(b'["OK", "5c83", true, ""]')
@@ -259,9 +262,31 @@ def decode(data: bytes | bytearray | memoryview) -> RelayMessage:
         parts = _decode_any(data)
     except _UNREADABLE as error:
         raise _error(str(error), data) from None
-    if not parts or not isinstance(parts[0], str) or parts[0] in _LABELS:
+    if not parts or not isinstance(parts[0], str):
         raise _error(problem, data)
-    return UnknownMessage(parts[0], tuple(parts[1:]))
+    if parts[0] not in _LABELS:
+        return UnknownMessage(parts[0], tuple(parts[1:]))
+    try:
+        known: _Known = msgspec.convert(_without_odd_options(parts), _Known)
+    except msgspec.ValidationError:
+        raise _error(problem, data) from None
+    return known
+
+
+def _without_odd_options(parts: list[Any]) -> list[Any]:
+    """Return a message without its optional values of the wrong type, such as null.
+
+    They then have their defaults: a message whose required parts are right is not lost for them.
+    """
+    match parts:
+        case ["OK", _, _, message, *_] if not isinstance(message, str):
+            return parts[:3]
+        case ["CLOSED", _, message, *_] if not isinstance(message, str):
+            return parts[:2]
+        case ["COUNT", id_, {"count": count, **options}, *_]:
+            kept = {name: options[name] for name, type_ in _OPTIONS.items() if isinstance(options.get(name), type_)}
+            return ["COUNT", id_, {"count": count} | kept]
+    return parts
 
 
 def _has_too_many_values(data: bytes) -> bool:

@@ -2,8 +2,14 @@
 
 Relays write it by hand, and no two alike. So each field stands for itself: if it is missing, invalid or of another
 type, it becomes None or empty, and the others are kept. Fields not listed here are in `RelayInformation.document`.
+
+The same holds for the text itself: a byte order mark is skipped, bytes that are not UTF-8 are read as Latin-1, a lone
+surrogate becomes "?", a number that is not finite becomes null, and whole numbers may be written as floats.
 """
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,6 +44,7 @@ _NUMBERS: Final = {
     "created_at_lower_limit": 0,
     "created_at_upper_limit": 0,
 }
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _TOO_MUCH: Final = 2**64
 """Too large for a REQ as well, which can then request as many as the relay sends."""
 
@@ -134,19 +141,44 @@ def parse_information(data: bytes) -> RelayInformation:
 
     """
     try:
-        document = msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise MessageError(f"not a relay's information: {error}: {data[:80]!r}") from None
+        document = _decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        try:
+            document = _decode(_mended(data))
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise MessageError(f"not a relay's information: {error}: {data[:80]!r}") from None
     texts = {name: _text(document.get(name)) for name in _TEXTS}
     nips = document.get("supported_nips")
     limits = document.get("limitation")
     return RelayInformation(
         **texts,
         self_=_text(document.get("self")),
-        supported_nips=tuple(nip for nip in nips if type(nip) is int) if isinstance(nips, list) else (),
+        supported_nips=tuple(int(nip) for nip in nips if _is_whole(nip)) if isinstance(nips, list) else (),
         limitation=_limitation(limits) if isinstance(limits, dict) else Limitation(),
         document=document,
     )
+
+
+def _mended(data: bytes) -> bytes:
+    """Return a document that is not JSON in UTF-8 as JSON in UTF-8; see the module.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON in any encoding.
+
+    """
+    text = data.decode("utf-8-sig", "surrogateescape")
+    text = re.sub("[\udc80-\udcff]", lambda match: chr(ord(match[0]) - 0xDC00), text)
+    document = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int or (isinstance(value, float) and value.is_integer())
 
 
 def _limitation(given: Mapping[str, Any]) -> Limitation:
@@ -159,5 +191,5 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _number(value: object, least: int) -> int | None:
-    return value if type(value) is int and least <= value < _TOO_MUCH else None
+def _number(value: Any, least: int) -> int | None:
+    return int(value) if _is_whole(value) and least <= value < _TOO_MUCH else None

@@ -1,13 +1,14 @@
 """Ids, against NIP-01's words."""
 
 import hashlib
+import json
 import subprocess
 import sys
 import time
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gennostr.exceptions import MessageError
@@ -57,29 +58,50 @@ def test_seven_characters_are_escaped() -> None:
     assert data == rb'[0,"",0,0,[],"\n\"\\\r\t\b\f"]'
 
 
-@pytest.mark.parametrize("code", [c for c in range(0x20) if chr(c) not in "\n\r\t\b\f"] + [0x7F, 0x80, 0x9F, 0x2028])
-def test_every_other_character_stands_as_it_is(code: int) -> None:
-    text = chr(code)
+CONTROLS = [chr(code) for code in range(0x20) if chr(code) not in "\n\r\t\b\f"]
+
+
+def letters(text: str) -> bytes:
+    """NIP-01 to the letter: seven characters are escaped, all others stand as they are."""
+    escapes = {"\n": r"\n", '"': r"\"", "\\": r"\\", "\r": r"\r", "\t": r"\t", "\b": r"\b", "\f": r"\f"}
+    escaped = "".join(escapes.get(character, character) for character in text)
+    return f'[0,"",0,0,[],"{escaped}"]'.encode()
+
+
+@pytest.mark.parametrize("text", ["\x7f", "\x80", "\x9f", "\u2028", "/", "<&>"])
+def test_every_other_character_stands_as_it_is(text: str) -> None:
     assert serialize("", 0, 0, [[text]], text) == f'[0,"",0,0,[["{text}"]],"{text}"]'.encode()
 
 
-def test_text_that_looks_like_an_escape_is_kept_beside_a_control_character() -> None:
-    text = "\\u0001\x01\\\\u0001\\\x01\\"
-    expected = "\\\\u0001\x01\\\\\\\\u0001\\\\\x01\\\\"
-    assert serialize("", 0, 0, [], text) == f'[0,"",0,0,[],"{expected}"]'.encode()
+@pytest.mark.parametrize("control", CONTROLS)
+def test_other_control_characters_are_escaped_as_the_clients_in_use_do(control: str) -> None:
+    """nostr-protocol/nips#1403: Rust, JavaScript and Go hash the u00xx form."""
+    escaped = f"\\u{ord(control):04x}"
+    assert serialize("", 0, 0, [[control]], control) == f'[0,"",0,0,[["{escaped}"]],"{escaped}"]'.encode()
+
+
+def written(text: str, id_: bytes) -> Event:
+    """An event with this content, whose id is the sha256 of `id_`."""
+    return Event(hashlib.sha256(id_).hexdigest(), "", 0, 0, [], text, "")
 
 
 @given(st.text(st.sampled_from('\\u0001\x00\x01\x1fn"\nü🦜')))
-def test_the_canonical_json_is_what_escaping_one_character_at_a_time_gives(text: str) -> None:
-    escapes = {"\n": r"\n", '"': r"\"", "\\": r"\\", "\r": r"\r", "\t": r"\t", "\b": r"\b", "\f": r"\f"}
-    expected = "".join(escapes.get(character, character) for character in text)
-    assert serialize("", 0, 0, [], text) == f'[0,"",0,0,[],"{expected}"]'.encode()
+@example("\\u0001\x01\\\\u0001\\\x01\\")
+def test_an_id_is_valid_in_both_forms_and_in_no_other(text: str) -> None:
+    compact = json.dumps([0, "", 0, 0, [], text], separators=(",", ":"), ensure_ascii=False).encode()
+    assert written(text, compact).has_valid_id()
+    assert written(text, letters(text)).has_valid_id()
+    assert not written(text, compact + b" ").has_valid_id()
+    first, *rest = [character for character in text if character in "\x00\x01\x1f"] or [""]
+    if rest:  # one of them escaped, and one not
+        mixed = letters(text).replace(first.encode(), b"\\u%04x" % ord(first), 1)
+        assert not written(text, mixed).has_valid_id()
 
 
 def test_escapes_without_end_cost_no_more_than_their_bytes() -> None:
-    text = "\n" * 2_000_000 + "\x01"
+    event = Event("forged", "", 0, 0, [], "\n" * 2_000_000 + "\x01", "")
     started = time.process_time()
-    serialize("", 0, 0, [], text)
+    assert not event.has_valid_id()
     assert time.process_time() - started < 1.0  # one call for each escape took 1.7 s, whole replacements 0.1 s
 
 
@@ -92,7 +114,7 @@ def test_a_lone_surrogate_is_a_clear_value_error(where: str) -> None:
 
 
 def test_the_id_is_the_sha256_of_the_canonical_json() -> None:
-    assert event_id("ab", 1, 2, [], "\x01") == hashlib.sha256(b'[0,"ab",1,2,[],"\x01"]').hexdigest()
+    assert event_id("ab", 1, 2, [], "\x01") == hashlib.sha256(rb'[0,"ab",1,2,[],"\u0001"]').hexdigest()
 
 
 def test_an_event_computes_its_id_whatever_it_claims() -> None:

@@ -25,6 +25,7 @@ from gennostr.nostr import (
     UnknownMessage,
     decode,
 )
+from gennostr.nostr.messages import MAX_VALUES
 
 FIELDS: dict[str, Any] = {
     "id": "a1",
@@ -123,8 +124,8 @@ def test_white_space_and_escapes_make_no_difference(data: bytes) -> None:
 LEGAL: dict[str, list[Any]] = {
     "EVENT": ["EVENT", "s", FIELDS],
     "EOSE": ["EOSE", "s"],
-    "OK": ["OK", "a1", True, "x"],
-    "CLOSED": ["CLOSED", "s", "x"],
+    "OK": ["OK", "a1", True],
+    "CLOSED": ["CLOSED", "s"],
     "NOTICE": ["NOTICE", "x"],
     "AUTH": ["AUTH", "x"],
     "COUNT": ["COUNT", "s", {"count": 1}],
@@ -252,8 +253,6 @@ def test_a_message_that_was_not_given_has_no_prefix() -> None:
         (b'["COUNT","s",{}]', "missing required field `count`"),
         (b'["COUNT","s",{"count":"3"}]', r"Expected `int`, got `str` - at `\$\[2\].count`"),
         (b'["COUNT","s",{"count":1.0}]', "Expected `int`, got `float`"),
-        (b'["COUNT","s",{"count":1,"approximate":"yes"}]', r"Expected `bool`, got `str` - at `\$\[2\].approximate`"),
-        (b'["COUNT","s",{"count":1,"hll":[]}]', r"got `array` - at `\$\[2\].hll`"),
         (b'["EVENT","s"]', "at least length 3, got 2"),
         (b'["EVENT","s",{}]', "missing required field `id`"),
         (b'["EVENT","s",[]]', "Expected `object`, got `array`"),
@@ -306,20 +305,68 @@ def tags(number: int, tag: bytes = b'["t"]') -> bytes:
     return with_field("tags", b"[" + b",".join([tag] * number) + b"]")
 
 
-def test_twenty_thousand_tags_are_read() -> None:
-    message = decode(tags(20_000, b'["p","' + b"a" * 64 + b'"]'))
+def test_fifty_thousand_contacts_are_read() -> None:
+    contact = b'["p","' + b"a" * 64 + b'","wss://relay.example","me"]'
+    message = decode(tags(50_000, contact))
     assert isinstance(message, EventMessage)
-    assert len(message.event.tags) == 20_000
+    assert len(message.event.tags) == 50_000
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'"ab"', b"[1]", b'{"a":1}', b"1.5"])
+def test_the_values_of_a_message_take_thirty_mebibytes_at_most(value: bytes) -> None:
+    values = MAX_VALUES // (2 if value[:1] in (b"[", b"{") else 1) - 2  # a bracket counts, as a comma does
+    tracemalloc.start()
+    try:
+        message = decode(b'["X",' + b",".join([value] * values) + b"]")
+        assert isinstance(message, UnknownMessage)
+        assert tracemalloc.get_traced_memory()[0] < 33_000_000
+    finally:
+        tracemalloc.stop()
+
+
+ODD = [b"null", b"5", b"[]", b"{}", b"true"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'["OK","id",true,%b]', OkMessage("id", accepted=True)),
+        (b'["OK","id",false,%b,"more"]', OkMessage("id", accepted=False)),
+        (b'["CLOSED","s",%b]', ClosedMessage("s")),
+        (b'["COUNT","s",{"count":5,"hll":%b}]', CountMessage("s", CountResult(5))),
+    ],
+)
+def test_an_odd_optional_value_costs_that_value_and_not_the_message(
+    data: bytes, expected: RelayMessage, odd: bytes
+) -> None:
+    assert decode(data.replace(b"%b", odd)) == expected
+
+
+def test_what_a_count_says_of_itself_is_kept_where_it_has_the_right_type() -> None:
+    message = decode(b'["COUNT","s",{"count":5,"approximate":null,"hll":"00"}]')
+    assert message == CountMessage("s", CountResult(5, hll="00"))
+    assert decode(b'["COUNT","s",{"count":5,"approximate":true,"hll":null}]') == CountMessage(
+        "s", CountResult(5, approximate=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "data", [b'["OK",null,true,null]', b'["OK","id",null,null]', b'["CLOSED",null,null]', b'["COUNT","s",{"hll":null}]']
+)
+def test_a_required_value_of_the_wrong_type_costs_the_message(data: bytes) -> None:
+    with pytest.raises(MessageError, match="not a relay's message"):
+        decode(data)
 
 
 @pytest.mark.parametrize(
     "data",
     [
         tags(1_000_000),
-        tags(200_000, b"[]"),
-        with_field("tags", b"[[" + b'"a",' * 200_000 + b'"a"]]'),
-        b'["X",' + b"{}," * 200_000 + b"{}]",
-        b'["X",' + b'"\\"",' * 200_000 + b"1]",
+        tags(MAX_VALUES, b"[]"),
+        with_field("tags", b"[[" + b'"a",' * MAX_VALUES + b'"a"]]'),
+        b'["X",' + b"{}," * MAX_VALUES + b"{}]",
+        b'["X",' + b'"\\"",' * MAX_VALUES + b"1]",
         b"[" * 5_000_000,
     ],
     ids=["tags", "empty tags", "one tag", "objects", "escaped quotes", "deep"],
@@ -327,7 +374,7 @@ def test_twenty_thousand_tags_are_read() -> None:
 def test_a_message_of_too_many_values_is_an_error_before_it_takes_memory(data: bytes) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(MessageError, match="over 65536 values"):
+        with pytest.raises(MessageError, match="over 262144 values"):
             decode(data)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:

@@ -121,7 +121,7 @@ def test_of_the_supported_nips_those_are_read_that_are_numbers(nips: Any, read: 
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"{", b"[]", b"null", b'"text"', b"7", b"<html>", b"{} {}", b'{"name": "\xff"}',
+        b"", b"{", b"[]", b"null", b'"text"', b"7", b"<html>", b"{} {}", b'{"name": "\xff"',
         b'{"name": 1' + b"0" * 5000, b'{"a":' * 100_000, b'{"a":' + b"[" * 100_000, b"\x00\xff" * 100,
     ],
     ids=range(13),
@@ -144,3 +144,28 @@ def test_information_is_a_value() -> None:
 
 def test_texts_are_shown_without_their_line_ends_and_escape_sequences() -> None:
     assert "\x1b" not in repr(parsed({"name": "\x1b[31m"}))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b'\xef\xbb\xbf{"name":"x"}', "x"),
+        (b'{"name":"caf\xe9"}', "café"),
+        (b'{"name":"caf\xe9 \xc3\xa9"}', "café é"),
+        (rb'{"name":"x","description":"\ud800"}', "x"),
+        (rb'{"name":"x\ud800"}', "x?"),
+        (b'{"name":"x","fee":NaN,"fees":[-Infinity]}', "x"),
+    ],
+    ids=["byte order mark", "Latin-1", "both encodings", "lone surrogate", "in the field", "no numbers"],
+)
+def test_an_oddity_of_the_text_costs_one_field_at_most(data: bytes, name: str) -> None:
+    information = parse_information(data[:-1] + b',"limitation":{"max_limit":500.0,"max_subscriptions":20.5}}')
+    assert information.name == name
+    assert information.limitation == Limitation(max_limit=500)
+    assert all(json.dumps(each, allow_nan=False).encode() for each in information.document.values())
+
+
+def test_whole_numbers_may_be_written_as_floats() -> None:
+    found = parse_information(b'{"supported_nips":[1.0,11,1.5,1e400],"limitation":{"created_at_lower_limit":1e6}}')
+    assert found.supported_nips == (1, 11)
+    assert found.limitation.created_at_lower_limit == 1_000_000

@@ -1,6 +1,7 @@
 """One spelling for each relay, and no credentials where others read them."""
 
 import ipaddress
+import sys
 import time
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gennostr import Relay
 from gennostr.exceptions import RelayUrlError
 from gennostr.nostr import normalize_url, redact
+from gennostr.nostr.relay_url import request_target
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,9 @@ from gennostr.nostr import normalize_url, redact
         ("wss://h/?x=@:?", "wss://h/?x=@:?"),
         ("wss://h/a#fragment", "wss://h/a"),
         ("wss://h#a?b/c@d", "wss://h/"),
-        ("wss://h/%C3%BC%zz/ü", "wss://h/%C3%BC%zz/ü"),
+        ("wss://h/%C3%BC%zz/ü", "wss://h/%C3%BC%zz/%C3%BC"),
+        ("wss://h/ü?q=ü'\"", "wss://h/%C3%BC?q=%C3%BC%27%22"),
+        ('wss://h/"<>^`{}|~', "wss://h/%22%3C%3E%5E%60%7B%7D|~"),
         ("wss://Me:Pass@H/", "wss://Me:Pass@h/"),
         ("wss://a@b:c@h", "wss://a@b:c@h/"),
         ("wss://@h", "wss://h/"),
@@ -42,13 +47,29 @@ from gennostr.nostr import normalize_url, redact
         ("wss://BÜCHER.example", "wss://xn--bcher-kva.example/"),
         ("wss://xn--bcher-kva.example", "wss://xn--bcher-kva.example/"),
         ("wss://relay。example", "wss://relay.example/"),
+        ("wss://faß.de", "wss://xn--fa-hia.de/"),
+        ("wss://κλαρα-σωλις.ευ", "wss://xn----ylba7abgd9bnh0e.xn--qxa6a/"),
+        ("wss://i❤.ws", "wss://xn--i-7iq.ws/"),
+        ("wss://my_relay.bücher.example", "wss://my_relay.xn--bcher-kva.example/"),
+        ("wss://\uff11\uff12\uff17.1", "wss://127.0.0.1/"),
         ("wss://relay.example./", "wss://relay.example./"),
         ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/"),
         ("ws://[::1]:8080", "ws://[::1]:8080/"),
         ("ws://[2001:DB8:0:0::0:1]:80/", "ws://[2001:db8::1]/"),
         ("ws://my_relay", "ws://my_relay/"),
         ("ws://[::FFFF:127.0.0.1]", "ws://[::ffff:7f00:1]/"),
-        ("wss://h/a/../b/./c", "wss://h/a/../b/./c"),
+        ("wss://h/a/../b/./c", "wss://h/b/c"),
+        ("wss://h/a/%2E%2e/b/%2E/c", "wss://h/b/c"),
+        ("wss://h/../../a/..", "wss://h/"),
+        ("wss://h/a//../b", "wss://h/a/b"),
+        ("wss://h/...", "wss://h/..."),
+        ("ws://127.1", "ws://127.0.0.1/"),
+        ("ws://0x7f.1:8080", "ws://127.0.0.1:8080/"),
+        ("ws://2130706433", "ws://127.0.0.1/"),
+        ("ws://0177.0.0.01", "ws://127.0.0.1/"),
+        ("ws://127.0.0.1.", "ws://127.0.0.1/"),
+        ("ws://0x", "ws://0.0.0.0/"),
+        ("ws://1.2.3.example", "ws://1.2.3.example/"),
         ("wss://h?", "wss://h/?"),
         ("wss://h//?a#b", "wss://h/?a"),
         ("wss://u%40:p%3A@h", "wss://u%40:p%3A@h/"),
@@ -97,6 +118,18 @@ def test_a_relay_has_one_spelling(url: str, normalized: str) -> None:
         ("wss://" + "a." * 127 + "a", "has an invalid host name"),
         ("wss://℀.example", "has an invalid host name"),  # IDNA reads it as a/c
         ("wss://xn--bücher", "has an invalid host name"),
+        ("wss://\u05d01.\u0661.example", "has an invalid host name"),
+        ("wss://a\u200db.example", "has an invalid host name"),
+        ("wss://1.2.3.4.5", "has an invalid IPv4 address"),
+        ("wss://256.1.1.1", "has an invalid IPv4 address"),
+        ("wss://1.2.3.256", "has an invalid IPv4 address"),
+        ("wss://127.16777216", "has an invalid IPv4 address"),
+        ("wss://127.0.0.08", "has an invalid IPv4 address"),
+        ("wss://relay.example.1", "has an invalid IPv4 address"),
+        ("wss://https://relay.example", "has two schemes"),
+        ("wss://wss://relay.example", "has two schemes"),
+        ("wss://me@https://relay.example", "has two schemes"),
+        ("wss://%20relay.example", "has an invalid host name"),
         (" wss://h", "has white space"),
         ("wss://h\n", "has white space"),
         ("wss://h/a b", "has white space"),
@@ -257,9 +290,9 @@ def test_no_password_is_in_an_error_whatever_surrounds_it(before: str, inside: s
 
 @given(
     st.sampled_from(["ws", "WS", "wss", "Wss"]),
-    st.from_regex(r"[A-Za-z0-9]{1,10}(\.[A-Za-z0-9]{1,10}){0,2}", fullmatch=True),
+    st.from_regex(r"([A-Za-z0-9]{1,10}\.){0,2}[A-Za-z][A-Za-z0-9]{0,9}", fullmatch=True),
     st.none() | st.integers(1, 65535),
-    st.lists(st.sampled_from(["/", "//", "a", "B", "%2F", ":", "."])).map("".join),
+    st.lists(st.sampled_from(["/", "//", "a", "B", "%2F", ":", ".a"])).map("".join),
     st.none() | st.sampled_from(["", "a=1&a=1", "b//c/", "x=?", "@", "X=Y"]),
     st.none() | st.sampled_from(["", "f", "/?#"]),
 )
@@ -274,6 +307,39 @@ def test_every_rule_holds_whatever_the_parts(
     segments = [segment for segment in path.split("/") if segment]
     shown_query = "" if query is None else f"?{query}"
     assert normalized == f"{scheme.lower()}://{host.lower()}{shown_port}/{'/'.join(segments)}{shown_query}"
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([hex, oct, str]), min_size=4, max_size=4), st.integers(1, 4))
+def test_an_ipv4_address_has_one_spelling(address: int, written: list[Any], count: int) -> None:
+    """The URL Standard's IPv4 parser: up to four numbers in three bases, the last of which fills what is left."""
+    packed = address.to_bytes(4, "big")
+    numbers = [*packed[: count - 1], int.from_bytes(packed[count - 1 :], "big")]
+    texts = [each(number).replace("0o", "0") for each, number in zip(written, numbers, strict=False)]
+    assert normalize_url(f"ws://{'.'.join(texts)}") == f"ws://{ipaddress.IPv4Address(address)}/"
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("wss://h", "/"),
+        ("wss://h/path/", "/path/"),
+        ("wss://h//a//?x=//", "//a//?x=//"),
+        ("wss://h/a/./b/../ü?ü#f", "/a/%C3%BC?%C3%BC"),
+        ("wss://h?", "/?"),
+        ("wss://user:x@h/a/", "/a/"),
+    ],
+)
+def test_what_is_requested_keeps_the_slashes_of_the_url(url: str, target: str) -> None:
+    """RFC 3986, section 6.2.3: a server can answer at /path/ alone, and redirects are not followed."""
+    assert request_target(url) == target
+    assert Relay.new(url).target == target
+
+
+def test_a_host_outside_ascii_without_idna_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "idna", None)
+    with pytest.raises(RelayUrlError, match=r"pip install 'gennostr\[idna\]'"):
+        normalize_url("wss://ñ.example")
+    assert normalize_url("wss://xn--ida.example") == "wss://xn--ida.example/"
 
 
 @given(TEXTS)
