@@ -1,8 +1,9 @@
-"""What `GenNostr.handle_error` logs by default.
+"""What the defaults of a client's callbacks log of errors and refusals.
 
 It is limited so that no relay can fill the log.
 
-The first error of a kind at a relay is logged at once. Later ones are counted, and the next line of that kind, at the
+A CLOSED, a NOTICE and an OK that refuses an event each count as an error of their own kind. The first error of a kind
+at a relay is logged at once. Later ones are counted, and the next line of that kind, at the
 earliest `INTERVAL` seconds later, says how many were left out: a relay that is down for a day is one line a minute, and
 so are a million forged events.
 """
@@ -10,6 +11,7 @@ so are a million forged events.
 from typing import Any, Final, TypeAlias
 
 from gennostr.exceptions import MessageError
+from gennostr.nostr.messages import ClosedMessage, NoticeMessage, OkMessage
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.pid import Pid
 from gennostr.values import printable, shown
@@ -59,7 +61,8 @@ class ErrorLog:
     def line(self, url: str, error: object, now: float) -> str | None:
         """Return the line to log about `error` at the relay `url`, or None.
 
-        None: it is too early for another line.
+        `error` is what handle_error was called with, or a message that refuses something. None: it is too early for
+        another line.
         """
         key = url, _kind(error)
         entry = self._entries.get(key)
@@ -90,7 +93,7 @@ class ErrorLog:
 def error_log(client: Pid) -> ErrorLog:
     """Return the client's log, created at first use.
 
-    So a client that overrides handle_error has no log.
+    So a client that overrides the callbacks that log has none.
 
     It is stored on the handle, of which a client has one for its whole life: so it ends with the client, and takes no
     name on the user's object.
@@ -107,8 +110,19 @@ def _kind(error: object) -> _Kind:
 
 
 def _line(url: str, error: object) -> str:
+    match error:
+        case ClosedMessage(id_, text):
+            return printable(f"{url}: closed subscription {shown(id_, repr, MOST_SHOWN)}: {_cut(text)}")
+        case OkMessage(id_, _, text):
+            return printable(f"{url}: refused event {_cut(id_)}: {_cut(text)}")
+        case NoticeMessage(text):
+            return printable(f"{url}: NOTICE: {_cut(text)}")
     text = shown(error, str, MOST_SHOWN).removeprefix(f"{url}: ")
     if isinstance(error, BaseException):
         name = type(error).__name__
         text = f"{name}: {text}" if text else name
     return printable(f"{url}: {text}")
+
+
+def _cut(text: str) -> str:
+    return shown(text, str, MOST_SHOWN)

@@ -1,6 +1,7 @@
 """Checks of server classes, made at the class definition, where the mistake is."""
 
 import inspect
+from collections.abc import Container
 from typing import Any, Final
 
 import pykka
@@ -17,8 +18,10 @@ PYKKAS: Final = frozenset(
 )
 
 
-def check_class(cls: type, root: type, never_called: frozenset[str]) -> None:
+def check_class(cls: type, root: type, own: Container[type], never_called: frozenset[str]) -> None:
     """Check a subclass of `root`, the library's server class.
+
+    `own` are the library's classes with callbacks.
 
     Raises:
         TypeError: a callback is a coroutine or generator function, cannot be called with its arguments, or is in
@@ -31,20 +34,21 @@ def check_class(cls: type, root: type, never_called: frozenset[str]) -> None:
     for name in dir(cls):
         if name in CALLBACKS or name.startswith("handle_"):
             given = inspect.getattr_static(cls, name)
-            default = _default(cls, name)
+            default = _default(cls, name, own)
             if default is not None and given is not default:
                 if name in never_called:
                     raise TypeError(f"{cls.__qualname__}.{name} would never be called: its base class does this itself")
                 _check_callback(cls, name, given, default)
 
 
-def _default(cls: type, name: str) -> object:
+def _default(cls: type, name: str, own: Container[type]) -> object:
     """Return the library's definition of a callback.
 
     None if `name` is not a callback of the library.
     """
     for base in cls.__mro__:
-        if base.__module__.partition(".")[0] == __name__.partition(".")[0] and name in vars(base):
+        # Not by the module's name: a class in an example of a library's module is the user's.
+        if base in own and name in vars(base):
             return vars(base)[name]
     return None
 

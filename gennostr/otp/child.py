@@ -279,7 +279,9 @@ def log_restart(supervisor: Process, child: Child, *, may: bool, intensity: Rest
         )
     else:
         text = "%r gives up after %s, the last one of %s: %r ended with reason %s"
-        logger.error(text, supervisor.pid, intensity, child, child.last, shown(child.reason))
+        arguments = supervisor.pid, intensity, child, child.last, shown(child.reason)
+        supervisor.gave_up = text % arguments
+        logger.error(text, *arguments)
     return may
 
 

@@ -31,6 +31,7 @@ from types import ModuleType
 from typing import Final, Protocol
 
 from gennostr.otp import tracebacks
+from gennostr.otp.mailbox import SIGNAL_DELAY, in_main_thread
 from gennostr.values import Handle, shown
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,26 @@ _time: Final = _module_of_our_own()
 _monotonic: Final[Callable[[], float]] = (
     partial(_time.clock_gettime, _time.CLOCK_MONOTONIC) if sys.platform == "linux" else _time.monotonic
 )
+
+
+WAITS_IGNORE_SIGNALS = os.name == "nt"
+"""Whether the wait for a lock, and so for a queue, ends at its timeout even if Ctrl-C is pressed meanwhile.
+
+POSIX systems interrupt it (PEP 475), Windows does not.
+"""
+
+
+def _take_in_slices(mailbox: TimedMailbox, deadline: float) -> object:
+    """Return the next item of `mailbox`.
+
+    Between slices of the wait, signal handlers run.
+    """
+    while (remaining := deadline - _monotonic()) > SIGNAL_DELAY:
+        try:
+            return mailbox.get(timeout=SIGNAL_DELAY)
+        except Empty:
+            pass
+    return mailbox.get(timeout=remaining) if remaining > 0 else mailbox.get(block=False)
 
 
 class _ScheduledCall(Handle):
@@ -184,6 +205,8 @@ class SystemClock:
     @staticmethod
     def take(mailbox: TimedMailbox, deadline: float) -> object:
         """Return the next item of `mailbox`; raise ``queue.Empty`` at `deadline`."""
+        if WAITS_IGNORE_SIGNALS and in_main_thread():
+            return _take_in_slices(mailbox, deadline)
         remaining = deadline - _monotonic()
         if remaining <= 0:
             return mailbox.get(block=False)
@@ -255,7 +278,8 @@ class SystemClock:
 MACHINE: Final = SystemClock()
 """The machine's clock, even while another is installed; the testing kit uses it for its own timeouts."""
 _installed: Clock = MACHINE
-os.register_at_fork(after_in_child=MACHINE.start_anew)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=MACHINE.start_anew)
 
 
 def clock() -> Clock:

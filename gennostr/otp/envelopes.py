@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from gennostr.values import shown, shown_fields
+from gennostr.values import shown
 
 
 class Cast:
@@ -40,7 +40,9 @@ class StopRequest:
 
     reason: object = field(hash=False)  # can be any value, hashable or not
 
-    __repr__ = shown_fields
+    def __repr__(self) -> str:
+        # Seen in the CallTimeout of a stop: what the user wrote.
+        return f"stop({shown(self.reason)})"
 
 
 class Wake(Enum):

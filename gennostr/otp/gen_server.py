@@ -14,6 +14,7 @@ every name on the class and on self is yours, except the public names defined he
 """
 
 import logging
+import threading
 from functools import partial
 from typing import Any, ClassVar, Generic, Unpack
 
@@ -353,13 +354,19 @@ class GenServer(pykka.ThreadingActor, Generic[S], metaclass=Concise):
     def __init_subclass__(cls, *, engine: type[Engine] | None = None, **more: Any) -> None:
         """Check the class; `engine` is for the library's own classes."""
         super().__init_subclass__(**more)
-        check_class(cls, GenServer, _engine_class(cls).own_callbacks)
         if engine is not None:
             _engines[cls] = engine
+        check_class(cls, GenServer, _engines, _engine_class(cls).own_callbacks)
 
     @classmethod
     def _create_actor_inbox(cls) -> Any:
         return _engine_class(cls).create_mailbox()
+
+    def _start_actor_loop(self) -> None:
+        # As pykka does, but the thread has the number of the pid.
+        pid = self.__gennostr_engine.pid
+        name = f"{pid.actor_class.__name__}#{pid.process.number}"
+        threading.Thread(target=self._actor_loop, name=name, daemon=self.use_daemon_thread).start()
 
     def _actor_loop(self) -> None:
         self.__gennostr_engine.run()

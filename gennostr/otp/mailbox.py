@@ -27,7 +27,13 @@ def _forked() -> None:
     _main_thread = threading.get_ident()
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_forked)
+
+
+def in_main_thread() -> bool:
+    """Whether this is the main thread, in which Python runs signal handlers."""
+    return threading.get_ident() == _main_thread
 
 
 class Mailbox(Protocol):

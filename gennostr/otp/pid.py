@@ -432,7 +432,7 @@ def whereis(name: Name) -> Pid | None:
 def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
     """Send a request to ``handle_call`` of a server and return the reply.
 
-    Blocks the calling thread, and so would block an event loop; in a coroutine, await `Pid.call_async` instead. OTP:
+    Blocks the calling thread, and so would block an event loop; in a coroutine, await `call_async` instead. OTP:
     ``gen_server:call/3``.
 
     >>> from gennostr import GenServer, Reply, call
@@ -461,6 +461,39 @@ def call(target: Target, request: object, timeout: float | None = 5.0) -> Any:
 
     """
     return _call(target, request, timeout)
+
+
+async def call_async(target: Target, request: object, timeout: float | None = 5.0) -> Any:  # noqa: ASYNC109
+    """Like `call`, but for coroutines: the event loop keeps running.
+
+    If the task is cancelled, the reply is discarded.
+
+    >>> import asyncio
+    >>> from gennostr import GenServer, Reply, call_async
+    >>> class Echo(GenServer):
+    ...     def handle_call(self, request, from_, state):
+    ...         return Reply(request)
+    >>> async def main():
+    ...     return await asyncio.gather(call_async("echo", 1), call_async("echo", 2))
+    >>> with Echo.start(name="echo"):
+    ...     asyncio.run(main())
+    [1, 2]
+
+    Args:
+        target: a pid, a name or a via.
+        request: any value.
+        timeout: seconds to wait for the reply; None waits forever. Default 5.0.
+
+    Returns:
+        The reply.
+
+    Raises:
+        NoProcess, CallingSelf, CallExit, CallTimeout, TypeError, ValueError: as for `call`.
+        BaseException: what the server passed to `reply_error`.
+        RuntimeError: no event loop is running.
+
+    """
+    return await calls.call_async(target, request, timeout)
 
 
 def cast(target: Target, request: object) -> None:

@@ -170,8 +170,12 @@ class MonitorRef(Handle):
     def __init__(self, owner: "Process", watched: "Process | None", target: object) -> None:
         self.owner = owner
         self.watched = watched
-        self.target = target
+        # A `gennostr.otp.pid.Target`, which depends on this module.
+        self.target: Any = target
         self.flushed = False
+
+    def __repr__(self) -> str:
+        return f"<MonitorRef of {shown(self.target)}>"
 
     def down(self, process: "Process", reason: object) -> None:
         """Notify the owner, unless it has removed the monitor."""
@@ -190,8 +194,8 @@ class Process(Handle):
     """
 
     __slots__ = (
-        "actor", "books", "dead", "end_known", "interrupt", "keys", "links", "lock", "mailbox", "monitors", "name",
-        "number", "parent", "pid", "reason", "restarts", "started", "thread", "waits", "watchers",
+        "actor", "books", "dead", "end_known", "gave_up", "interrupt", "keys", "links", "lock", "mailbox", "monitors",
+        "name", "number", "parent", "pid", "reason", "restarts", "started", "thread", "waits", "watchers",
     )  # fmt: skip
 
     _numbers = count(1)
@@ -218,6 +222,9 @@ class Process(Handle):
         # Whether the exit is known: a call has raised it, or it was sent with ``exit``. Leaving a ``with`` statement
         # then does not raise it.
         self.end_known = False
+        # Why a supervisor gave up, or one that ended this process through a link: its reason is the clean SHUTDOWN, as
+        # in OTP, but `run` must not take it for success. Written by the supervisor's thread before it dies.
+        self.gave_up = ""
         # The reason of an untrapped exit signal, which ends the process at its next message or in a wait.
         self.interrupt: tuple[object] | None = None
         self.links: dict[Process, None] = {}
@@ -405,6 +412,8 @@ class Process(Handle):
                 if self.interrupt is None and not self.dead:
                     self.interrupt = interrupt
                     self.end_known = not linked
+                    if linked and sender is not None:
+                        self.gave_up = sender.gave_up
             self.mailbox.put(WAKE)
             for waiter in list(self.waits):
                 waiter.abandon(reason)
@@ -671,4 +680,5 @@ def _forget_after_fork() -> None:
     _abandoned.clear()
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_forget_after_fork)

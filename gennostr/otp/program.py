@@ -14,6 +14,7 @@ from gennostr.otp.mailbox import take
 from gennostr.otp.outcomes import IGNORE
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN, is_clean
+from gennostr.otp.system_limits import raise_open_files
 from gennostr.values import shown
 
 
@@ -29,7 +30,13 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
     afterwards. A signal is left alone if it is ignored (``nohup``, a script's background job) or if its handler was not
     set from Python and so could not be restored.
 
-    If the server ends with a failure, it is raised here: the exception itself, or RuntimeError with the reason.
+    The soft limit of open files is raised to the hard one (at most 1,048,576) and stays raised, also for programs that
+    this one starts: on Linux, each connection takes two descriptors. Windows has no such limit.
+
+    If the server ends with a failure, it is raised here: the exception itself, or RuntimeError with the reason. A
+    supervisor that gives up (more than `max_restarts` restarts within `max_seconds`) is a failure too, although its
+    reason is the clean SHUTDOWN; also one that ends the server through a link. So the program's exit status is 1, and a
+    service manager restarts it. An end by `auto_shutdown` is clean.
 
     >>> from gennostr import GenServer, Ok, Stop, run
     >>> class Job(GenServer):
@@ -52,11 +59,12 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
     Raises:
         StartError: the server did not start; see `GenServer.start`.
         AlreadyStarted: the name is taken.
-        RuntimeError: the server ended with a reason that is a failure, but not an exception.
+        RuntimeError: the server ended with a reason that is a failure, but not an exception; or a supervisor gave up.
         Exception: the server ended with this exception.
         KeyboardInterrupt, SystemExit: a second signal arrived before the server had stopped.
 
     """
+    raise_open_files()
     program = _Program()
     with ExitStack() as handlers:
         # SIGINT first, so that it is restored last: its default handler raises, and SIGTERM must be restored by then.
@@ -75,6 +83,8 @@ def run(server: type[GenServer[Any]], init_arg: Any = None, **options: Any) -> N
         if isinstance(reason, Exception):
             raise reason
         raise RuntimeError(f"{pid!r} ended with reason {shown(reason)}")
+    if reason is SHUTDOWN and process.gave_up:
+        raise RuntimeError(f"{pid!r} ended with reason {shown(reason)}: {process.gave_up}")
 
 
 class _Program:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gennostr.otp.pid import Pid
+from gennostr.otp.pid import Pid, Target
 from gennostr.otp.process import MonitorRef
 from gennostr.values import shown_fields
 
@@ -72,7 +72,7 @@ class Down:
     """
 
     ref: MonitorRef
-    pid: object
+    pid: Target
     reason: object = field(hash=False)
 
     __repr__ = shown_fields

@@ -14,6 +14,7 @@ from gennostr.otp.names import Name, check_name, register_name
 from gennostr.otp.outcomes import check_seconds
 from gennostr.otp.process import Process, check_may_act, current_process
 from gennostr.otp.reasons import TIMEOUT
+from gennostr.otp.system_limits import explained
 
 _SET_BY_INIT: Final = frozenset({"_actor_ref", "_GenServer__gennostr_engine"})
 """What ``GenServer.__init__`` sets, and every use of the server needs."""
@@ -71,8 +72,9 @@ def start(
     except RuntimeError as error:  # the system refused a thread
         if parent is not None:  # the StartError is enough; do not deliver an exit signal too
             parent.unlink(process)
-        process.die(error)
-        raise StartError(error) from error
+        reason = explained(error)
+        process.die(reason)
+        raise StartError(reason) from error
     except BaseException:  # Ctrl-C: nobody will have the pid, but its thread may be running; no effect if it is dead
         process.kill()
         raise

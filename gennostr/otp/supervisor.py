@@ -224,7 +224,7 @@ class SupervisorPid(ChildrenPid):
         self.call(ChildAction("delete", id), None)
 
 
-class _Engine(Engine):
+class SupervisorEngine(Engine):
     """The engine of a supervisor; the server's init returns the flags."""
 
     pid_class = SupervisorPid
@@ -406,7 +406,7 @@ class _Engine(Engine):
         return children if self._flags.strategy == "one_for_all" else children[children.index(child) :]
 
 
-class Supervisor(GenServer[None], engine=_Engine):
+class Supervisor(GenServer[None], engine=SupervisorEngine):
     """A process that starts, stops and restarts its children.
 
     Start it with its children:

@@ -22,13 +22,15 @@ from gennostr import (
     MessageError,
     Ok,
     ProtocolError,
+    PublishOutcome,
     Relay,
     RelayRefused,
 )
 from gennostr.client.error_log import INTERVAL, MOST, MOST_SHOWN, ErrorLog, error_log
-from gennostr.nostr import sign
+from gennostr.nostr import ClosedMessage, NoticeMessage, OkMessage, sign
 from gennostr.otp.reasons import KILLED
 from gennostr.testing import FakeRelay, ManualClock, recording
+from gennostr.values import printable
 
 URL = "wss://relay.example/"
 WAIT = 10.0
@@ -201,7 +203,10 @@ class Plain(GenNostr[None]):
         return super().handle_disconnect(reason, relay, state)
 
     def handle_notice(self, message: Any, relay: Relay, state: None) -> Any:
-        self.over.set()
+        if message.message == "that is all":
+            self.over.set()
+            return None
+        return super().handle_notice(message, relay, state)
 
 
 class Silent(Plain):
@@ -257,6 +262,149 @@ def test_a_client_that_overrides_handle_error_decides_for_itself(
         assert over.wait(WAIT)
     assert warnings.empty()
     assert "error_log" not in vars(client)
+
+
+# Refusals.
+
+
+def _line_after(relay: FakeRelay, warnings: "queue.SimpleQueue[str]", refuse: Any, cls: type[Plain] = Plain) -> str:
+    """Return what is logged if the relay does ``refuse(connection)`` after the REQ; nothing else may be logged."""
+    over = threading.Event()
+    with cls.start((relay.url, over, {})):
+        peer = relay.accept()
+        peer.expect_req()
+        refuse(peer)
+        peer.notice("that is all")
+        assert over.wait(WAIT)
+    line = warnings.get_nowait()
+    assert warnings.empty()
+    return line
+
+
+@pytest.mark.parametrize("text", ["blocked: no", "auth-required: members only", "error: out of order", "", EVIL])
+def test_a_refused_subscription_is_one_warning_with_relay_subscription_and_text(
+    text: str, warnings: "queue.SimpleQueue[str]", fake_relay: FakeRelay
+) -> None:
+    line = _line_after(fake_relay, warnings, lambda peer: peer.closed("s", text))
+    assert line == f"WARNING {fake_relay.url}: closed subscription 's': {printable(text)}"
+
+
+def test_a_notice_is_one_warning(warnings: "queue.SimpleQueue[str]", fake_relay: FakeRelay) -> None:
+    line = _line_after(fake_relay, warnings, lambda peer: peer.notice(f"you are banned{EVIL}"))
+    assert line == f"WARNING {fake_relay.url}: NOTICE: {printable(f'you are banned{EVIL}')}"
+
+
+def test_refusals_fill_no_log(warnings: "queue.SimpleQueue[str]", fake_relay: FakeRelay) -> None:
+    def refuse(peer: Any) -> None:
+        for number in range(50):
+            peer.closed(f"own-{number}", "blocked: no")
+
+    line = _line_after(fake_relay, warnings, refuse)
+    assert line == f"WARNING {fake_relay.url}: closed subscription 'own-0': blocked: no"
+
+
+def test_each_kind_of_refusal_has_a_line_of_its_own() -> None:
+    log = ErrorLog()
+    assert log.line(URL, ClosedMessage("s", "no"), 0.0) == f"{URL}: closed subscription 's': no"
+    assert log.line(URL, NoticeMessage("no"), 0.0) == f"{URL}: NOTICE: no"
+    assert log.line(URL, OkMessage("ab", accepted=False, message="no"), 0.0) == f"{URL}: refused event ab: no"
+    assert log.line(URL, ClosedMessage("t", "no"), 1.0) is None
+    again = log.line(URL, ClosedMessage("s", "no"), INTERVAL)
+    assert again == f"{URL}: closed subscription 's': no (1 more like this in the last 60 s)"
+
+
+def test_a_refusal_of_any_length_is_a_line_of_a_bounded_one() -> None:
+    line = ErrorLog().line(URL, ClosedMessage("s" * 100_000, "x" * 100_000), 0.0)
+    assert line is not None
+    assert len(line) < 3 * MOST_SHOWN
+
+
+def test_a_client_that_overrides_handle_closed_decides_for_itself(
+    warnings: "queue.SimpleQueue[str]", fake_relay: FakeRelay
+) -> None:
+    class Deaf(Plain):
+        def handle_closed(self, message: Any, relay: Relay, state: None) -> Any:
+            return None
+
+        def handle_notice(self, message: Any, relay: Relay, state: None) -> Any:
+            self.over.set()
+
+    over = threading.Event()
+    with Deaf.start((fake_relay.url, over, {})):
+        peer = fake_relay.accept()
+        peer.expect_req()
+        peer.closed("s", "blocked: no")
+        peer.notice("bye")
+        assert over.wait(WAIT)
+    assert warnings.empty()
+
+
+def test_the_answer_to_our_own_close_is_not_logged(warnings: "queue.SimpleQueue[str]", fake_relay: FakeRelay) -> None:
+    over = threading.Event()
+    with Plain.start((fake_relay.url, over, {})) as client:
+        peer = fake_relay.accept()
+        peer.expect_req()
+        client.unsubscribe("s")
+        peer.expect_close()
+        peer.closed("s", "closed as you wished")
+        peer.notice("that is all")
+        assert over.wait(WAIT)
+    assert warnings.empty()
+
+
+def test_a_refused_event_is_logged_if_no_publication_has_the_answer(
+    warnings: "queue.SimpleQueue[str]", fake_relay: FakeRelay
+) -> None:
+    over = threading.Event()
+    with Plain.start((fake_relay.url, over, {})) as client:
+        peer = fake_relay.accept()
+        peer.expect_req()
+        published = client.publish(EVENT)
+        peer.expect_event()
+        peer.ok(EVENT.id, accepted=False, message="blocked: no")
+        assert published.result(WAIT)[fake_relay.url].prefix == "blocked"
+        counted = client.count({})
+        id_ = peer.expect_count().subscription_id
+        peer.closed(id_, "blocked: no")
+        outcome = counted.result(WAIT).by_relay[fake_relay.url]
+        assert isinstance(outcome, PublishOutcome)
+        assert outcome.prefix == "blocked"
+        for accepted, text in [(True, ""), (False, "duplicate: have it"), (False, "blocked: no")]:
+            client.send_message(["EVENT", EVENT], fake_relay.url)
+            peer.expect_event()
+            peer.ok(EVENT.id, accepted=accepted, message=text)
+        peer.notice("that is all")
+        assert over.wait(WAIT)
+    assert warnings.get_nowait() == f"WARNING {fake_relay.url}: refused event {EVENT.id}: blocked: no"
+    assert warnings.empty()
+
+
+def test_the_answer_to_a_publication_is_not_logged_in_a_client_that_passes_it_on(
+    warnings: "queue.SimpleQueue[str]", fake_relay: FakeRelay
+) -> None:
+    class Passing(Plain):
+        def handle_ok(self, message: Any, relay: Relay, state: None) -> Any:
+            return super().handle_ok(message, relay, state)
+
+    over = threading.Event()
+    with Passing.start((fake_relay.url, over, {})) as client:
+        peer = fake_relay.accept()
+        peer.expect_req()
+        published = client.publish(EVENT)
+        peer.expect_event()
+        peer.ok(EVENT.id, accepted=False, message="blocked: no")
+        peer.notice("that is all")
+        assert not published.result(WAIT)[fake_relay.url]
+        assert over.wait(WAIT)
+    assert warnings.empty()
+
+
+def test_refusals_that_a_test_passes_to_a_callback_are_logged(warnings: "queue.SimpleQueue[str]") -> None:
+    with recording(GenNostr) as (client, _):
+        client.handle_closed(ClosedMessage("s", "no"), Relay.new(URL), None)
+        client.handle_ok(OkMessage("ab", accepted=False), Relay.new(URL), None)
+    assert warnings.get_nowait() == f"WARNING {URL}: closed subscription 's': no"
+    assert warnings.get_nowait() == f"WARNING {URL}: refused event ab: "
 
 
 def test_what_a_relay_says_of_an_authentication_is_escaped_in_the_log(

@@ -107,3 +107,10 @@ def test_an_init_that_returns_nothing_leaves_the_state_none() -> None:
 
     with Mine.start() as server:
         assert server.get_state() is None
+
+
+def test_a_class_in_a_module_of_the_library_is_checked_too() -> None:
+    """As in an example of a docstring."""
+    for module in ("gennostr", "gennostr.otp.gen_server"):
+        with pytest.raises(TypeError, match=r"Mine\.handle_call must be a plain function"):
+            type("Mine", (GenServer,), {"handle_call": coroutine, "__module__": module})

@@ -1476,3 +1476,42 @@ def test_a_late_reply_to_call_async_reaches_nobody() -> None:
     with Driven.start() as server:
         assert asyncio.run(main(server)) == "own"
         assert server.is_alive()
+
+
+def test_a_coroutine_calls_by_pid_name_and_via() -> None:
+    class Echo(g.GenServer[None]):
+        def handle_call(self, request: object, from_: g.Request, state: None) -> g.Reply[None]:
+            return g.Reply(request)
+
+    async def main() -> list[object]:
+        targets: list[Any] = [pid, "echo", g.via(registry, "echo")]
+        return [await g.call_async(target, number) for number, target in enumerate(targets)]
+
+    with g.Registry.start() as registry, Echo.start(name="echo") as pid, Echo.start(name=g.via(registry, "echo")):
+        assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_a_coroutine_that_calls_nobody_gets_no_process() -> None:
+    with pytest.raises(g.NoProcess) as raised:
+        asyncio.run(g.call_async("nobody", "hello"))
+    assert raised.value.target == "nobody"
+    with pytest.raises(TypeError):
+        asyncio.run(g.call_async(5, "hello"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="timeout"):
+        asyncio.run(g.call_async("nobody", "hello", timeout=-1))
+
+
+def test_a_stop_that_times_out_names_the_stop() -> None:
+    release = threading.Event()
+
+    class Busy(g.GenServer[None]):
+        def handle_cast(self, request: object, state: None) -> None:
+            release.wait(DEADLINE)
+
+    pid = Busy.start()
+    pid.cast("work")
+    with pytest.raises(g.CallTimeout) as raised:
+        pid.stop(timeout=0.01)
+    assert str(raised.value) == f"no reply from {pid} to stop(NORMAL) within 0.01 s"
+    release.set()
+    pid.actor_stopped.wait(DEADLINE)

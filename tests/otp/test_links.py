@@ -1191,3 +1191,22 @@ def test_who_was_told_of_an_end_can_start_the_next_one_under_the_name() -> None:
             first.exit(KILL)
             with log_of(watcher).next() as second:
                 assert g.whereis("succession") is second
+
+
+def test_a_monitor_shows_what_it_monitors() -> None:
+    class Watcher(g.GenServer[None]):
+        def handle_call(self, request: Any, from_: Any, state: None) -> Any:
+            return g.Reply(repr(g.monitor(request)))
+
+    with Watcher.start() as watcher, g.GenServer.start() as other:
+        assert watcher.call(other) == f"<MonitorRef of {other}>"
+        assert watcher.call("cache") == "<MonitorRef of 'cache'>"
+
+
+def test_a_thread_has_the_number_of_its_pid() -> None:
+    class Named(g.GenServer[None]):
+        def handle_call(self, request: Any, from_: Any, state: None) -> Any:
+            return g.Reply(threading.current_thread().name)
+
+    with Named.start(name="registered") as pid:
+        assert repr(pid) == f"<Pid {pid.call('thread')} 'registered'>"

@@ -17,7 +17,7 @@ import gennostr as g
 from gennostr import Ok, Stop
 from gennostr.otp import mailbox
 from gennostr.otp.process import alive
-from tests.otp.actors import DEADLINE
+from tests.otp.actors import DEADLINE, watching
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 20.0
@@ -501,6 +501,71 @@ def test_run_returns_when_its_server_ends_and_raises_what_it_failed_with() -> No
     with pytest.raises(ValueError, match="this one") as raised:
         g.run(Ending, lambda: error)
     assert raised.value is error
+
+
+class Sinking(g.GenServer[Any]):
+    """Ends as soon as it has started, with `reason`."""
+
+    def init(self, init_arg: Any) -> Any:
+        return Ok(init_arg, continue_=None)
+
+    def handle_continue(self, argument: Any, reason: Any) -> Any:
+        return Stop(reason)
+
+
+class Leaving(g.Supervisor):
+    def init(self, init_arg: Any) -> Any:
+        reason, options = init_arg
+        spec = Sinking.child_spec(reason, restart="transient", significant="auto_shutdown" in options)
+        return self.children([spec], max_restarts=1, **options)
+
+
+class Dynamic(g.GenServer[Any]):
+    """A server that is linked to a supervisor which gives up."""
+
+    def init(self, init_arg: Any) -> Any:
+        return Ok(None, continue_=None)
+
+    def handle_continue(self, argument: Any, state: Any) -> Any:
+        supervisor = g.DynamicSupervisor.start_link(max_restarts=0)
+        supervisor.start_child((Sinking, "bad"))
+
+
+@pytest.mark.parametrize(("server", "init_arg"), [(Leaving, ("bad", {})), (Dynamic, None)])
+def test_run_raises_when_a_supervisor_gives_up(server: Any, init_arg: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"ended with reason SHUTDOWN: .* gives up after more than . restarts"):
+        g.run(server, init_arg)
+    assert alive() == []
+
+
+def test_links_and_monitors_of_a_supervisor_that_gives_up_see_shutdown() -> None:
+    supervisor = Leaving.start(("bad", {}))
+    with watching(supervisor) as reason:
+        assert reason() in (g.SHUTDOWN, g.NOPROC)
+    assert supervisor.process.reason is g.SHUTDOWN
+
+
+def test_run_returns_after_an_automatic_shutdown() -> None:
+    g.run(Leaving, (g.NORMAL, {"auto_shutdown": "all_significant"}))
+
+
+def test_the_exit_status_of_a_program_whose_supervisor_gives_up_is_1() -> None:
+    code = """
+        import gennostr as g
+        class Bad(g.GenServer):
+            def init(self, init_arg):
+                return g.Ok(None, continue_=None)
+            def handle_continue(self, argument, state):
+                raise ValueError("bad")
+        class App(g.Supervisor):
+            def init(self, init_arg):
+                return self.children([Bad])
+        g.run(App)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 1
+    assert "gives up after more than 3 restarts" in done.stderr.splitlines()[-1]
 
 
 def test_run_of_a_server_that_ignores_returns() -> None:
