@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,6 +67,8 @@ class Attack:
     limit: int = MESSAGE
     options: dict[str, Any] = field(default_factory=dict)
     raw: bool = False
+    compressed: bool = False
+    """Whether the relay agrees to permessage-deflate."""
     stays: bool = True
     """Whether the relay keeps the connection open afterwards; otherwise it resets it."""
     deaf: bool = False
@@ -95,6 +98,17 @@ def _times(part: bytes, times: int, tail: bytes = ALIVE, head: bytes = b"") -> C
 
 def _header(first: int, length: int) -> bytes:
     return bytes((first, 127)) + struct.pack("!Q", length)
+
+
+def _bomb(size: int, fragment: int | None = None) -> bytes:
+    """Return the frames of a compressed message that inflates to `size` zeros; zlib makes a thousandth of it."""
+    deflate = zlib.compressobj(9, wbits=-15)
+    payload = (deflate.compress(bytes(size)) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    if fragment is None:
+        return encode_frame(BINARY, payload, rsv=4)
+    parts = [payload[at : at + fragment] for at in range(0, len(payload), fragment)]
+    first = encode_frame(BINARY, parts[0], fin=False, rsv=4)
+    return first + b"".join(encode_frame(CONTINUATION, part, fin=False) for part in parts[1:])
 
 
 def _values(value: bytes, label: bytes = b"") -> Callable[[], Bytes]:
@@ -131,6 +145,19 @@ ATTACKS = [
         _for_ever(encode_frame(CONTINUATION, b"x" * 1024, fin=False), encode_frame(TEXT, b"x", fin=False)),
         "ProtocolError 1009",
     ),
+    Attack("bomb of 6 MiB in 6 KiB", _all(_bomb(6 * 2**20)), "ProtocolError 1009", compressed=True),
+    Attack("bomb of 256 MiB", _all(_bomb(256 * 2**20)), "ProtocolError 1009", compressed=True),
+    Attack("bomb of 256 MiB in fragments", _all(_bomb(256 * 2**20, 100)), "ProtocolError 1009", compressed=True),
+    Attack("200 messages of 4 MiB in 800 KiB", _times(_bomb(2**22), 200), "MessageError, alive", compressed=True),
+    Attack("20,000 messages of 20 KiB", _times(_bomb(20_000), 20_000), "MessageError, alive", READS, compressed=True),
+    Attack(
+        "final blocks, a million",
+        _times(encode_frame(TEXT, b"\x03\x00" * 10_000 + b"\x00", rsv=4), 100),
+        "MessageError, alive",
+        READS,
+        compressed=True,
+    ),
+    Attack("invalid compressed data", _all(encode_frame(TEXT, b"\x07", rsv=4)), "ProtocolError 1007", compressed=True),
     Attack(
         "400,000 fragments of one byte",
         _times(
@@ -224,7 +251,7 @@ def _serve(listener: socket.socket, attack: Attack) -> None:
         while b"\r\n\r\n" not in head:
             head += sock.recv(4096)
         if not attack.raw:
-            sock.sendall(_upgrade(head) or b"")
+            sock.sendall(_upgrade(head, compressed=attack.compressed) or b"")
         for part in attack.sends():
             sock.sendall(part)
         if not attack.stays:

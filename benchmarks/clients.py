@@ -1,8 +1,9 @@
 """The clients that the benchmarks compare, each run in its own process.
 
 ``python -m benchmarks.clients NAME TASK COUNT URL...`` prints figures as JSON. TASK is ``flood`` (COUNT events in all,
-timed from the REQ to the last callback) or ``live`` (COUNT events in all; the median latency, and the CPU time per
-event). CPU times and latencies are in microseconds.
+timed from the REQ to the last callback, with the CPU time per event and, for this library, the bytes on the wire per
+event) or ``live`` (COUNT events in all; the median latency, and the CPU time per event). CPU times and latencies are in
+microseconds.
 
 Every client is used as its documentation says, and does as little as possible with an event: it counts it. If the
 documentation shows several ways, the fastest one that delivers every event is used.
@@ -100,6 +101,8 @@ def gennostr(tally: Tally, urls: Sequence[str], *, verify: bool = False, subscri
         else:
             feed.broadcast_message(["REQ", SUBSCRIPTION, _FILTER])
         tally.done.wait()
+        received = sum(each.bytes_received for each in feed.relay_statistics().values())
+        tally.figures["bytes"] = received / tally.count
 
 
 def straightforward(tally: Tally, urls: Sequence[str]) -> None:

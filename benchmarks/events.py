@@ -63,11 +63,12 @@ def text(event: Event, subscription: str = SUBSCRIPTION) -> bytes:
     return msgspec.json.encode(["EVENT", subscription, event])
 
 
-def frame(payload: bytes) -> bytes:
+def frame(payload: bytes, *, compressed: bool = False) -> bytes:
     """Return a final text frame, as a relay sends it."""
     size = len(payload)
+    first = b"\xc1" if compressed else b"\x81"
     if size < 126:
-        return bytes((0x81, size)) + payload
+        return first + bytes((size,)) + payload
     if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return first + b"\x7e" + size.to_bytes(2, "big") + payload
+    return first + b"\x7f" + size.to_bytes(8, "big") + payload

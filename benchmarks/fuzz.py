@@ -9,6 +9,11 @@ violation or close frame, must buffer no more than a message and a control frame
 If the other reader refuses a stream, ours must, too; ours may refuse more, but only by a rule that the other does not
 have: see `STRICTER`.
 
+Half of all streams are compressed (permessage-deflate), with parameters chosen at random, and compared with zlib: whole
+and fragmented messages, compressed and not, of all kinds of blocks, of sizes up to the limit and beyond. Half of these
+are damaged, in payloads and in the first bytes of frames. zlib gets each payload byte by byte, without a limit. Ours
+must return the same messages, and end at the same frame with the same code.
+
 Differences are printed with their streams; the exit status is then 1.
 """
 
@@ -19,6 +24,7 @@ import re
 import struct
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -27,10 +33,12 @@ from typing import Any, TypeAlias
 import websocket
 
 from benchmarks.measure import machine
+from gennostr.client.compression import Inflater
 from gennostr.client.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
+    INFLATED,
     PING,
     PONG,
     TEXT,
@@ -59,8 +67,11 @@ STRICTER = (
 )
 """The violations that websocket-client's reader may accept."""
 
+TAIL = b"\x00\x00\xff\xff"
 PADDING = bytes(66_000)
 UNREADABLE = "a frame whose payload is too long to be given"
+
+BOTH, FAR = -1, -2
 
 Said: TypeAlias = list[tuple[Any, ...]]
 
@@ -125,17 +136,19 @@ def damaged(draw: random.Random) -> bytes:
     return bytes(data)
 
 
-def ours(pieces: Iterable[bytes]) -> tuple[Said, str, int]:
+def ours(pieces: Iterable[bytes], inflater: Inflater | None = None) -> tuple[Said, ProtocolError | None, int]:
     """Return the items from our reader, the violation that it found, and the most bytes that it buffered."""
-    reader = FrameReader(LIMIT)
+    reader = FrameReader(LIMIT, inflater)
     items: list[Received] = []
     most = 0
     for piece in pieces:
         items += reader.receive(piece)
         most = max(most, reader.buffered)
-    violation = ""
+        while reader.pending:
+            items += reader.receive(b"")
+    violation: ProtocolError | None = None
     if items and isinstance(items[-1], ProtocolError):
-        violation = items.pop().reason  # type: ignore[union-attr]
+        violation = items.pop()  # type: ignore[assignment]
     said: Said = []
     for item in items:
         match item:
@@ -214,7 +227,8 @@ def pieces(draw: random.Random, stream: bytes) -> Sequence[bytes]:
 
 def difference(stream: bytes, cut: Sequence[bytes], *, is_valid: bool) -> tuple[str, str]:
     """Return the difference between the readers, or "", and the violation that ours found."""
-    said, violation, held = ours(cut)
+    said, error, held = ours(cut)
+    violation = "" if error is None else error.reason
     other, refused = theirs(stream)
     if held > LIMIT + 14 + 125:
         return f"{held} bytes held", violation
@@ -232,23 +246,181 @@ def difference(stream: bytes, cut: Sequence[bytes], *, is_valid: bool) -> tuple[
     return "", violation
 
 
+Frames: TypeAlias = list[tuple[int, bytes]]
+"""The first byte and the payload of each frame."""
+
+
+def compressed(draw: random.Random, bits: int, *, takeover: bool) -> Frames:
+    """Return a valid stream, compressed."""
+    level, strategy = draw.choice((0, 1, 6, 9)), draw.choice((0, 0, 0, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED))
+    deflate: Any = None
+    frames: Frames = []
+    for _ in range(draw.randrange(1, 5)):
+        opcode = draw.choice((TEXT, TEXT, BINARY))
+        message = _payload(draw, opcode)
+        if draw.random() < 0.01:
+            message = bytes(draw.choice((INFLATED - 1, INFLATED, LIMIT - 1, LIMIT, LIMIT + 1, 4 * LIMIT)))
+        first, payload = opcode, message
+        if draw.random() < 0.8:
+            first |= 0x40
+            if deflate is None or not takeover:
+                deflate = zlib.compressobj(level, zlib.DEFLATED, -bits, draw.randrange(1, 10), strategy)
+            payload = deflate.compress(message)
+            if draw.random() < 0.1:  # a final block, and the empty one that must follow it (7.2.3.4)
+                payload += deflate.flush(zlib.Z_FINISH) + b"\x00"
+                deflate = None
+            else:
+                payload = (payload + deflate.flush(zlib.Z_SYNC_FLUSH))[: -len(TAIL)]
+        ends = [0, *sorted(draw.randrange(len(payload) + 1) for _ in range(draw.choice((0, 0, 1, 3)))), len(payload)]
+        for number, (begin, end) in enumerate(pairwise(ends)):
+            last = number == len(ends) - 2
+            frames.append(((CONTINUATION if number else first) | (0x80 if last else 0), payload[begin:end]))
+            if draw.random() < 0.1:
+                frames.append((0x80 | draw.choice((PING, PONG)), draw.randbytes(draw.choice((0, 1, 125)))))
+    return frames
+
+
+def damaged_frames(draw: random.Random, frames: Frames) -> Frames:
+    """Return `frames`, most likely invalid."""
+    for _ in range(draw.randrange(1, 4)):
+        at = draw.randrange(len(frames))
+        first, payload = frames[at]
+        kind = draw.randrange(6)
+        if kind == 0:
+            frames[at] = (first ^ 1 << draw.randrange(8), payload)
+        elif kind == 1:
+            frames[at] = (first, draw.randbytes(draw.randrange(125)))
+        elif kind == 2:
+            frames[at] = (first, payload[: draw.randrange(len(payload) + 1)])
+        elif kind == 3:
+            frames[at] = (first, payload + draw.randbytes(draw.randrange(1, 9)))
+        elif kind == 4 and len(frames) > 1:
+            del frames[at]
+        elif payload:
+            changed = bytearray(payload)
+            changed[draw.randrange(len(payload))] ^= 1 << draw.randrange(8)
+            frames[at] = (first, bytes(changed))
+    return [(first, payload) for first, payload in frames if first & 0x0F != CLOSE]
+
+
+class _Zlib:
+    """zlib's own decompressor, and our rule for what is too big."""
+
+    def __init__(self, bits: int, *, takeover: bool) -> None:
+        self.bits = bits
+        self._takeover = takeover
+        self._zlib = zlib.decompressobj(-bits)
+
+    def inflate(self, data: bytes, out: bytearray) -> None:
+        for byte in data:
+            out += self._zlib.decompress(bytes((byte,)))
+            if len(out) > LIMIT:
+                raise OverflowError
+            if self._zlib.eof:
+                rest = self._zlib.unused_data
+                self._zlib = zlib.decompressobj(-self.bits)
+                out += self._zlib.decompress(rest)
+
+    def end(self, out: bytearray) -> None:
+        self.inflate(TAIL, out)
+        if not self._takeover:
+            self._zlib = zlib.decompressobj(-self.bits)
+
+
+def judged(frames: Frames, other: _Zlib) -> tuple[Said, int]:
+    """Return what frames say by RFC 6455, RFC 7692 and zlib, and the code of the violation that ends them, or 0.
+
+    The code is BOTH if a message is just over the limit when it ends, and something follows: then it depends on how the
+    bytes are fed whether that, if it is invalid, is seen first. It is FAR if a reference goes back beyond a window of
+    less than 32 KiB: zlib accepts it within the output of one call, so what follows depends on how the bytes are fed.
+    """
+    said: Said = []
+    opcode = is_compressed = 0
+    out = bytearray()
+    for first, payload in frames:
+        kind, final, rsv = first & 0x0F, first & 0x80, first & 0x70
+        if kind in (PING, PONG):
+            if rsv or not final or len(payload) > 125:
+                return said, 1002
+            said.append((kind, payload))
+            continue
+        begins = kind in (TEXT, BINARY)
+        if rsv not in (0, 0x40) or kind > BINARY or begins == bool(opcode) or (rsv and not begins):
+            return said, 1002
+        if begins:
+            opcode, is_compressed = kind, rsv
+        if is_compressed and len(payload) > LIMIT + (LIMIT >> 3) + (LIMIT >> 6) + 64:
+            return said, 1009  # by its header: valid data is never that large
+        try:
+            if is_compressed:
+                other.inflate(payload, out)
+                if final:
+                    other.end(out)
+            else:
+                out += payload
+        except zlib.error as error:
+            return said, FAR if "too far back" in str(error) and other.bits < 15 else 1007
+        except OverflowError:
+            return said, BOTH if len(out) == LIMIT + 1 else 1009
+        if len(out) > LIMIT:
+            return said, 1009
+        if final:
+            if opcode == TEXT:
+                try:
+                    out.decode()
+                except UnicodeDecodeError:
+                    return said, 1007
+            said.append(("message", bytes(out)))
+            opcode = 0
+            out.clear()
+    return said, 0
+
+
+def compression(draw: random.Random, *, is_valid: bool) -> tuple[str, str, bytes]:
+    """Return the difference between our reader and zlib, or "", the violation that ours found, and the stream."""
+    bits, takeover = draw.randrange(9, 16), draw.random() < 0.7
+    frames = compressed(draw, bits, takeover=takeover)
+    if not is_valid:
+        frames = damaged_frames(draw, frames)
+    stream = b"".join(
+        encode_frame(first & 0x0F, payload, fin=first > 0x7F, rsv=first >> 4 & 7) for first, payload in frames
+    )
+    said, error, held = ours(pieces(draw, stream), Inflater(bits, no_context_takeover=not takeover))
+    other, code = judged(frames, _Zlib(bits, takeover=takeover))
+    violation = "" if error is None else error.reason
+    if held > LIMIT + len(stream) + 14:
+        return f"{held} bytes held", violation, stream
+    ended = 0 if error is None else error.code
+    is_same = ended in (1007, 1009) if code == BOTH else ended == code
+    if code == FAR and not is_valid:
+        said, is_same = said[: len(other)], True
+    if said != other or not is_same or (is_valid and ended not in (0, 1009)):
+        return f"bits {bits}, takeover {takeover}: {error!r}, {code}, {said!r}, {other!r}", violation, stream
+    return "", violation, stream
+
+
 def work(arguments: tuple[int, int]) -> tuple[int, int, Counter[str], list[str]]:
     """Fuzz (count, seed); return the numbers of streams and bytes, the violations, and the differences."""
     count, seed = arguments
     draw = random.Random(seed)
     size, found, differences = 0, Counter[str](), list[str]()
     for number in range(count):
-        is_valid = number % 2 == 0
-        stream = valid(draw) if is_valid else damaged(draw)
-        size += len(stream)
+        is_valid, is_compressed = number % 2 == 0, number % 4 < 2
+        stream = b""
         try:
-            text, violation = difference(stream, pieces(draw, stream), is_valid=is_valid)
+            if is_compressed:
+                text, violation, stream = compression(draw, is_valid=is_valid)
+            else:
+                stream = valid(draw) if is_valid else damaged(draw)
+                text, violation = difference(stream, pieces(draw, stream), is_valid=is_valid)
         except Exception as error:  # exactly what must not happen
             text, violation = f"raised {error!r}", ""
+        size += len(stream)
         if text:
             differences.append(f"{stream.hex()}: {text}"[:2000])
         # Some violations end with a number, which is dropped.
-        found[re.sub(r" \d+( bytes)?$", "", violation) or ("valid" if is_valid else "damaged, no violation")] += 1
+        what = re.sub(r" \d+( bytes)?$", "", violation) or ("valid" if is_valid else "damaged, no violation")
+        found[f"{'compressed' if is_compressed else 'plain'}: {what}"] += 1
     return count, size, found, differences
 
 

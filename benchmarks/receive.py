@@ -4,8 +4,15 @@ One relay that sends 20,000 events at once, and eight that send 20,000 each. mon
 "straightforward" is what a straightforward port would do: websocket-client and json in a thread per relay, which send
 the messages to a pykka actor.
 
+Then this library alone, with relays that compress (permessage-deflate) and relays that do not: events per second, the
+CPU time of its process, and the bytes on the wire.
+
 Each client runs in its own process, the relays in another; see `benchmarks.clients`.
 """
+
+import statistics
+from collections.abc import Sequence
+from functools import partial
 
 from benchmarks import measure
 from benchmarks.clients import rates
@@ -16,14 +23,42 @@ CLIENTS = ["gennostr", "monstr", "aionostr", "straightforward"]
 RELAYS = 8
 
 
+def compression(url: str, relays: int) -> None:
+    """Measure and print what compression costs and saves."""
+    events = COUNT * relays
+    figures: dict[str, dict[str, list[float]]] = {}
+
+    def seconds(name: str, urls: Sequence[str]) -> float:
+        found = measure.in_process("benchmarks.clients", "gennostr", "flood", str(events), *urls)
+        for what in ("processor", "bytes"):
+            figures.setdefault(what, {}).setdefault(name, []).append(found[what])
+        return found["seconds"]
+
+    urls = {
+        name: [f"{url}/{path}/{number}" for number in range(relays)]
+        for name, path in (("compressed", "compressed"), ("plain", "flood"))
+    }
+    times = measure.interleaved({name: partial(seconds, name, each) for name, each in urls.items()})
+    print(f"\n{events:,} events, {relays} relay(s)")
+    measure.rows(
+        {
+            "events/s": {name: events / each for name, each in times.items()},
+            "CPU, us/event": {name: statistics.median(each) for name, each in figures["processor"].items()},
+            "on the wire, bytes/event": {name: statistics.median(each) for name, each in figures["bytes"].items()},
+        }
+    )
+
+
 def main() -> None:
     """Measure and print."""
     measure.heading("Receiving, unverified", ["gennostr", "monstr", "aionostr", "websocket-client", "pykka"])
-    with relay_process(RELAYS) as url:
+    with relay_process(RELAYS, compressed=True) as url:
         for relays in (1, RELAYS):
             events = COUNT * relays
             found = rates(CLIENTS, events, [f"{url}/flood/{number}" for number in range(relays)])
             measure.table(f"{events:,} events, {relays} relay(s)", "gennostr", found, "events/s")
+        for relays in (1, RELAYS):
+            compression(url, relays)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 What a connection receives depends on the path of its url:
 
 ``/flood/N``      on a REQ: EOSE, then all events at once
+``/compressed/N``  the same as ``/flood/N``, with permessage-deflate if the client offers it: zlib's default level, a
+                  window of 32 KiB, context takeover
 ``/slice/N/M``    on a REQ: EOSE, then the Nth of M parts of the events
 ``/live/RATE``    on a REQ: EOSE, then one event at a time, RATE a second; its content is the time of sending,
                   in nanoseconds on the machine's monotonic clock
@@ -19,6 +21,7 @@ import select
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -38,19 +41,29 @@ class _Streams:
     def __init__(self) -> None:
         self.frames = [events.frame(events.text(event)) for event in events.signed()]
 
+    def compressed(self) -> bytes:
+        deflate = zlib.compressobj(wbits=-15)
+        frames = []
+        for payload in (b'["EOSE","%s"]' % events.SUBSCRIPTION.encode(), *map(events.text, events.signed())):
+            data = (deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+            frames.append(events.frame(data, compressed=True))
+        return b"".join(frames)
+
     def part(self, number: int, parts: int) -> bytes:
         size = len(self.frames) // parts
         return _EOSE + b"".join(self.frames[number * size : (number + 1) * size])
 
 
-def _upgrade(head: bytes) -> bytes | None:
+def _upgrade(head: bytes, *, compressed: bool = False) -> bytes | None:
+    agreed = compressed and re.search(rb"(?i)sec-websocket-extensions:.*permessage-deflate", head)
+    extension = b"Sec-WebSocket-Extensions: permessage-deflate\r\n" if agreed else b""
     key = re.search(rb"(?i)sec-websocket-key:[ \t]*(\S+)", head)
     if key is None:
         return None
     accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n" + extension + b"\r\n"
     )
 
 
@@ -93,7 +106,7 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
                 return
             data += chunk
         head, _, rest = bytes(data).partition(b"\r\n\r\n")
-        answer = _upgrade(head)
+        answer = _upgrade(head, compressed=head.startswith(b"GET /compressed/"))
         if answer is None:  # a client that requests the information document first
             sock.sendall(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/nostr+json\r\n"
@@ -114,7 +127,7 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
                     if kind == "live":
                         sock.sendall(_EOSE)
                         threading.Thread(target=_live, args=(sock, float(arguments[0]), stop), daemon=True).start()
-                    elif kind in ("flood", "slice"):
+                    elif kind in ("flood", "compressed", "slice"):
                         sock.sendall(streams[path.strip("/")])
                 elif message.startswith(b'["EVENT"') and (id_ := _ID.search(message)):
                     oks.append(events.frame(b'["OK","%s",true,""]' % id_[1]))
@@ -131,7 +144,7 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
         sock.close()
 
 
-def _run(pipe: Connection, parts: int, *, streams_wanted: bool) -> None:
+def _run(pipe: Connection, parts: int, *, streams_wanted: bool, compressed: bool) -> None:
     streams: dict[str, bytes] = {}
     if streams_wanted:
         prepared = _Streams()
@@ -140,6 +153,8 @@ def _run(pipe: Connection, parts: int, *, streams_wanted: bool) -> None:
             streams[f"flood/{number}"] = whole
             streams[f"slice/{number}/{parts}"] = prepared.part(number, parts)
         streams["flood/0"] = streams["slice/0/1"] = whole
+        if compressed:
+            streams |= dict.fromkeys([f"compressed/{number}" for number in range(parts)], prepared.compressed())
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     pipe.send(listener.getsockname()[1])
     watched: list[Any] = [listener, pipe]
@@ -152,11 +167,13 @@ def _run(pipe: Connection, parts: int, *, streams_wanted: bool) -> None:
 
 
 @contextmanager
-def relay_process(parts: int = 8, *, streams: bool = True) -> Iterator[str]:
+def relay_process(parts: int = 8, *, streams: bool = True, compressed: bool = False) -> Iterator[str]:
     """Run the relays' process; yield the url, to which a path is to be appended."""
     context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(theirs, parts), kwargs={"streams_wanted": streams}, daemon=True)
+    process = context.Process(
+        target=_run, args=(theirs, parts), kwargs={"streams_wanted": streams, "compressed": compressed}, daemon=True
+    )
     process.start()
     theirs.close()
     try:

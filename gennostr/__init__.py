@@ -5,7 +5,8 @@ NAME`` and ``help(gennostr.NAME)`` show the entry of one of these names:
 
 - Servers: `GenServer`; what callbacks return: `Ok`, `Reply`, `NoReply`, `Stop`, `IGNORE` (their types: `InitOutcome`,
   `CallOutcome`, `CallbackOutcome`); `Request`, `reply`, `reply_error`, `TIMEOUT`; `run`
-- Calls and messages: `Pid`, `call`, `cast`, `send`, `stop`, `send_request`, `PendingReply`, `as_completed`
+- Calls and messages: `Pid`, `call`, `call_async`, `cast`, `send`, `stop`, `send_request`, `PendingReply`,
+  `as_completed`
 - Supervision: `Supervisor`, `DynamicSupervisor`, `ChildSpec`, `SupervisorFlags`, `SupervisorPid`,
   `DynamicSupervisorPid`, `ChildInfo`, `ChildCounts`
 - Links and monitors: `link`, `unlink`, `monitor`, `demonitor`, `MonitorRef`, `Exit`, `Down`; reasons: `NORMAL`,
@@ -97,7 +98,7 @@ if TYPE_CHECKING:
     from gennostr.otp.introspection import Node, tree
     from gennostr.otp.names import Via, via
     from gennostr.otp.outcomes import IGNORE, CallbackOutcome, CallOutcome, InitOutcome, NoReply, Ok, Reply, Stop
-    from gennostr.otp.pid import Pid, call, cast, demonitor, link, monitor, send, stop, unlink, whereis
+    from gennostr.otp.pid import Pid, call, call_async, cast, demonitor, link, monitor, send, stop, unlink, whereis
     from gennostr.otp.process import MonitorRef, abandoned
     from gennostr.otp.program import run
     from gennostr.otp.reasons import (
@@ -227,6 +228,7 @@ __all__ = [
     "abandoned",
     "as_completed",
     "call",
+    "call_async",
     "cancel_timer",
     "cast",
     "demonitor",
@@ -287,7 +289,7 @@ _NAMES = {
     "otp.introspection": "Node tree",
     "otp.names": "Via via",
     "otp.outcomes": "IGNORE CallbackOutcome CallOutcome InitOutcome NoReply Ok Reply Stop",
-    "otp.pid": "Pid call cast demonitor link monitor send stop unlink whereis",
+    "otp.pid": "Pid call call_async cast demonitor link monitor send stop unlink whereis",
     "otp.process": "MonitorRef abandoned",
     "otp.program": "run",
     "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",

@@ -29,7 +29,7 @@ The tree:
      ├── RelayRefused                   a relay refused a query, or answered it wrongly
      ├── FetchIncomplete                some relays were not read to the end: .failed
      └── ConnectionFault                why a connection ended: passed to callbacks, not raised
-          ├── HandshakeError            the upgrade was refused: .status
+          ├── HandshakeError            the upgrade was refused: .status, .headers
           ├── ConnectTimeout            not connected in time       (TimeoutError)
           ├── PingTimeout               the relay fell silent       (TimeoutError)
           ├── ProtocolError             illegal frames: .code, .reason
@@ -624,12 +624,32 @@ class HandshakeError(ConnectionFault):
         message: what was wrong, with the first line of the response.
         status: the HTTP status, or None if there was none.
 
+        headers: the header fields of the response, a dict: names are in lower case, and the values of a repeated name
+            are joined with ", "; empty if there was no response.
+        location: where a redirect leads, as the relay wrote it; None if it is not a redirect. Redirects are not
+            followed.
+        retry_after: seconds after which the relay wants the next attempt (Retry-After, also if it is a date); None if
+            it does not say. The reconnect delay is at least this, up to the longest delay of the option `reconnect`.
+
+    >>> from gennostr import HandshakeError
+    >>> HandshakeError("the relay answered 301", 301, {"location": "https://new.example/"}).location
+    'https://new.example/'
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, status)
         self.message = message
         self.status = status
+        self.headers: Mapping[str, str] = {} if headers is None else headers
+        # Copied and unpickled exceptions are made anew, perhaps with a text in place of the headers.
+        self.location: str | None = headers.get("location") if isinstance(headers, Mapping) else None
+        self.retry_after = retry_after
 
     def _text(self) -> str:
         return _quoted(self.message)

@@ -37,6 +37,7 @@ PINNED = """
 """.split()  # noqa: SIM905 - reads better
 
 BESIDE = """
+    call_async
     CallError Close ConnectTimeout ConnectionFault ConnectionLost CrashReport GenNostrError HandshakeError
     MessageError Node PendingReply Pid PingTimeout ProtocolError Registered RelayUrlError SupervisorError
     Unregistered abandoned as_completed get_state get_status replace_state resume send_request statistics

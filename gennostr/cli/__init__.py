@@ -129,6 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = _parser(given).parse_args(given)
         command = f" {parsed.command}"
+        from gennostr.otp.system_limits import raise_open_files  # noqa: PLC0415 - for a command that runs
+
+        raise_open_files()
         try:
             status: int = parsed.run(parsed)
         except WrongCommandLine as error:

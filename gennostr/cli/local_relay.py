@@ -15,13 +15,11 @@ import asyncio
 import errno
 import os
 import secrets
-import select
-import selectors
 import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -180,17 +178,22 @@ def _first_line(process: subprocess.Popen[bytes]) -> str:
     The line is "" if the process ended without printing it.
     """
     assert process.stdout is not None  # noqa: S101 - opened as a pipe
-    deadline = time.monotonic() + START_TIMEOUT
-    line = b""
-    with process.stdout as stdout, selectors.DefaultSelector() as selector:
-        selector.register(stdout, selectors.EVENT_READ)
-        while not line.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError(f"the local relay did not start within {START_TIMEOUT:g} s")
-            chunk = os.read(stdout.fileno(), 4096)
-            if not chunk:
-                break
-            line += chunk
+    late = threading.Event()
+
+    def expire() -> None:
+        late.set()
+        process.kill()  # which ends the read below: not every system can wait for a pipe with a timeout
+
+    timer = threading.Timer(START_TIMEOUT, expire)
+    timer.start()
+    try:
+        with process.stdout as stdout:
+            line = stdout.readline()
+    finally:
+        timer.cancel()
+        timer.join()
+    if late.is_set():
+        raise TimeoutError(f"the local relay did not start within {START_TIMEOUT:g} s")
     return line.decode(errors="replace").strip()
 
 
@@ -234,6 +237,18 @@ async def serve(port: int, *, auth: bool) -> "nostr_sdk.LocalRelay":
     return relay
 
 
+def _await_end_of_input(ended: threading.Event) -> None:
+    """Wait until standard input ends; its data is ignored.
+
+    In a thread, as select on Windows waits for no pipe.
+    """
+    try:
+        while os.read(0, 4096):
+            pass
+    finally:
+        ended.set()
+
+
 def main() -> int:
     """Run a relay until SIGTERM, Ctrl-C or the end of standard input.
 
@@ -255,9 +270,10 @@ def main() -> int:
         relay = asyncio.run(serve(arguments.port, auth=arguments.auth))
         try:
             print(f"ready {url_at(arguments.port)}", flush=True)
-            # Data on standard input is ignored; only its end counts. The wait has a timeout, as a signal that arrives
-            # just before it does not interrupt it.
-            while not select.select([0], [], [], SIGNAL_DELAY)[0] or os.read(0, 4096):
+            ended = threading.Event()
+            threading.Thread(target=_await_end_of_input, args=(ended,), daemon=True).start()
+            # The wait has a timeout, as a signal that arrives just before it does not interrupt it.
+            while not ended.wait(SIGNAL_DELAY):
                 pass
         finally:
             relay.shutdown()

@@ -51,6 +51,8 @@ def _port(text: str) -> int:
 
 def run(parsed: argparse.Namespace) -> int:
     """Serve until a signal; return the exit status."""
+    if not hasattr(signal, "pthread_sigmask"):
+        raise Failure("this command needs POSIX signals, which this system lacks; use gennostr.testing.MemoryRelay")
     # Blocked from here on, in the relay's threads too, until sigwait: none can arrive at the wrong moment.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

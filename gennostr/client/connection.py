@@ -21,11 +21,13 @@ the garbage collector. Live, with one event per read, nearly all is waking up: t
 import gc
 import socket
 import ssl
+import threading
 from dataclasses import replace
 from enum import Enum
 from queue import Empty
 from typing import Any, Final
 
+from gennostr.client.compression import THRESHOLD, Deflater, Inflater
 from gennostr.client.connection_events import (
     Batch,
     Connected,
@@ -34,7 +36,7 @@ from gennostr.client.connection_events import (
     Ended,
     Resume,
 )
-from gennostr.client.dial import Dial, Resolved, Want
+from gennostr.client.dial import Dial
 from gennostr.client.frames import (
     PING,
     PONG,
@@ -55,6 +57,7 @@ from gennostr.client.verification import verify_events
 from gennostr.exceptions import (
     ConnectionLost,
     ConnectTimeout,
+    HandshakeError,
     MessageError,
     PingTimeout,
     ProtocolError,
@@ -70,6 +73,7 @@ from gennostr.otp.process import Process
 from gennostr.otp.reasons import NORMAL, is_clean
 from gennostr.otp.registry import RegistryPid
 from gennostr.otp.signals import Exit
+from gennostr.otp.system_limits import explained
 from gennostr.otp.timers import send_after
 from gennostr.values import shown
 
@@ -87,6 +91,17 @@ STOP_TIMEOUT: Final = 1.0
 """Seconds that a stop waits for the relay to answer the close frame; ``close_timeout`` may be shorter."""
 
 
+INFLATING: Final = threading.Lock()
+"""Held while a read is inflated. zlib releases the interpreter's lock for each message, a few microseconds: connections
+that inflate at once would pass it around, and eight of them take twice the time.
+
+Only for speed: it protects nothing, so a thread that does not get it within TURN inflates anyway. In a process forked
+while it was held, it stays held.
+"""
+TURN: Final = 0.1
+"""Seconds to wait for other connections' reads to be inflated; one takes 3 ms."""
+
+
 class Command(Enum):
     """The commands that a client sends to its connections."""
 
@@ -98,9 +113,20 @@ class Tick(Enum):
     """The messages that a connection's timers send to it."""
 
     CONNECT = "connect_timeout is over"
+    DIAL = "the dial's next step is due"
     KEEPALIVE = "time to look at the silence"
     CLOSE = "close_timeout is over"
     GARBAGE = "time to collect garbage"
+
+
+class More(Enum):
+    """The type of MORE."""
+
+    MORE = "more"
+
+
+MORE: Final = More.MORE
+"""A connection sends it to itself: more of the last read can be inflated, after what else waits in its mailbox."""
 
 
 class _Engine(Engine):
@@ -157,6 +183,9 @@ class Connection(GenServer[Any], engine=_Engine):
         self._end_reported = False
         self._out = bytearray()  # what was sent is removed from its front, without moving the rest
         self._reader = FrameReader(self._options.max_message_size)
+        self._deflater: Deflater | None = None
+        # How the stream failed after a read that is not yet inflated: handled when that is.
+        self._failure: Exception | None = None
         self._credit = Credit(self._process)
         self._opened_at: float | None = None
         self._last_read = 0.0
@@ -180,7 +209,7 @@ class Connection(GenServer[Any], engine=_Engine):
             self._schedule(Tick.CONNECT, self._options.connect_timeout)
         except (OSError, RuntimeError) as error:  # the system refused descriptors, or a thread for the timers
             return self._fail(error)
-        self._dial = Dial(self._relay, self._process)
+        self._dial = Dial(self._relay, lambda: self._process.deliver(Tick.DIAL))
         if telemetry.handlers:
             counter = {"reconnect_counter": self._relay.reconnect_counter}
             telemetry.emit("connection.attempt", counter, {"relay": self._relay})
@@ -218,9 +247,10 @@ class Connection(GenServer[Any], engine=_Engine):
                 if self.phase == "open":
                     self._credit.spent()
                     self._watch()
+                    return self._inflate_more()
                 return None
-            case Resolved():
-                return self._resolved(message)
+            case More():
+                return self._inflate_more()
             case Tick():
                 self._timers.pop(message, None)
                 return self._tick(message)
@@ -231,28 +261,23 @@ class Connection(GenServer[Any], engine=_Engine):
     def _exit(self, pid: object, reason: object) -> CallbackOutcome[Any]:
         if pid is self._registry:  # the name is released: another attempt could run beside this one
             return self._fail(ConnectionLost(f"the connection registry ended: {shown(reason)}"))
-        if reason is NORMAL or self._dial is None or pid is not self._dial.resolver:
-            return None
-        return self._fail(ConnectionLost(f"the resolver ended: {shown(reason)}"))
+        return None
 
     # Opening.
-
-    def _resolved(self, resolved: Resolved) -> CallbackOutcome[Any]:
-        dial = self._dial
-        if dial is None or resolved.dial is not dial:
-            return None
-        dial.resolved(resolved.answer)
-        return self._go_on(dial)
 
     def _go_on(self, dial: Dial) -> CallbackOutcome[Any]:
         """Take the next step of the dial."""
         try:
-            wanted = dial.step()
+            wait = dial.step()
         except Exception as error:  # whatever it is (an option that the system refuses, say), the attempt failed
             return self._fail(error)
-        if wanted is not None:
-            self.mailbox.watch(dial.sock, read=wanted is Want.READABLE, write=wanted is Want.WRITABLE)
+        self._cancel(Tick.DIAL)
+        if wait is not None:
+            self.mailbox.watch_any(wait.readable, wait.writable)
+            if wait.until is not None:
+                self._schedule(Tick.DIAL, max(0.0, wait.until - clock().monotonic()))
             return None
+        self.mailbox.watch(None)
         self._cancel(Tick.CONNECT)
         sock, dial.sock = dial.sock, None
         assert sock is not None  # noqa: S101
@@ -266,6 +291,15 @@ class Connection(GenServer[Any], engine=_Engine):
         self._relay = replace(self._relay, connected_at=time, up_since=now, clock_offset=_clock_offset(dial.date, time))
         if telemetry.handlers:
             telemetry.emit("connection.up", {"duration": now - self._process.started}, {"relay": self._relay})
+        agreement = dial.agreement
+        if agreement is not None:
+            inflater = Inflater(
+                agreement.server_max_window_bits, no_context_takeover=agreement.server_no_context_takeover
+            )
+            self._reader = FrameReader(self._options.max_message_size, inflater)
+            self._deflater = Deflater(
+                agreement.client_max_window_bits, no_context_takeover=agreement.client_no_context_takeover
+            )
         self._outbox.relay = self._relay
         self._report(Connected(self._process, self._relay, self._outbox))
         self._outbox.open(lambda: self._process.deliver(FLUSH))
@@ -276,8 +310,16 @@ class Connection(GenServer[Any], engine=_Engine):
 
     # The socket.
 
+    def _is_behind(self) -> bool:
+        """Whether there is something to do before the socket is read.
+
+        The client has to catch up, or the last read is not all inflated. Reading only then bounds what is held: one
+        read, and what it inflates to up to `INFLATED` and a message.
+        """
+        return self._credit.paused or self._reader.pending
+
     def _watch(self) -> None:
-        read = not self._credit.paused or self.phase == "closing"
+        read = not self._is_behind() or self.phase == "closing"
         self.mailbox.watch(self._sock, read=read, write=bool(self._out))
 
     def _socket_ready(self, ready: SocketReady) -> CallbackOutcome[Any]:
@@ -306,6 +348,12 @@ class Connection(GenServer[Any], engine=_Engine):
     def _lost(self, error: Exception) -> CallbackOutcome[Any]:
         if self.phase == "closing":
             return Stop(NORMAL)
+        if self._reader.pending:
+            # What was read before is delivered first. Nothing can be sent any more, and a poll for it would not wait.
+            self._failure = error
+            self._out.clear()
+            self._watch()
+            return None
         return self._fail(error)
 
     def _received(self, data: bytes, failure: Exception | None = None) -> CallbackOutcome[Any]:
@@ -316,7 +364,24 @@ class Connection(GenServer[Any], engine=_Engine):
         self._last_read = clock().monotonic()
         self._pinged = False
         self._counted.bytes_received += len(data)
-        received = self._reader.receive(data)
+        return self._deliver(data, failure)
+
+    def _inflate_more(self) -> CallbackOutcome[Any]:
+        """Continue with the rest of a read.
+
+        If the client has to catch up first, this is called again by Resume.
+        """
+        if self.phase != "open" or self._credit.paused or not self._reader.pending:
+            return None
+        failure, self._failure = self._failure, None
+        outcome = self._deliver(b"", failure)
+        if outcome is None:
+            self._watch()
+        return outcome
+
+    def _deliver(self, data: bytes, failure: Exception | None) -> CallbackOutcome[Any]:
+        """See `_received`; of a read that inflates to very much, deliver the first part."""
+        received = self._reader.receive(data) if self._deflater is None else self._inflate(data)
         end: Close | ProtocolError | None = None
         messages: list[RelayMessage | MessageError]
         if self._reader.large:
@@ -328,12 +393,14 @@ class Connection(GenServer[Any], engine=_Engine):
             except Exception:  # whatever failed, and wherever: taken one by one, it is found again
                 messages, end = self._sort(received)
         if self.phase == "closing":
+            while end is None and self._reader.pending:  # a read becomes at most about a thousand times its bytes
+                _, end = self._sort(self._reader.receive(b""))
             return None if end is None and failure is None else Stop(NORMAL)
         if messages:
             if self._options.verify:
                 verify_events(messages)
             self._counted.messages_received += len(messages)
-            size = len(data) + MESSAGE_SIZE * len(messages)
+            size = len(data) + self._reader.inflated + MESSAGE_SIZE * len(messages)
             if self._credit.give(size):
                 self._watch()
             # Last of all: the client, once awake, needs the interpreter's lock, which this thread releases at its next
@@ -341,9 +408,23 @@ class Connection(GenServer[Any], engine=_Engine):
             self._report(Batch(self._process, self._relay, messages, size, self._credit))
         if end is not None:
             return self._ended(end)
-        if failure is not None:
+        if self._reader.pending:
+            self._failure = failure or self._failure
+            self._watch()
+            if not self._credit.paused:
+                self._process.deliver(MORE)
+        elif failure is not None:
             return self._lost(failure)
         return self._write() if self._out else None
+
+    def _inflate(self, data: bytes) -> list[Received]:
+        """Cut a read whose messages may be compressed, while no other connection does."""
+        has_turn = INFLATING.acquire(timeout=TURN)
+        try:
+            return self._reader.receive(data)
+        finally:
+            if has_turn:
+                INFLATING.release()
 
     def _sort(self, received: list[Received]) -> tuple[list[RelayMessage | MessageError], Close | ProtocolError | None]:
         """Return the messages, and the end of the stream if it was reached; answer pings."""
@@ -382,6 +463,7 @@ class Connection(GenServer[Any], engine=_Engine):
     def _ended(self, end: Close | ProtocolError) -> CallbackOutcome[Any]:
         """Answer the relay's close frame or protocol violation."""
         if isinstance(end, ProtocolError):
+            self._take_messages()  # what was sent before the violation was handled goes before our close frame
             self._report_end(end, error=end)
             return self._begin_closing(encode_close(end.code, end.reason))
         self._report_end(end)
@@ -394,13 +476,7 @@ class Connection(GenServer[Any], engine=_Engine):
             return None
         try:
             while True:
-                if len(self._out) < WRITE_SIZE and self.phase == "open":
-                    payloads = self._outbox.take(WRITE_SIZE)
-                    if self._outbox.take_ping():
-                        self._ping()
-                    for payload in payloads:
-                        self._out += encode_frame(TEXT, payload)
-                    self._counted.messages_sent += len(payloads)
+                self._take_messages()
                 if not self._out:
                     break
                 sent = sock.send(self._out)
@@ -413,6 +489,24 @@ class Connection(GenServer[Any], engine=_Engine):
         self._watch()
         return None
 
+    def _take_messages(self) -> None:
+        """Take what the client has sent, unless much waits for the socket already."""
+        if len(self._out) < WRITE_SIZE and self.phase == "open":
+            payloads = self._outbox.take(WRITE_SIZE)
+            if self._outbox.take_ping():
+                self._ping()
+            for payload in payloads:
+                self._out += self._frame(payload)
+            self._counted.messages_sent += len(payloads)
+
+    def _frame(self, payload: bytes) -> bytes:
+        """Return the frame of a message, compressed if that was agreed and pays."""
+        if self._deflater is not None and len(payload) >= THRESHOLD:
+            compressed = self._deflater.message(payload)
+            if compressed is not None:
+                return encode_frame(TEXT, compressed, compressed=True)
+        return encode_frame(TEXT, payload)
+
     # The end.
 
     def _report_end(self, reason: object, *, error: object = None) -> None:
@@ -424,6 +518,8 @@ class Connection(GenServer[Any], engine=_Engine):
         relay = self._relay
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
             relay = replace(relay, reconnect_counter=0)
+        if isinstance(error, HandshakeError) and error.retry_after is not None:
+            relay = replace(relay, retry_after=error.retry_after)
         self._registry.table.release(relay.url, self._process)
         # Atomic for a killer: a connection that was killed before it sent its end is restarted.
         with self._process.lock:
@@ -439,6 +535,7 @@ class Connection(GenServer[Any], engine=_Engine):
         self._client.put_from(self._process, event)
 
     def _fail(self, error: BaseException) -> CallbackOutcome[Any]:
+        error = explained(error)
         self._report_end(error, error=error)
         self.phase = "ended"
         return Stop(NORMAL)
@@ -479,8 +576,8 @@ class Connection(GenServer[Any], engine=_Engine):
         """
         deadline = clock().monotonic() + min(self._options.close_timeout, STOP_TIMEOUT)
         inbox = SocketMailbox()
+        inbox.open_with(self.mailbox)  # so that a stop needs no descriptor
         try:
-            inbox.open()
             # In a flood there is always something to read: so the deadline is checked each time.
             while self._sock is not None and clock().monotonic() < deadline:
                 inbox.watch(self._sock, read=True, write=bool(self._out))
@@ -488,7 +585,7 @@ class Connection(GenServer[Any], engine=_Engine):
                 assert isinstance(ready, SocketReady)  # noqa: S101
                 if self._socket_ready(ready) is not None:
                     return
-        except (Empty, OSError):  # it did not answer in time, or there was no descriptor to wait with
+        except Empty:  # it did not answer in time
             pass
         finally:
             inbox.close()
@@ -525,9 +622,10 @@ class Connection(GenServer[Any], engine=_Engine):
             case Tick.CONNECT:
                 if self._dial is None:
                     return None
-                seconds = self._options.connect_timeout
-                url = redact(self._relay.url)
-                return self._fail(ConnectTimeout(f"{url}: not connected within {seconds} s"))
+                within = f"not connected within {self._options.connect_timeout} s"
+                return self._fail(ConnectTimeout(f"{redact(self._relay.url)}: {within}: {self._dial.stage}"))
+            case Tick.DIAL:
+                return None if self._dial is None else self._go_on(self._dial)
             case Tick.KEEPALIVE:
                 return self._keep_alive()
             case Tick.CLOSE:
@@ -541,14 +639,16 @@ class Connection(GenServer[Any], engine=_Engine):
         """Ping a relay that is silent; give up one that stays silent."""
         options = self._options
         silence = clock().monotonic() - self._last_read
-        if self._pinged and not self._credit.paused:
+        if self._pinged and not self._is_behind():
             return self._fail(PingTimeout(f"nothing received for {silence:.1f} s, and no answer to a ping"))
         # A socket that is not read because the client lags shows nothing about the relay.
-        wait = options.ping_interval if self._credit.paused else options.ping_interval - silence
+        wait = options.ping_interval if self._is_behind() else options.ping_interval - silence
         if wait > CLOSE_ENOUGH:
             self._schedule(Tick.KEEPALIVE, wait)
             return None
         self._pinged = True
+        if self._deflater is not None:
+            self._deflater.rest()
         self._ping()
         self._schedule(Tick.KEEPALIVE, options.ping_timeout)
         return self._write()

@@ -17,7 +17,7 @@ from typing import Any, Final, Self, Unpack
 
 from gennostr.client.functions import Filters, GenNostrPid, check_size, check_verify, subscribe_whole, urls_of
 from gennostr.client.gen_nostr import GenNostr, RelayOutcome
-from gennostr.client.options import Options, Relay, RelayOptions
+from gennostr.client.options import Options, Relay, RelayOptions, check_files
 from gennostr.client.pages import Page, Paging, Rejected, order
 from gennostr.client.signing import Signer, signers
 from gennostr.exceptions import FetchIncomplete, MessageError, RelayRefused, RequestTooLarge
@@ -429,6 +429,7 @@ def fetch(
     options.setdefault("verify", True)
     settings = Options.of(**options)
     check_verify(settings)
+    check_files(settings)
     for each in wanted:
         check_size(encode(["REQ", "page-1", each]), settings.max_queue_size, "the REQ of a filter")
     parts = [_parts(each) for each in wanted]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, Unpack
 import msgspec
 
 from gennostr.client.commands import ClientCommand, SendToRelays, Subscribe, Unsubscribe
-from gennostr.client.options import Options, Relay, RelayOptions
+from gennostr.client.options import Options, Relay, RelayOptions, check_files
 from gennostr.client.outbox import Outbox
 from gennostr.client.publications import CountRequest, PendingAnswers, Publication
 from gennostr.client.relay_pool import RelayPool
@@ -52,7 +52,8 @@ class ClientFunctions:
 
         Raises:
             TypeError, ValueError: the url (`RelayUrlError`) or an option is invalid; nothing is started.
-            ImportError: ``verify=True`` needs coincurve: ``pip install 'gennostr[crypto]'``.
+            ImportError: ``verify=True`` needs coincurve (``pip install 'gennostr[crypto]'``), or a SOCKS proxy needs
+                socksio (``pip install 'gennostr[socks]'``).
             NoProcess: the client is dead.
 
         >>> from gennostr import GenNostr
@@ -68,6 +69,7 @@ class ClientFunctions:
         else:
             wanted = Relay.new(relay, **options)
         check_verify(wanted.options)
+        check_files(wanted.options)
         table = connections(self)
         pending = table.take(wanted.url)
         if pending is not None:
@@ -111,7 +113,9 @@ class ClientFunctions:
         Args:
             relay: the `Relay` that handle_disconnect got, with its options, or a url.
             delay: seconds, at least 0; 0 starts the attempt now. None (the default) is the next delay of the relay's
-                option ``reconnect``, changed at random by up to 25 % so that not all clients come back at once.
+                option ``reconnect``, changed at random by up to 25 % so that not all clients come back at once. If the
+                relay refused with a ``Retry-After`` (see `Relay.retry_after`), it is at least that, up to the longest
+                delay of ``reconnect``.
 
         Raises:
             TypeError, ValueError: `relay` or `delay` is invalid.
@@ -338,7 +342,8 @@ class ClientFunctions:
             timeout: seconds for all relays together, 10 by default; relays that connect within it get the event too.
 
         Returns:
-            A `Publication`, whose result is a dict: a `PublishOutcome` for each url.
+            A `Publication`, whose result is a dict: a `PublishOutcome` for each url, as in `list_relays`: normalized,
+            so "wss://relay.example" is the key "wss://relay.example/".
 
         Raises:
             TypeError, ValueError: it is not an event, or its id does not match its content (`MessageError`), or another
@@ -360,9 +365,8 @@ class ClientFunctions:
                 event = msgspec.convert(event, Event)
             except msgspec.ValidationError as error:
                 raise MessageError(f"not an event: {error}") from None
-        computed = event.compute_id()
-        if event.id != computed:
-            raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {computed!r}")
+        if not event.has_valid_id():
+            raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {event.compute_id()!r}")
         process = relay_pool(self).process
         publication = Publication(process, event, urls_of(relays), check_seconds("timeout", timeout))
         _send(self, publication)

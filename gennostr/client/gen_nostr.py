@@ -19,7 +19,7 @@ from typing import Any
 from gennostr.client.connection_events import REMOVE_RELAY
 from gennostr.client.dispatch import ClientEngine
 from gennostr.client.error_log import error_log
-from gennostr.client.functions import ClientFunctions, GenNostrPid
+from gennostr.client.functions import ClientFunctions, GenNostrPid, relay_pool
 from gennostr.client.options import Relay
 from gennostr.client.publications import CountDone, PublicationDone
 from gennostr.client.signing import Signer, check_coincurve
@@ -37,6 +37,7 @@ from gennostr.otp.clock import clock
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.names import Name
 from gennostr.otp.outcomes import CallbackOutcome, NoReply, Ok, S, Stop
+from gennostr.otp.pid import Pid
 from gennostr.otp.process import current_process
 from gennostr.otp.start import start
 
@@ -156,10 +157,7 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
             state: the current state.
         """
         del state
-        if logger.isEnabledFor(logging.WARNING):
-            line = error_log(self.pid).line(relay.url, reason, clock().monotonic())
-            if line is not None:
-                logger.warning("%s", line)
+        _log(self.pid, relay, reason)
         return None
 
     def handle_event(self, message: EventMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:
@@ -194,24 +192,36 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
         """
 
     def handle_ok(self, message: OkMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:
-        """Handle an OK (NIP-01): a relay's answer to an event. The default does nothing.
+        """Handle an OK (NIP-01): a relay's answer to an event.
 
-        The future of `publish` gets it too.
+        The future of `publish` gets it too. The default logs the refusal of an event that was sent by `send_message`,
+        as one WARNING, at most once a minute for each relay.
 
         Args:
             message: an `OkMessage`: ``event_id``, ``accepted``, ``message``, ``prefix``.
             relay: the `Relay`.
             state: the current state.
         """
+        del state
+        # Some relays refuse what they have already.
+        if not (message.accepted or message.prefix == "duplicate" or relay_pool(self).is_outcome(message, relay.url)):
+            _log(self.pid, relay, message)
+        return None
 
     def handle_notice(self, message: NoticeMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:
-        """Handle a NOTICE (NIP-01): a text for people. The default does nothing.
+        """Handle a NOTICE (NIP-01): a text for people.
+
+        Old relays refuse subscriptions so. The default logs one WARNING with the relay and the text, at most once a
+        minute for each relay.
 
         Args:
             message: a `NoticeMessage`: ``message.message``.
             relay: the `Relay`.
             state: the current state.
         """
+        del state
+        _log(self.pid, relay, message)
+        return None
 
     def handle_auth(self, message: AuthMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:
         """Handle an AUTH challenge (NIP-42). The default does nothing.
@@ -228,13 +238,19 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
         """Handle a CLOSED (NIP-01): a relay has ended or refused a subscription.
 
         On this connection, the relay sends nothing more for it; after a reconnect, the client requests it again. The
-        default does nothing.
+        default logs one WARNING with the relay, the subscription and the relay's text, at most once a minute for each
+        relay, unless it is the answer to a `count`, whose future gets it. Override it to decide for yourself;
+        ``super().handle_closed(...)`` still logs.
 
         Args:
             message: a `ClosedMessage`: ``subscription_id``, ``message``, ``prefix``.
             relay: the `Relay`.
             state: the current state.
         """
+        del state
+        if not relay_pool(self).is_outcome(message, relay.url):
+            _log(self.pid, relay, message)
+        return None
 
     def handle_count(self, message: CountMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:
         """Handle a COUNT (NIP-45): a relay's answer. The default does nothing.
@@ -287,3 +303,11 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
         """
         check_coincurve(cls.signer)
         return start(cls, init_arg, name, timeout, current_process())  # type: ignore[no-any-return]
+
+
+def _log(client: Pid, relay: Relay, reason: object) -> None:
+    """Log an error or a refusal, at most one of its kind a minute."""
+    if logger.isEnabledFor(logging.WARNING):
+        line = error_log(client).line(relay.url, reason, clock().monotonic())
+        if line is not None:
+            logger.warning("%s", line)

@@ -2,31 +2,29 @@
 
 It connects as a connection does: `Dial` does TCP, the tunnel through a proxy and TLS, with the relay's options. Here
 the caller's thread drives it, and waits where the dial would: `InformationRequest.wait` is the only place where a
-request blocks, and where its deadline and `InformationRequest.cancel` wake it. HTTP is done by http.client, on an
-object that only looks like a socket: `_Wire` waits in the same place and counts the bytes read, since http.client would
-read headers, 1xx responses and trailers without end.
-
-Only the system's resolver cannot be interrupted: looking up a host name takes as long as it takes.
+request blocks, and where its deadline, a lookup and `InformationRequest.cancel` wake it. HTTP is done by http.client,
+on an object that only looks like a socket: `_Wire` waits in the same place and counts the bytes read, since http.client
+would read headers, 1xx responses and trailers without end.
 """
 
 import http.client
 import io
-import select
 import socket
 import ssl
-import string
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from gennostr.client.dial import Address, Dial, Headers, Steps, Want, basic_authorization, look_up
-from gennostr.client.options import Relay, check_number
+from gennostr.client import poller
+from gennostr.client.dial import Dial, Headers, Steps, Wait, basic_authorization, retry_after
+from gennostr.client.options import Relay, check_files, check_number
 from gennostr.exceptions import ConnectionLost, ConnectTimeout, GenNostrError, HandshakeError, MessageError
 from gennostr.nostr.relay_information import RelayInformation, parse_information
-from gennostr.nostr.relay_url import redact
+from gennostr.nostr.relay_url import redact, request_target
 from gennostr.otp.clock import clock
+from gennostr.otp.system_limits import explained
 
 ACCEPT: Final = "application/nostr+json"
 READ_SIZE: Final = 8192
@@ -43,8 +41,7 @@ def relay_information(
 
     Args:
         url: the relay's ws:// or wss:// url.
-        timeout: seconds for everything together, 10 by default. The system looks up the host name, which may take
-            longer.
+        timeout: seconds for everything together, 10 by default.
         max_size: the most bytes that the document can have, 64 KiB by default.
         options: those of `RelayOptions`; only ``websocket``, without its subprotocols, and ``max_handshake_size`` have
             an effect.
@@ -64,7 +61,9 @@ def relay_information(
     >>> found.name, found.limitation.max_limit
     ('a relay', 500)
     """
-    return InformationRequest(Relay.new(url, **options), timeout=timeout, max_size=max_size).run()
+    relay = Relay.new(url, **options)
+    check_files(relay.options)
+    return InformationRequest(relay, timeout=timeout, max_size=max_size).run()
 
 
 class InformationRequest:
@@ -80,7 +79,7 @@ class InformationRequest:
         self._timeout = timeout
         self._max_size = max_size
         self._shown = redact(relay.url)
-        self.dial = _Dial(relay)
+        self.dial = _Dial(relay, self._wake)
         # Reentrant, for a finalizer may cancel it between any two lines; what it protects is valid at each of them.
         self._lock = threading.RLock()
         # Why it must end and, while it runs, the socket whose byte wakes the thread.
@@ -92,6 +91,7 @@ class InformationRequest:
         timer = clock().call_at(clock().monotonic() + self._timeout, self._expire)
         try:
             self._woken, waker = socket.socketpair()
+            waker.setblocking(False)  # noqa: FBT003
             with self._lock:
                 self._waker = waker
             try:
@@ -102,6 +102,8 @@ class InformationRequest:
                 waker.close()
                 self._woken.close()
                 self.dial.close()
+        except OSError as error:
+            raise explained(error)  # noqa: B904 - the error itself, or one that it is the cause of
         finally:
             timer.cancel()
 
@@ -112,36 +114,57 @@ class InformationRequest:
 
         Any thread may call this.
         """
-        self._wake(ConnectionLost(f"{self._shown}: the request for its information was cancelled"))
+        self._stop(ConnectionLost(f"{self._shown}: the request for its information was cancelled"))
 
     def _expire(self) -> None:
-        self._wake(ConnectTimeout(f"{self._shown} did not give its information within {self._timeout:g} s"))
+        stage = f": {self.dial.stage}" if self.dial.stage else ""
+        self._stop(ConnectTimeout(f"{self._shown} did not give its information within {self._timeout:g} s{stage}"))
 
-    def _wake(self, end: GenNostrError) -> None:
+    def _stop(self, end: GenNostrError) -> None:
         with self._lock:
             if self._end is None:
                 self._end = end
-                if self._waker is not None:
+                self._wake()
+
+    def _wake(self) -> None:
+        """Continue the thread that waits. Any thread may call this."""
+        with self._lock:
+            if self._waker is not None:
+                try:
                     self._waker.send(b"\0")
+                except BlockingIOError:  # it is full of bytes that do the same
+                    pass
 
     # In the thread that runs it.
 
-    def wait(self, want: Want | None) -> None:
-        """Wait for the socket; None: only check whether it must end."""
-        if want is not None and self._end is None:
-            assert self.dial.sock is not None  # noqa: S101
-            poll = select.poll()
-            poll.register(self._woken, select.POLLIN)
-            poll.register(self.dial.sock, select.POLLIN if want is Want.READABLE else select.POLLOUT)
-            poll.poll()
+    def wait(self, wait: Wait | None) -> None:
+        """Wait for one of its sockets, its time or `_wake`.
+
+        None: only check whether the request must end.
+        """
+        if wait is not None and self._end is None:
+            timer = None if wait.until is None else clock().call_at(wait.until, self._wake)
+            try:
+                poll = poller.create()
+                poll.register(self._woken.fileno(), poller.POLLIN)
+                for sock in wait.readable:
+                    poll.register(sock.fileno(), poller.POLLIN)
+                for sock in wait.writable:
+                    poll.register(sock.fileno(), poller.POLLOUT)
+                if any(descriptor == self._woken.fileno() for descriptor, _ in poll.poll()):
+                    self._woken.recv(4096)
+            finally:
+                if timer is not None:
+                    timer.cancel()
         if self._end is not None:
             raise self._end
 
     def _document(self) -> bytes:
         dial = self.dial
         self.wait(None)
-        while (want := dial.step()) is not None:
-            self.wait(want)
+        while (wait := dial.step()) is not None:
+            self.wait(wait)
+        dial.stage = "the response is not complete"
         limit, size = self._relay.options.max_handshake_size, self._max_size
         wire = _Wire(self, limit)
         connection = http.client.HTTPConnection("")
@@ -155,8 +178,20 @@ class InformationRequest:
         ):
             if response.status != http.client.OK:
                 answer = f"{response.status} {response.reason}"
+                answered: dict[str, str] = {}
+                for name, value in response.headers.items():
+                    key = name.lower()
+                    answered[key] = f"{answered[key]}, {value}" if key in answered else value
                 raise HandshakeError(
-                    f"{self._shown} responded with no information document but with {answer!r:.200}", response.status
+                    f"{self._shown} responded with no information document but with {answer!r:.200}",
+                    response.status,
+                    answered,
+                    retry_after(answered),
+                )
+            coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            if coding not in ("", "identity"):
+                raise HandshakeError(
+                    f"{self._shown} sent a compressed document, which was not requested: {coding!r:.80}"
                 )
             wire.limit = wire.count + 2 * size + CHUNKS
             if (response.length or 0) > size:
@@ -199,22 +234,15 @@ class InformationRequest:
         headers["connection"] = ("Connection", "close")
         # Headers that follow from the url and the request cannot be given a second time.
         given = [each for each in Headers(options.get("headers") or []).items() if each[0].lower() not in headers]
-        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        connection.putrequest("GET", quote(target, safe=string.punctuation), skip_host=True, skip_accept_encoding=True)
+        target = self._relay.target or request_target(self._relay.url)
+        connection.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
         for name, value in [*headers.values(), *given]:
             connection.putheader(name, str(value).encode())
         connection.endheaders()
 
 
 class _Dial(Dial):
-    """A dial that stops before the upgrade, and looks up names in its own thread."""
-
-    def __init__(self, relay: Relay) -> None:
-        super().__init__(relay, None)  # type: ignore[arg-type] # only its resolver uses the connection
-
-    def _addresses(self, host: str, port: int) -> Generator[Want, None, Sequence[Address]]:
-        yield from ()
-        return look_up(host, port)
+    """A dial that stops before the upgrade."""
 
     def _upgrade(self, user: str | None, password: str | None) -> Steps:
         del user, password
@@ -242,8 +270,8 @@ class _Wire(io.RawIOBase):
         """The number of bytes read."""
 
     def sendall(self, data: bytes) -> None:
-        for want in self._request.dial.send(data):
-            self._request.wait(want)
+        for wait in self._request.dial.send(data):
+            self._request.wait(wait)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         del mode
@@ -260,15 +288,15 @@ class _Wire(io.RawIOBase):
             raise _OverError
         sock = self._request.dial.sock
         assert sock is not None  # noqa: S101
-        want: Want | None = None
+        wait: Wait | None = None
         while True:
-            self._request.wait(want)
+            self._request.wait(wait)
             try:
                 size = sock.recv_into(buffer, min(len(buffer), self.limit - self.count))
             except (BlockingIOError, ssl.SSLWantReadError):
-                want = Want.READABLE
+                wait = Wait(readable=(sock,))
             except ssl.SSLWantWriteError:
-                want = Want.WRITABLE
+                wait = Wait(writable=(sock,))
             else:
                 self.count += size
                 return size

@@ -326,6 +326,14 @@ class RelayPool:
 
     # Messages from relays.
 
+    def is_outcome(self, message: RelayMessage, url: str) -> bool:
+        """Whether `message` is the outcome of a publication or count.
+
+        It must be the last one of the relay `url`.
+        """
+        session = self.sessions.get(url)
+        return session is not None and session.answer is message
+
     def received(self, session: RelaySession, message: RelayMessage | MessageError, relay: Relay) -> Any:
         """Handle a message.
 

@@ -91,6 +91,8 @@ class RelaySession:
         """By the id of the REQ: a relay's events are looked up here."""
         self.clock_offset = 0.0
         """Seconds by which the relay's clock is ahead of ours."""
+        self.answer: RelayMessage | None = None
+        """The last message that was the answer to an attempt: whatever it says, it is the attempt's outcome."""
         self._shown = redact(url)
         self._effects: list[Effect] = []
         self._up = False
@@ -605,9 +607,12 @@ class RelaySession:
         """Send no REQ for a while, each time for longer."""
         if self._cooling:
             return
+        # The first time is ordinary. A relay that does it again, without an EOSE in between, may never answer a REQ.
+        again = self._cool_down > 0
         self._cool_down = min(max(COOL_DOWN[0], 2 * self._cool_down), COOL_DOWN[1])
         self._cooling = True
-        self._effects.append(Log("info", f"{self._shown} is rate-limited: no REQ for {self._cool_down:g} s"))
+        text = f"{self._shown} is rate-limited: no REQ for {self._cool_down:g} s"
+        self._effects.append(Log("warning", text) if again else Log("info", text))
         self._effects.append(SetDeadline("cool-down", self._cool_down))
 
     def _too_many(self, request: RelaySubscription, *, in_doubt: bool = False) -> None:
@@ -781,6 +786,7 @@ class RelaySession:
                 self._conclude(self._authentication.keep([(each, message) for each in attempts]), now)
                 return False
         self._attempts.answered(attempts, PublishOutcome.of(message))
+        self.answer = message
         return True
 
     def _count(self, message: CountMessage) -> CountMessage | None:

@@ -61,7 +61,10 @@ class RelayStatistics:
     messages_sent: int = 0
     """Messages taken to be written, whether or not the relay received them."""
     bytes_received: int = 0
-    """Bytes of WebSocket frames with their headers, without the handshake and without the overhead of TLS."""
+    """Bytes of WebSocket frames with their headers, without the handshake and without the overhead of TLS.
+
+    A compressed message counts as it is on the wire.
+    """
     bytes_sent: int = 0
     """Likewise, of the frames that were sent."""
     latency: float | None = None
@@ -72,7 +75,8 @@ class RelayStatistics:
     last_error: object = field(default=None, hash=False)
     """The last error that ended an attempt, as passed to handle_error; an exception without its traceback."""
     undelivered: int = 0
-    """Bytes that the client has not handled yet, as the limit counts them: each message counts 256 extra."""
+    """Bytes that the client has not handled yet, as the limit counts them: decompressed, and each message
+    counts 256 extra."""
 
     @property
     def reconnects(self) -> int:

@@ -42,7 +42,7 @@ from gennostr.otp.names import Via, via
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process, current_process
 from gennostr.otp.registry import Registry, RegistryPid
-from gennostr.otp.supervisor import Supervisor, SupervisorFlags, SupervisorPid
+from gennostr.otp.supervisor import Supervisor, SupervisorEngine, SupervisorFlags, SupervisorPid
 from gennostr.otp.timers import send_after
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,18 @@ class ConnectionSupervisor(DynamicSupervisor, engine=_ConnectionSupervisorEngine
     """Supervises the connections."""
 
 
-class PrimarySupervisor(Supervisor):
+class _PrimarySupervisorEngine(SupervisorEngine):
+    """Leaves it to the client to report the client's own failure."""
+
+    def reports(self, callback: str) -> bool:
+        """Return False for a stop by the client.
+
+        It has failed in init, received an exit signal, or was killed.
+        """
+        return callback != "stop"
+
+
+class PrimarySupervisor(Supervisor, engine=_PrimarySupervisorEngine):
     """Supervises the registry and the connection supervisor."""
 
     def init(self, init_arg: "ConnectionTable", /) -> SupervisorFlags:
@@ -280,8 +291,13 @@ class ConnectionTable:
         if delay is None:
             delay = delays[min(relay.reconnect_counter, len(delays) - 1)]
             delay *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, keeps no secret
+            if relay.retry_after is not None:  # never earlier, and spread too, for all clients may have got the same
+                wanted = min(relay.retry_after, max(delays))
+                delay = max(delay, wanted * random.uniform(1, 1 + JITTER))  # noqa: S311
         counter = relay.reconnect_counter + 1
-        following = replace(relay, connected_at=None, clock_offset=None, up_since=None, reconnect_counter=counter)
+        following = replace(
+            relay, connected_at=None, clock_offset=None, up_since=None, reconnect_counter=counter, retry_after=None
+        )
         attempt = _Attempt(following)
         before = self._pending.setdefault(relay.url, attempt)
         if before is not attempt:

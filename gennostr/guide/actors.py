@@ -133,7 +133,8 @@ errors of actors, an `ActorError`:
 - `CallingSelf`: a server that calls itself, directly, could only wait for ever. Raised at once. If
   A calls B while B calls A, each call ends at its timeout; `tree` shows who waits for whom.
 
-A call blocks its thread. In a coroutine, use ``await pid.call_async(request)``; see `embedding`.
+A call blocks its thread. In a coroutine, use ``await pid.call_async(request)``, or
+``await call_async(name, request)``; see `embedding`.
 
 Many calls at once
 ------------------

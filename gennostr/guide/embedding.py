@@ -88,7 +88,8 @@ or gives it something that is made for threads, such as a `queue.Queue` or a `Fu
 In asyncio
 ----------
 
-`Pid.call_async` is `call` for coroutines; the event loop keeps running meanwhile:
+`Pid.call_async` is `call` for coroutines, and the function `call_async` takes a name or a via as
+well; the event loop keeps running meanwhile:
 
 >>> import asyncio
 >>> async def main():

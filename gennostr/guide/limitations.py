@@ -65,11 +65,13 @@ Relays and connections
 
 - A client that has a signer answers every relay's challenge, unless the signer is a callable that
   returns None. A callable has 300 seconds for it.
-- The id of an event is computed as NIP-01 says: control characters other than newline, carriage
-  return, tab, backspace and form feed stand in it as they are. Implementations that escape them, as
-  JSON does, compute other ids for such events.
-- Proxies are HTTP proxies, given in `websocket={"proxy": "http://host:port"}`; the environment's
-  are not used.
-- The connection waits with `poll()`, so Windows is not supported.
-- There is no compression (permessage-deflate).
+- The id of an event with control characters (other than newline, carriage return, tab, backspace
+  and form feed) is computed from their escaped form, as clients in Rust, JavaScript and Go do, and
+  not from NIP-01's letter. `verify` accepts both.
+- Proxies are given in `websocket={"proxy": "http://host:port"}`; the environment's are not used.
+  SOCKS proxies (``socks5h://`` and so on) need ``pip install 'gennostr[socks]'``.
+- A and AAAA records are requested by one call of the system's resolver: if it hangs for one of
+  them, it delays both.
+- Windows: the library is written for it, and a part of its tests runs without the names that Python
+  lacks there, but it was never run on Windows itself. ``gennostr relay`` needs POSIX signals.
 """

@@ -107,10 +107,10 @@ what becomes of it:
   `message.subscription_id`.
 - `handle_eose_all(subscription_id, state)`: no relay has; once for each `subscribe`.
 - `handle_ok(message, relay, state)`: the answer to an EVENT: `event_id`, `accepted`, `message`,
-  `prefix`.
+  `prefix`. The default logs a refusal, unless `publish` sent the event: its future has it.
 - `handle_closed(message, relay, state)`: the relay has ended or refused a subscription:
-  `subscription_id`, `message`, `prefix`.
-- `handle_notice(message, relay, state)`: a text for people: `message.message`.
+  `subscription_id`, `message`, `prefix`. The default logs it.
+- `handle_notice(message, relay, state)`: a text for people: `message.message`. The default logs it.
 - `handle_auth(message, relay, state)`: a challenge: `message.challenge`. If the client has a
   signer, it has been taken care of (page `authentication`).
 - `handle_count(message, relay, state)`: the answer to a COUNT (NIP-45): `subscription_id`,
@@ -147,18 +147,23 @@ the standard error without any configuration.
 ws://127.0.0.1:1/: ConnectionRefusedError: [Errno 111] Connection refused
 >>> logger.removeHandler(handler)
 
+A relay that refuses a subscription says so with CLOSED, or with a NOTICE if it is an old one. The
+defaults of `handle_closed` and `handle_notice` log it as well:
+
+>>> from gennostr.testing import FakeRelay
+>>> logger.addHandler(handler)
+>>> with FakeRelay() as relay, Feed.start((relay.url, texts)):
+...     connection = relay.accept()
+...     connection.closed(connection.expect_req().subscription_id, "blocked: members only")
+...     print(lines.get(timeout=5))
+ws://localhost:.../: closed subscription 'notes': blocked: members only
+>>> logger.removeHandler(handler)
+
 Errors of the same kind at the same relay are logged once a minute, with the number of those left
-out. The kind is the exception's class, and for a `MessageError` its `problem`. Override
-`handle_error` to decide for yourself; `super().handle_error(reason, relay, state)` still logs.
-
-A refusal is an answer, not an error: it is not logged. If the log is empty and no events come, the
-relay has refused the subscription, or has nothing that matches. Log refusals like this:
-
-    def handle_closed(self, message, relay, state):
-        logging.warning("%s: %s: %s", relay.url, message.subscription_id, message.message)
-
-    def handle_notice(self, message, relay, state):
-        logging.warning("%s says: %s", relay.url, message.message)
+out. The kind is the exception's class, and for a `MessageError` its `problem`; CLOSED, NOTICE and
+the refusal of an event are a kind each. Override a callback to decide for yourself;
+`super().handle_closed(message, relay, state)` still logs. If the log is empty and no events come,
+the relay has nothing that matches.
 
 What is passed to `handle_error` is an exception. Those that end the connection:
 
@@ -183,8 +188,10 @@ Connecting, and connecting again
 --------------------------------
 
 `add_relay(url)` starts a connection and returns at once. Adding a url twice is not an error: the
-existing connection is returned. Urls are normalized first: `WSS://Relay.Example:443` is
-`wss://relay.example/`, and this is the text that callbacks, results and statistics use.
+existing connection is returned. Urls are normalized first, as browsers do it:
+`WSS://Relay.Example:443` is `wss://relay.example/`, and this is the text that callbacks, results
+and statistics use. What is requested keeps the slashes of the url that was given (`relay.target`).
+A host outside ASCII needs ``pip install 'gennostr[idna]'``.
 
 >>> from gennostr import Relay
 >>> Relay.normalize_url("WSS://Relay.Example:443")
@@ -250,7 +257,8 @@ started.
 - `close_timeout`, 3: how long the relay may take to answer a close frame.
 - `eose_timeout`, 10, None for ever: a relay that sends no event and no EOSE for so long is not
   waited for by `handle_eose_all`; the same for the answer to a COUNT.
-- `max_message_size`, 5 MiB: the largest message to receive, reassembled.
+- `max_message_size`, 5 MiB: the largest message to receive, reassembled and decompressed.
+- `compression`, True: permessage-deflate is offered to the relay.
 - `max_handshake_size`, 64 KiB: the largest answer to the upgrade.
 - `max_queue_size`, 1 MiB: the total size of the messages that wait to be sent.
 - `max_queue_messages`, 1024: the number of messages that wait to be sent.

@@ -259,17 +259,27 @@ Every record that the library writes, by logger. ``...`` stands for what varies.
 
 - ERROR ``the telemetry handler ... raised on ... and was detached``: fix the handler.
 
+`gennostr.otp.system_limits`:
+
+- DEBUG ``the soft limit of open files was raised from ... to ... (RLIMIT_NOFILE)``: by
+  `gennostr.run` or the command. Nothing to do.
+- DEBUG ``the soft limit of open files stays ..., as the system refuses ...: ...``: with many
+  relays, raise it where the program is started (``ulimit -n``, or LimitNOFILE of systemd).
+
 `gennostr.otp.interpreter_exit`:
 
 - WARNING ``... did not stop in time at the exit of the interpreter and is killed``: a server that
   the program left running took more than 5 seconds to stop. Stop it in your program, or shorten
   its callbacks.
 
-`gennostr.client.gen_nostr`, the default of `handle_error`, once a minute for each relay and kind:
+`gennostr.client.gen_nostr`, the defaults of callbacks, once a minute for each relay and kind:
 
-- WARNING ``...: ...: ...``: the relay's url, the class of the error, and its text: the connection
-  failed, or the relay sent something invalid. The client reconnects by itself. If no events
-  arrive, look here first. Override `handle_error` to do something else.
+- WARNING ``...: ...: ...``: the relay's url, what happened, and a text. If no events arrive, look
+  here first. With the class of an error (`handle_error`), the connection failed, or the relay sent
+  something invalid; the client reconnects by itself. With "closed subscription" (`handle_closed`),
+  the relay refuses it; after ``auth-required:``, give the client a `signer`. With "NOTICE"
+  (`handle_notice`), the relay has a text for you. With "refused event" (`handle_ok`), it refuses
+  what `send_message` or `broadcast_message` has sent. Override the callback to do something else.
 
 `gennostr.client.functions`:
 
@@ -308,4 +318,5 @@ Every record that the library writes, by logger. ``...`` stands for what varies.
   missed. `fetch` can read it.
 - INFO ``... is rate-limited: no REQ for ... s``: the relay refused a REQ for now; it is sent
   again.
+- WARNING ``... is rate-limited: no REQ for ... s``: it did so again, without an EOSE in between.
 """

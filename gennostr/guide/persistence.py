@@ -242,8 +242,8 @@ Not covered: events that a relay has deleted, or never stores, while the program
 that reach a relay more than 15 minutes after the time that their authors wrote in them, while the
 program is away; and what stands on the page `limitations`. If the writer fails more than
 three times in 5 seconds (the disk is full), the supervisor gives up, and the program ends, with the
-reason in the log. Let something start it again; the exit status is 0, so in systemd
-`Restart=always`.
+reason in the log. Let something start it again; the exit status is 1, so systemd's
+`Restart=on-failure` does.
 
 For another filter than `NOTES`, use another database: the resume points belong to the filter.
 

@@ -43,7 +43,11 @@ Messages:
 
 - A frame that breaks RFC 6455: `ProtocolError`; the connection is closed with 1002 or 1007.
 - A message over `max_message_size` (5 MiB): the same with 1009, as soon as a header announces it.
-- A message of more than 65,536 values: `MessageError`; the connection stays open.
+- A compressed message that has more than `max_message_size` bytes decompressed: the same, while it
+  is being decompressed.
+- An extension, a parameter or a subprotocol that was not requested: `HandshakeError` that names it.
+- A message of more than 262,144 values, about 30 MiB in memory: `MessageError`; the connection
+  stays open.
 - No JSON, wrong types, deep nesting, huge numbers: one `MessageError` each; the connection stays
   open.
 - A forged event, with `verify=True`: one `MessageError` each; the connection stays open.

@@ -147,7 +147,8 @@ A relay that refuses answers CLOSED, or with a NOTICE. Refusals are understood i
 30 relays (`gennostr.client.dialects` lists them): after "too many", a REQ waits until another one
 is closed; after `rate-limited`, none is sent for 5 seconds, then 10, and so on up to 300; after
 `auth-required` it is sent again once the relay has accepted a signer (page `authentication`). Any
-other refusal is final for this connection; `handle_closed` is called with it.
+other refusal is final for this connection; `handle_closed` is called with it, and its default logs
+it.
 
 Count
 -----

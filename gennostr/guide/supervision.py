@@ -198,9 +198,10 @@ App#...  running, 0 waiting
 The first restart of ann was within the limit. The second was one too many: `Accounts` gave up, and
 `App` restarted it, together with the child that comes after it in the list.
 
-A root supervisor that gives up has nobody above it. `SHUTDOWN` is a clean reason, so a ``with``
-statement around the supervisor raises nothing, and `run` returns: look at the log, which has the
-cause.
+A root supervisor that gives up has nobody above it. `run` raises RuntimeError with the cause, so
+the program's exit status is 1, and systemd's ``Restart=on-failure`` starts it again. `SHUTDOWN` is
+a clean reason, so a ``with`` statement around the supervisor raises nothing: look at the log, which
+has the cause. After an end by `auto_shutdown`, `run` returns.
 
 A supervisor as a class
 -----------------------

@@ -23,7 +23,6 @@ Tests may break the protocol at will; that is the purpose of this relay.
 """
 
 import math
-import select
 import socket
 import ssl
 import struct
@@ -33,6 +32,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, Unpack, overload
 
 import msgspec
 
+from gennostr.client import poller
 from gennostr.client.frames import Close
 from gennostr.nostr import Event
 from gennostr.otp.clock import MACHINE
@@ -105,6 +105,10 @@ class FakeRelay:
             (``pip install 'gennostr[testing]'``). With your own server-side SSLContext, you arrange the trust
             yourself. Default: no TLS.
         port: the port on localhost; default: a free one.
+        compression: True compresses messages both ways (permessage-deflate, RFC 7692) if the client offers it; a text
+            is the Sec-WebSocket-Extensions header to respond with, such as
+            ``"permessage-deflate; server_no_context_takeover; client_max_window_bits=10"``. `send_frame` and `raw` do
+            not compress. Default: no compression.
 
     Attributes:
         url: what a client connects to, ``ws://localhost:PORT/`` or ``wss://...``.
@@ -119,8 +123,11 @@ class FakeRelay:
 
     """
 
-    def __init__(self, *, tls: bool | ssl.SSLContext = False, port: int | None = None) -> None:
+    def __init__(
+        self, *, tls: bool | ssl.SSLContext = False, port: int | None = None, compression: bool | str = False
+    ) -> None:
         self._identity = identity(tls)
+        self._compression = compression
         self._listener: socket.socket | None = listener(port)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{self._identity.scheme}://localhost:{self.port}/"
@@ -240,7 +247,7 @@ class FakeRelay:
                 each.close()
         wire = RelaySocket(accepted)
         self._wires = [each for each in self._wires if each.sock.fileno() >= 0] + [wire]
-        connection = FakeConnection(wire, self._identity.context)
+        connection = FakeConnection(wire, self._identity.context, compression=self._compression)
         self.connections.append(connection)
         return connection
 
@@ -288,9 +295,10 @@ class FakeConnection:
     answered. Sending on a connection that has ended raises ConnectionError.
     """
 
-    def __init__(self, wire: RelaySocket, context: ssl.SSLContext | None) -> None:
+    def __init__(self, wire: RelaySocket, context: ssl.SSLContext | None, *, compression: bool | str = False) -> None:
         self._wire = wire
         self._context = context
+        self._compression = compression
         self._stalled = False
         # Bytes per second, and when the next piece may be sent.
         self._rate: float | None = None
@@ -349,7 +357,7 @@ class FakeConnection:
 
         """
         try:
-            self._wire.upgrade(headers)
+            self._wire.upgrade(headers, compression=self._compression)
         except ValueError as error:
             raise AssertionError(str(error)) from None
         self.raw(rest)
@@ -570,11 +578,11 @@ class FakeConnection:
 
     def send(self, message: Sequence[object]) -> None:
         """Send a list as JSON in a text frame; it need not be a message of the protocol."""
-        self.send_frame(TEXT, msgspec.json.encode(message))
+        self.raw(self._wire.message(TEXT, msgspec.json.encode(message)))
 
     def send_text(self, text: str) -> None:
         """Send `text` in a text frame; it need not be JSON."""
-        self.send_frame(TEXT, text.encode())
+        self.raw(self._wire.message(TEXT, text.encode()))
 
     def send_frame(self, opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> None:
         """Send one frame, legal or not (RFC 6455, section 5.2).
@@ -774,15 +782,15 @@ class FakeConnection:
     def _wait(self, deadline: float, *, read: bool = True) -> None:
         """Wait until there may be something to do, or until the deadline."""
         now = MACHINE.monotonic()
-        events = select.POLLIN if read and not self._stalled else 0
+        events = poller.POLLIN if read and not self._stalled else 0
         if self._wire.out:
             if self._rate is None or now >= self._next_piece:
-                events |= select.POLLOUT
+                events |= poller.POLLOUT
             else:
                 deadline = min(deadline, self._next_piece)
-        poll = select.poll()
+        poll = poller.create()
         if events:
-            poll.register(self._wire.sock, events)
+            poll.register(self._wire.sock.fileno(), events)
         poll.poll(max(0.0, deadline - now) * 1000)
 
 

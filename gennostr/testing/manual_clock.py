@@ -11,7 +11,7 @@ and is deterministic:
 `ManualClock.advance` triggers the deadlines one by one, in order, and lets the actors settle before and after each:
 every actor has handled its messages, including what its socket has received, and is waiting again. It does not wait for
 an actor that is blocked outside of the library (on an event of the test, or on a relay that does not answer the
-upgrade).
+upgrade), nor for a lookup of a name that hangs.
 
 What the code under test should read
 ------------------------------------
@@ -36,6 +36,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Self
 
+from gennostr.client import lookups
 from gennostr.otp import clock, system
 from gennostr.otp.calls import Request
 from gennostr.otp.clock import MACHINE, Clock, ScheduledCall, TimedMailbox
@@ -217,6 +218,9 @@ class ManualClock:
         # Two rounds with the same result: nobody did anything between them, so no message is under way.
         while True:
             now: dict[object, object] = {work: work() for work in list(helpers)}
+            for thread in lookups.running():
+                thread.join(0.0 if thread in before else STUCK)
+                now[thread] = _place(thread.ident) if thread.is_alive() else "ended"
             for process in alive():
                 now[process] = self._examine(process, deadline, patient=not before)
             if now == before and None not in now.values():
@@ -281,7 +285,7 @@ class ManualClock:
             try:
                 answered.get(timeout=patience)
             except Empty:
-                before, place = place, _place(process)
+                before, place = place, _place(process.thread)
                 if place is not None and place == before:
                     self._blocked[process] = (asked, answered, place)
                     return place
@@ -362,12 +366,11 @@ class ManualClock:
         return call
 
 
-def _place(process: Process) -> object:
-    """Return the position of the process's thread.
+def _place(thread: int | None) -> object:
+    """Return the position of a thread.
 
-    `None` if the thread is running, or does not exist.
+    None: it is running, or there is no thread.
     """
-    thread = process.thread
     frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - documented
     if frame is None or _runs(thread):
         return None

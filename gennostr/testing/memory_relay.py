@@ -56,7 +56,7 @@ class _Client:
         self.subscriptions: dict[str, list[dict[str, Any]]] = {}
 
     def send(self, *message: object) -> None:
-        self.wire.out += encode_frame(TEXT, msgspec.json.encode(message))
+        self.wire.out += self.wire.message(TEXT, msgspec.json.encode(message))
 
     def finish(self) -> None:
         """End the connection after the data that is still to be written."""
@@ -88,6 +88,8 @@ class MemoryRelay:
         max_limit: the maximum number of stored events sent for one filter. Default: no maximum.
         max_subscriptions: the maximum number of subscriptions open on one connection; a REQ for another is answered
             with CLOSED. Default: no maximum.
+        compression: True compresses messages both ways (permessage-deflate, RFC 7692) if the client offers it.
+            Default: no compression.
 
     Attributes:
         url: what a client connects to, ``ws://localhost:PORT/`` or ``wss://...``. It stays the same after `stop` and
@@ -107,11 +109,13 @@ class MemoryRelay:
         information: Mapping[str, object] | None = None,
         max_limit: int | None = None,
         max_subscriptions: int | None = None,
+        compression: bool = False,
     ) -> None:
         self._identity = identity(tls)
         self._information = information
         self._max_limit = max_limit
         self._max_subscriptions = max_subscriptions
+        self._compression = compression
         self.websocket: Mapping[str, object] = self._identity.websocket
         # Reentrant, as a finalizer may use the relay between any two lines.
         self._lock = threading.RLock()
@@ -220,7 +224,11 @@ class MemoryRelay:
 
     def _serve(self, selector: selectors.BaseSelector, waker: socket.socket) -> None:
         while True:
-            selector.select(LINGER)  # at the latest: a lingering connection may have to be closed, see `_do_ready_work`
+            try:
+                selector.select(LINGER)  # at the latest: a lingering connection may have to be closed: `_do_ready_work`
+            except (OSError, ValueError):
+                # On systems with select alone, for a socket that another thread has just unregistered and closed.
+                pass
             with self._lock:
                 # A stopped relay may already have been started again, with another selector and thread.
                 if not self._running or self._selector is not selector:
@@ -269,7 +277,7 @@ class MemoryRelay:
             if wire.request and not wire.upgraded:
                 self._done += 1
                 try:
-                    wire.upgrade()
+                    wire.upgrade(compression=self._compression)
                 except ValueError:
                     wire.out += self._http(wire)
                     client.finish()
@@ -357,7 +365,7 @@ class MemoryRelay:
     def _event(self, client: _Client, fields: dict[str, Any]) -> None:
         try:
             event = msgspec.convert(fields, Event)
-            problem = "" if event.id == event.compute_id() else "the id is not that of the content"
+            problem = "" if event.has_valid_id() else "the id is not that of the content"
         except ValueError as error:
             problem = str(error)
         if problem:

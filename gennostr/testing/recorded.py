@@ -383,6 +383,11 @@ class _RecordedPool:
         self.process = process
         self.actions = actions
 
+    def is_outcome(self, message: object, url: str) -> bool:
+        """Return False: no message here is the outcome of a publication."""
+        del message, url
+        return False
+
     def command(self, command: ClientCommand) -> None:
         """Record it.
 

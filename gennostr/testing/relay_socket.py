@@ -4,7 +4,8 @@ TLS, the upgrade, and the frames.
 
 The caller decides when to act: `RelaySocket` reads what has arrived, writes what the socket accepts, and never waits.
 It enforces section 5 on the client: frames must be masked, unfragmented, and without reserved bits. What the relay
-sends is not checked at all, so that tests can send anything.
+sends is not checked at all, so that tests can send anything. Messages are compressed both ways if `RelaySocket.upgrade`
+agrees to it (permessage-deflate, RFC 7692).
 
 A connection ends in stages, so that no sent data is lost (RFC 9112, section 9.6). If a socket is closed while data from
 the client is unread or still arriving, the system resets the connection (RFC 1122, section 4.2.2.13), and the reset
@@ -18,16 +19,18 @@ import hashlib
 import math
 import re
 import secrets
-import select
 import socket
 import ssl
 import struct
 import sys
+import zlib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from typing import Final, NamedTuple
 
+from gennostr.client import poller
+from gennostr.client.compression import EXTENSION, Deflater, Inflater, Parameters, agreed, parse_extensions
 from gennostr.client.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Close, apply_mask
 from gennostr.otp.clock import SystemClock
 
@@ -49,11 +52,17 @@ monotonic: Final = SystemClock.monotonic
 """The machine's clock, whatever clock the actors use."""
 ACKNOWLEDGED_POLL: Final = 0.005
 """Seconds between polls of what the client has acknowledged, as no event reports it."""
+MAX_INFLATED: Final = 64 * 1024 * 1024
+"""The most bytes of a compressed message from the client, decompressed."""
+MOST_POLLED: Final = 256
+"""The most sockets in one poll, as some systems have a limit. The others are looked at after the next poll too."""
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"^sec-websocket-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
 # The names of headers (RFC 9110, section 5.1) and media types (8.3.1) are case-insensitive.
 _ACCEPTS_INFORMATION = re.compile(r"^accept:.*\bapplication/nostr\+json\b", re.IGNORECASE | re.MULTILINE)
+_OFFERS = re.compile(r"^sec-websocket-extensions:(.*?)\r?$", re.IGNORECASE | re.MULTILINE)
+_BITS = re.compile(r"[89]|1[0-5]")
 
 
 class Frame(NamedTuple):
@@ -100,6 +109,8 @@ class RelaySocket:
         """Whether the FIN has been sent."""
         self._client_ended = False
         self._notify = False
+        self._inflater: Inflater | None = None
+        self._deflater: Deflater | None = None
         # When to close the socket: each byte that the client receives postpones the first, at most to the second.
         self._deadline = self._last_deadline = math.inf
         # The number of bytes that the client had not yet received at the last check.
@@ -118,8 +129,13 @@ class RelaySocket:
         except OSError as error:  # the client has already disconnected; the socket is closed
             self.end = f"the connection failed: {error}"
 
-    def upgrade(self, headers: Mapping[str, str] | None = None) -> None:
+    def upgrade(self, headers: Mapping[str, str] | None = None, *, compression: bool | str = False) -> None:
         """Answer the request with 101, and read frames from now on.
+
+        Args:
+            headers: further headers of the answer.
+            compression: whether to compress if the client offers it, or the Sec-WebSocket-Extensions header to answer
+                with, whatever the client offers.
 
         Raises:
             ValueError: it is not an upgrade request.
@@ -133,11 +149,35 @@ class RelaySocket:
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n"
         )
+        answer = (
+            compression if isinstance(compression, str) else compression_answer(self.request) if compression else None
+        )
+        if answer is not None:
+            self._compress(answer)
+            headers = {**(headers or {}), "Sec-WebSocket-Extensions": answer}
         for name, value in (headers or {}).items():
             self.out += f"{name}: {value}\r\n".encode()
         self.out += b"\r\n"
         self.upgraded = True
         self._cut_all()
+
+    def _compress(self, answer: str) -> None:
+        agreement = agreed(answer, offered=True)
+        assert agreement is not None, answer  # noqa: S101
+        self._inflater = Inflater(
+            agreement.client_max_window_bits, no_context_takeover=agreement.client_no_context_takeover
+        )
+        self._deflater = Deflater(
+            agreement.server_max_window_bits, no_context_takeover=agreement.server_no_context_takeover
+        )
+
+    def message(self, opcode: int, payload: bytes) -> bytes:
+        """Return the frame of a message.
+
+        It is compressed if the upgrade has agreed to it and it becomes smaller.
+        """
+        compressed = None if self._deflater is None else self._deflater.message(payload)
+        return encode_frame(opcode, payload) if compressed is None else encode_frame(opcode, compressed, rsv=4)
 
     def read(self) -> None:
         """Read what has arrived.
@@ -311,8 +351,10 @@ class RelaySocket:
         if len(unread) < 2:
             return None
         first, second = unread[0], unread[1]
-        if first & 0xF0 != 0x80 or not second & 0x80:
-            wrong = "an unmasked frame" if first & 0xF0 == 0x80 else "a fragment, or reserved bits"
+        compressed = first & 0xF0 == 0xC0 and first & 0x0F in (TEXT, BINARY) and self._inflater is not None
+        is_whole = first & 0xF0 == 0x80 or compressed
+        if not is_whole or not second & 0x80:
+            wrong = "an unmasked frame" if is_whole else "a fragment, or reserved bits"
             self.end = f"the client sent {wrong}: {bytes(unread[:20])!r}"
             return None
         length, at = second & 0x7F, 2
@@ -324,9 +366,57 @@ class RelaySocket:
         start, stop = at + 4, at + 4 + length
         if len(unread) < stop:
             return None
-        frame = Frame(first & 0x0F, apply_mask(bytes(unread[start:stop]), bytes(unread[at:start])))
+        payload = apply_mask(bytes(unread[start:stop]), bytes(unread[at:start]))
+        if compressed:
+            assert self._inflater is not None  # noqa: S101
+            try:
+                message = self._inflater.message(payload, MAX_INFLATED)
+            except zlib.error as error:
+                self.end = f"the client sent invalid compressed data: {error}"
+                return None
+            if message is None:
+                self.end = f"the client sent a message that has more than {MAX_INFLATED} bytes decompressed"
+                return None
+            payload = message
+        frame = Frame(first & 0x0F, payload)
         del unread[:stop]
         return frame
+
+
+def compression_answer(request: str) -> str | None:
+    """Return the Sec-WebSocket-Extensions header that accepts an offer.
+
+    None: `request` has none that can be accepted. The first offer whose parameters are legal is accepted (RFC 7692,
+    7.1), with everything that it requests or hints at. A window of 8 bits for the relay is declined, since zlib cannot
+    keep to it.
+    """
+    for value in _OFFERS.findall(request):
+        try:
+            offers = parse_extensions(value)
+        except ValueError:
+            continue
+        for name, parameters in offers:
+            if name == EXTENSION and (answer := _answer(parameters)) is not None:
+                return "; ".join([EXTENSION, *answer])
+    return None
+
+
+def _answer(parameters: Parameters) -> list[str] | None:
+    answer: list[str] = []
+    for name, value in parameters:
+        match name:
+            case "server_no_context_takeover" | "client_no_context_takeover" if value is None:
+                answer.append(name)
+            case "client_max_window_bits" if value is None:
+                pass  # it would accept a limit, and we have none
+            case "server_max_window_bits" | "client_max_window_bits" if value is not None and _BITS.fullmatch(value):
+                if (name, value) == ("server_max_window_bits", "8"):
+                    return None
+                answer.append(f"{name}={value}")
+            case _:
+                return None
+    names = [name for name, _ in parameters]
+    return answer if len(names) == len(set(names)) else None
 
 
 def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = False, rsv: int = 0) -> bytes:
@@ -379,10 +469,10 @@ def close_when_received(wires: Iterable[RelaySocket]) -> None:
     try:
         waiting = wires
         while waiting := [wire for wire in waiting if not (wire.linger() or wire.is_received)]:
-            poll = select.poll()
-            for wire in waiting:
-                wanted = (select.POLLIN if wire.waits_to_read else 0) | (select.POLLOUT if wire.waits_to_write else 0)
-                poll.register(wire.sock, wanted)
+            poll = poller.create()
+            for wire in waiting[:MOST_POLLED]:
+                wanted = (poller.POLLIN if wire.waits_to_read else 0) | (poller.POLLOUT if wire.waits_to_write else 0)
+                poll.register(wire.sock.fileno(), wanted)
             poll.poll(ACKNOWLEDGED_POLL * 1000)
     finally:
         for wire in wires:

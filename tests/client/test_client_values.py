@@ -112,7 +112,11 @@ def test_options_differ_in_what_has_no_hash() -> None:
 
 
 def test_a_value_that_refuses_to_be_hashed_costs_no_hash() -> None:
-    hash(Options(websocket={"headers": Unlike(), "sockopt": [Unlike()]}))
+    class Headers(Unlike, dict[str, str]): ...
+
+    class SocketOptions(Unlike, list[tuple[int, int, int]]): ...
+
+    hash(Options(websocket={"headers": Headers(), "sockopt": SocketOptions()}))
     hash(g.RelayStatistics(url=URL, state="open", last_error=Unlike()))
 
 

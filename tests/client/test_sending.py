@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from gennostr import REMOVE_RELAY, Relay, RelayNotFound
+from gennostr.client.connection import Connection
 from gennostr.testing import FakeRelay, make_event
 from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import Recorder, Recording
@@ -215,3 +216,30 @@ def test_what_handle_connect_sends_to_another_relay_has_no_precedence(relay: Fak
             client.expect("connect")
             other.accept()
             assert [other.expect_close(), other.expect_close()] == ["waited", "from the greeting of another"]
+
+
+def test_what_was_sent_before_a_violation_is_handled_goes_before_the_close_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = threading.Event()
+
+    def send(client: Recorder, relay: Relay) -> None:
+        client.send_message(["CLOSE", "x"], relay)
+        sent.set()
+
+    ended = Connection._ended
+
+    def late(self: Connection, end: Any) -> Any:
+        # The callback of a message that came in the same read is faster than the connection here.
+        assert sent.wait(5.0)
+        return ended(self, end)
+
+    monkeypatch.setattr(Connection, "_ended", late)
+    with FakeRelay() as relay, Recording(notice=send, urls=[relay.url], reconnect=False) as client:
+        peer = relay.accept()
+        client.expect("connect")
+        assert client.feed.call("alive") == "alive"  # handle_connect is over, which what follows it waits for
+        peer.raw(encode_frame(TEXT, b'["NOTICE","x"]') + encode_frame(3, b""))
+        assert peer.expect_close() == "x"
+        assert peer.expect_close_frame().code == 1002
+        client.expect("notice", "error", "disconnect")

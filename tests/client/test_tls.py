@@ -13,10 +13,24 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
-from gennostr import ConnectionLost, HandshakeError, Relay, get_status, resume, statistics, suspend, telemetry, tree
+from gennostr import (
+    ConnectionLost,
+    HandshakeError,
+    Relay,
+    fetch,
+    get_status,
+    relay_information,
+    resume,
+    statistics,
+    suspend,
+    telemetry,
+    tree,
+)
+from gennostr.client.dial import tls_context
 from gennostr.client.frames import FrameReader
-from gennostr.client.options import Options
+from gennostr.client.options import Options, check_files
 from gennostr.testing.fake_relay import FakeRelay
 from gennostr.testing.relay_socket import TEXT, encode_frame
 from tests.client.recorder import Recording
@@ -226,8 +240,95 @@ def test_an_sslopt_that_would_not_be_followed_is_an_error_in_the_caller(sslopt: 
 
 
 @pytest.mark.parametrize(
+    ("sslopt", "problem"),
+    [
+        ({"ca_certs": "none.pem"}, r"sslopt\['ca_certs'\] cannot be read: '.*none.pem'"),
+        ({"ca_certs": "key.pem"}, r"sslopt\['ca_certs'\] holds no certificate in PEM format: '.*key.pem'"),
+        ({"ca_certs": ""}, r"sslopt\['ca_certs'\] cannot be read: "),
+        ({"ca_certs": "a\0b"}, r"sslopt\['ca_certs'\] cannot be read: .*null"),
+        ({"ca_cert_path": "none"}, r"sslopt\['ca_cert_path'\] is not a directory: '.*none'"),
+        ({"certfile": "none.pem"}, r"sslopt\['certfile'\] cannot be read: '.*none.pem'"),
+        ({"certfile": "mine.pem", "keyfile": "none.pem"}, r"sslopt\['keyfile'\] cannot be read: '.*none.pem'"),
+        ({"certfile": "mine.pem"}, r"sslopt\['certfile'\] holds no private key in PEM format: '.*mine.pem'"),
+        ({"certfile": "empty", "keyfile": "key.pem"}, r"sslopt\['certfile'\] holds no certificate"),
+        ({"certfile": "mine.pem", "keyfile": "empty"}, r"sslopt\['keyfile'\] holds no private key"),
+        ({"certfile": "mine.pem", "keyfile": "key.pem", "password": "wrong"},
+         r"sslopt\['keyfile'\] holds a key that sslopt\['password'\] does not decrypt: '.*key.pem'"),
+        ({"certfile": "mine.pem", "keyfile": "key.pem"}, r"no password, and its private key is encrypted: '.*key.pem'"),
+        ({"certfile": "mine.pem", "keyfile": "other.pem"}, r"sslopt\['keyfile'\] holds a key that does not belong to"),
+    ],
+    ids=range(13),
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_is_an_error_in_the_caller_that_names_it_and_the_option(
+    sslopt: Any, problem: str, files: Path
+) -> None:
+    given = {name: value if name == "password" or not value else f"{files}/{value}" for name, value in sslopt.items()}
+    with Recording() as client:
+        with pytest.raises(ValueError, match=problem) as caught:
+            client.feed.add_relay("wss://localhost:1", websocket={"sslopt": given})
+        assert "wrong" not in str(caught.value)
+        assert client.feed.list_relays() == []
+    for run in (relay_information, lambda url, **options: list(fetch({}, [url], verify=False, **options))):
+        with pytest.raises(ValueError, match=problem):
+            run("wss://localhost:1", websocket={"sslopt": given})
+
+
+@pytest.mark.parametrize("password", ["pw", b"pw", lambda: "pw"], ids=["text", "bytes", "function"])
+def test_a_key_with_its_password_is_accepted(password: Any, files: Path) -> None:
+    sslopt = {"certfile": f"{files}/mine.pem", "keyfile": f"{files}/key.pem", "password": password}
+    check_files(Options(websocket={"sslopt": sslopt}))
+    tls_context(sslopt)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    mine = trustme.CA().issue_cert("me@x.example")
+    mine.cert_chain_pems[0].write_to_path(str(tmp_path / "mine.pem"))
+    key = serialization.load_pem_private_key(mine.private_key_pem.bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"pw")
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(pem, form, encryption))
+    trustme.CA().issue_cert("me@x.example").private_key_pem.write_to_path(str(tmp_path / "other.pem"))
+    (tmp_path / "empty").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("headers", "x", TypeError),
+        ("headers", 5, TypeError),
+        ("headers", {"X": None}, TypeError),
+        ("headers", {"X": b"y"}, TypeError),
+        ("headers", {1: "y"}, TypeError),
+        ("headers", {"X": "secret\r\nY: z"}, ValueError),
+        ("headers", ["secret"], ValueError),
+        ("headers", [("X", "y")], TypeError),
+        ("host", ["a"], TypeError),
+        ("host", "a\nb", ValueError),
+        ("origin", b"a", TypeError),
+        ("cookie", {"a": "b"}, TypeError),
+        ("sockopt", "x", TypeError),
+        ("sockopt", ["xyz"], TypeError),
+        ("sockopt", [(1, 2)], TypeError),
+        ("sockopt", [(1, 2, "x")], TypeError),
+        ("subprotocols", "x", TypeError),
+        ("subprotocols", [1], TypeError),
+        ("subprotocols", ["a, b"], ValueError),
+        ("sslopt", {"password": 5}, TypeError),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_an_error_in_the_caller_that_names_it(
+    option: str, value: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=option) as caught:
+        Relay.new("wss://localhost", websocket={option: value})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "proxy",
-    ["proxy.example:8080", "https://user:secret@proxy", "socks5://user:secret@proxy", "http://user:secret@",
+    ["proxy.example:8080", "https://user:secret@proxy", "socks4://user:secret@proxy", "http://user:secret@",
      "http://user:sec/ret@proxy:80", "http://user:secret@proxy:port", "http://user:secret@proxy:0", 5],
     ids=range(8),
 )  # fmt: skip
@@ -365,7 +466,7 @@ def test_what_comes_after_close_notify_is_not_delivered(connected: tuple[FakeRel
 
 
 def test_no_secret_is_shown_by_whatever_shows_a_relay(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
@@ -377,13 +478,15 @@ def test_no_secret_is_shown_by_whatever_shows_a_relay(
         raise RuntimeError("a crash")
 
     telemetry.attach(note)
+    certificate = tmp_path / "mine.pem"
+    trustme.CA().issue_cert("me@x.example").private_key_and_cert_chain_pem.write_to_path(str(certificate))
     with FakeRelay() as relay, Recording(options={}) as client:
         url = relay.url.replace("//", "//user:secret@")
         websocket = {
             "proxy": f"http://user:secret@localhost:{relay.port}",
             "headers": {"X-Token": "secret"},
             "cookie": "token=secret",
-            "sslopt": {"certfile": "none.pem", "password": "secret"},
+            "sslopt": {"certfile": str(certificate), "password": "secret"},
         }
         pid = client.feed.add_relay(url, websocket=websocket, reconnect=[60.0])
         peer = relay.accept_raw()

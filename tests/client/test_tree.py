@@ -271,3 +271,23 @@ def test_a_call_is_answered_between_two_events_of_a_flood() -> None:
         assert client.feed.call(1) == 1
         assert time.monotonic() - began < 1  # not the four seconds of the flood
         client.script["gate"].set()
+
+
+@pytest.mark.parametrize("end", ["init", "killed", "signal"])
+def test_the_end_of_a_client_is_no_crash_of_its_tree(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    primary: list[Pid] = []
+
+    class Ending(GenNostr[None]):
+        def init(self, init_arg: Any) -> Any:
+            primary.append(tree(self.pid).children[0].pid)  # type: ignore[arg-type]
+            if end == "init":
+                raise ValueError("no")
+            return Ok(None)
+
+    if end == "init":
+        with pytest.raises(StartError):
+            Ending.start()
+    else:
+        Ending.start().exit(KILL if end == "killed" else "boom")
+    await_death(primary[0])
+    assert [record for record in caplog.records if "crashed" in record.getMessage()] == []

@@ -24,7 +24,7 @@ def test_every_option_is_explained_with_its_default() -> None:
     section = page("nostr_client").partition("\nOptions of a relay\n")[2].partition("\nRaw messages\n")[0]
     listed = dict(re.findall(r"^- `(\w+)`, (`[^`]*`|[^:]+?)(?:, None for ever)?: ", section, re.MULTILINE))
     assert set(listed) == {each.name for each in fields(Options)}
-    assert listed.pop("verify") == "False"
+    assert (listed.pop("verify"), listed.pop("compression")) == ("False", "True")
     assert listed.pop("reconnect") == str(default("reconnect")).replace(".0", "")
     for name in ("tasks", "websocket"):
         factory = next(each.default_factory for each in fields(Options) if each.name == name)
