@@ -13,6 +13,12 @@ The system clock runs calls in one thread, ``gennostr-timers``, which exists onl
 Nothing here ever waits for a lock, because a finalizer or a signal handler can run between any two lines and use the
 clock, even in the timer thread. So callers pass calls through a SimpleQueue, whose ``put`` is documented to be
 reentrant, and only the timer thread uses everything else.
+
+Each of thousands of connections sets and cancels timers, nearly all for later than the next call that is due. Those do
+not wake the timer thread: while it sleeps, a list holds a token, the time until which it sleeps, and only a caller
+whose call is not later pops the token and wakes it. The thread adds the token and then looks at the queue once more; a
+caller puts its call in the queue and then looks for the token. The queue orders the two: a call that the thread missed
+was put after that, so its caller finds the token.
 """
 
 import heapq
@@ -133,14 +139,12 @@ class _ScheduledCall(Handle):
     The thread that acquires `_claim` (atomically) runs or cancels it; `_claim` is never released.
     """
 
-    __slots__ = ("_arrivals", "_claim", "_function", "when")
+    __slots__ = ("_claim", "_clock", "_function", "when")
 
-    def __init__(
-        self, when: float, function: Callable[[], object], arrivals: "SimpleQueue[_ScheduledCall | None]"
-    ) -> None:
+    def __init__(self, when: float, function: Callable[[], object], clock: "SystemClock") -> None:
         self.when = when
         self._function: Callable[[], object] | None = function
-        self._arrivals = arrivals
+        self._clock = clock
         self._claim = allocate_lock()
 
     @property
@@ -152,7 +156,7 @@ class _ScheduledCall(Handle):
         """See `ScheduledCall.cancel`."""
         if not self.withdraw():
             return False
-        self._arrivals.put(None)
+        self._clock.cancelled(self.when)
         return True
 
     def withdraw(self) -> bool:
@@ -174,6 +178,10 @@ class _ScheduledCall(Handle):
             logger.exception("a timer's function raised: %s", shown(function))
 
 
+MOST_ARRIVALS: Final = 256
+"""How many calls and cancellations wait for the timer thread at most before it is woken to sort them in."""
+
+
 class SystemClock:
     """The clock of the machine."""
 
@@ -187,6 +195,9 @@ class SystemClock:
         """
         # Filled from any thread, finalizer or signal handler: new calls, and None for each cancelled call.
         self._arrivals: SimpleQueue[_ScheduledCall | None] = SimpleQueue()
+        # The token: until when the timer thread sleeps. And what wakes it.
+        self._asleep: list[float] = []
+        self._wakes: SimpleQueue[None] = SimpleQueue()
         # Held by the one timer thread that serves; others that fail to acquire it end. Only its holder uses the
         # attributes below.
         self._serving = allocate_lock()
@@ -219,9 +230,10 @@ class SystemClock:
             RuntimeError: the timer thread was not running and the system refused to create it.
 
         """
-        call = _ScheduledCall(float(when), function, self._arrivals)
+        call = _ScheduledCall(float(when), function, self)
         if self._serving.locked():
             self._arrivals.put(call)
+            self._wake(call.when)
             # A timer thread checks the queue once more after releasing `_serving`. So if it missed the call, it had
             # released the lock before the call was put, and this check sees that: the queue orders the two.
             if self._serving.locked():
@@ -234,6 +246,27 @@ class SystemClock:
             if call.withdraw():
                 raise
         return call
+
+    def cancelled(self, when: float) -> None:
+        """Count a call, due at `when`, that was cancelled."""
+        self._arrivals.put(None)
+        self._wake(when)  # if it was the next one: perhaps none is left, and the thread ends
+
+    def _wake(self, when: float) -> None:
+        """Wake the timer thread if it would sleep past `when`.
+
+        Also if much has arrived since it fell asleep.
+        """
+        asleep = self._asleep
+        if not asleep:
+            return
+        try:
+            if when > asleep[0] and self._arrivals.qsize() < MOST_ARRIVALS:
+                return
+            asleep.pop()
+        except IndexError:  # it woke up by itself, or another caller wakes it
+            return
+        self._wakes.put(None)
 
     def _run(self, call: _ScheduledCall) -> None:
         arrivals, serving = self._arrivals, self._serving
@@ -258,10 +291,19 @@ class SystemClock:
             if remaining <= 0:
                 heapq.heappop(heap)[2].run()
                 continue
-            try:
-                self._arrived(self._arrivals.get(timeout=min(remaining, threading.TIMEOUT_MAX)))
-            except Empty:
-                pass
+            self._sleep(heap[0][0], remaining)
+
+    def _sleep(self, until: float, seconds: float) -> None:
+        """Sleep until a call is due; see `_wake`."""
+        self._asleep.append(until)
+        try:
+            if self._arrivals.empty():  # looked at after the token was added
+                # A caller that popped an earlier token may only wake this sleep: then there is nothing to do.
+                self._wakes.get(timeout=min(seconds, threading.TIMEOUT_MAX))
+        except Empty:
+            pass
+        finally:
+            self._asleep.clear()
 
     def _arrived(self, call: _ScheduledCall | None) -> None:
         if call is not None:

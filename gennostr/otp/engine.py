@@ -29,7 +29,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from queue import Empty
+from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, Final, Protocol, get_args
 
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
@@ -99,6 +99,8 @@ class Step(Enum):
 STEP: Final = Step.STEP
 """Returned by `_next` if a step of work is next."""
 
+_NO_WORK: Final[Any] = ()
+
 _PROXY = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 _SYSTEM = frozenset(get_args(system.SystemMessage))
 _SIGNALS = frozenset({Wake, StopRequest, ExitSignal, DownSignal, Exit})
@@ -130,12 +132,15 @@ class Engine:
         self.suspended = False
         self.starting: Request | None = None
         """The starter's request, until init has returned."""
-        self.work: deque[Any] = deque()
+        # An engine without a `step` has no work: an empty deque takes 760 bytes, and there may be thousands of servers.
+        self.work: deque[Any] = _NO_WORK if type(self).step is Engine.step else deque()
         """The work for `step`, which runs once after each message; `add_work` adds to it."""
         # Whether only the mailbox decides what is next. Whatever adds to the other rows of the table sets it to False.
         self._quiet = True
-        # Rows 3 and 4 of the table: handled before the next message of the mailbox.
-        self._ahead: deque[object] = deque()
+        # Rows 3 and 4 of the table: handled before the next message of the mailbox. There is one continue at most, as
+        # no other callback runs before it.
+        self._continue: Continue | None = None
+        self._ahead: SimpleQueue[object] = SimpleQueue()
         # Whether a step of work is next, even if a message waits.
         self._work_is_due = False
         self._deadline: float | None = None
@@ -186,7 +191,11 @@ class Engine:
 
     def at_rest(self) -> bool:
         """Return whether nothing is left to do."""
-        return self.suspended or not (self._ahead or self.work or not self.mailbox.empty())
+        return self.suspended or not (self._is_ahead() or self.work or not self.mailbox.empty())
+
+    def _is_ahead(self) -> bool:
+        """Return whether something goes before the mailbox."""
+        return self._continue is not None or not self._ahead.empty()
 
     def on_cancel(self) -> None:
         """Unblock the running callback: the server was killed.
@@ -243,7 +252,7 @@ class Engine:
 
     def queue_ahead(self, message: object) -> None:
         """Queue `message` ahead of the mailbox, behind those already queued ahead."""
-        self._ahead.append(message)
+        self._ahead.put(message)
         self._quiet = False
 
     def add_work(self, item: object) -> None:
@@ -266,7 +275,7 @@ class Engine:
 
         Those queued ahead are included.
         """
-        return self.mailbox.qsize() + len(self._ahead)
+        return self.mailbox.qsize() + self._ahead.qsize() + (self._continue is not None)
 
     # The thread.
 
@@ -361,15 +370,18 @@ class Engine:
         inbox = self.mailbox
         # Before the checks that follow: if a finalizer queues something ahead after a check, it sets this to False.
         self._quiet = True
-        if not (self.suspended or self._ahead or self.work or self._deadline is not None):
+        if not (self.suspended or self._is_ahead() or self.work or self._deadline is not None):
             if self._hibernate and inbox.empty():
                 gc.collect()
             return inbox.get()
         self._quiet = False
         if self.suspended:
             return inbox.get()
-        if self._ahead:
-            return self._ahead.popleft()
+        if self._continue is not None:
+            following, self._continue = self._continue, None
+            return following
+        if not self._ahead.empty():
+            return self._ahead.get_nowait()
         if self.work:
             if self._work_is_due or inbox.empty():
                 self._work_is_due = False
@@ -399,7 +411,7 @@ class Engine:
                 return
             kind = type(item)
         if self.suspended:
-            self._ahead.append(item)
+            self._ahead.put(item)
             return
         self._deadline = None
         self._hibernate = False
@@ -524,7 +536,7 @@ class Engine:
         """Schedule what an outcome requests to do next."""
         self._quiet = False
         if continue_ is not UNSET:
-            self._ahead.appendleft(Continue(continue_))
+            self._continue = Continue(continue_)
         elif timeout is not None:
             self._timeout = timeout
             self._deadline = clock().monotonic() + timeout

@@ -362,6 +362,20 @@ class GenServer(pykka.ThreadingActor, Generic[S], metaclass=Concise):
     def _create_actor_inbox(cls) -> Any:
         return _engine_class(cls).create_mailbox()
 
+    @property
+    def actor_stopped(self) -> threading.Event:
+        """A ``threading.Event`` that is set once the actor is dead.
+
+        Part of pykka's API, created on access.
+        """
+        # pykka's own constructor reads it, before there is a pid, for the handle that the pid replaces.
+        engine: Engine | None = self.__dict__.get("_GenServer__gennostr_engine")
+        return threading.Event() if engine is None else engine.pid.actor_stopped
+
+    @actor_stopped.setter
+    def actor_stopped(self, event: threading.Event) -> None:
+        """Ignore the event that pykka creates for each actor: it takes a kilobyte."""
+
     def _start_actor_loop(self) -> None:
         # As pykka does, but the thread has the number of the pid.
         pid = self.__gennostr_engine.pid

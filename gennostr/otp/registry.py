@@ -297,15 +297,46 @@ class RegistryPid(Pid):
                 process.put_from(registrant, message)
 
 
+class _RegistryProcess(Process):
+    """The process of a registry.
+
+    The exits of its registrants, which it ignores, do not wake it.
+    """
+
+    __slots__ = ()
+
+    def signal(self, sender: Process | None, reason: object, *, linked: bool = False) -> None:
+        """See `Process.signal`."""
+        actor = self.actor
+        if (
+            linked
+            and sender is not None
+            and sender is not self.parent
+            and isinstance(actor, _Engine)
+            and actor.ignores_exits()
+        ):
+            self.strike_link(sender)
+        else:
+            super().signal(sender, reason, linked=linked)
+
+
 class _Engine(Engine):
     """The engine of a registry: gives the handle its table."""
 
     pid_class = RegistryPid
+    process_class = _RegistryProcess
 
     def __init__(self, server: Server, pid: Pid, inbox: Mailbox) -> None:
         super().__init__(server, pid, inbox)
         assert isinstance(pid, RegistryPid)  # noqa: S101
         pid.table = NameTable()
+
+    def ignores_exits(self) -> bool:
+        """Return whether an `Exit` would do nothing. Called from any thread.
+
+        A subclass may handle it, and one that does not trap exits ends.
+        """
+        return self.trap_exit and getattr(self.server.handle_info, "__func__", None) is Registry.handle_info
 
 
 class RegistryOptions(TypedDict, total=False):
