@@ -145,6 +145,17 @@ ATTACKS = [
         _for_ever(encode_frame(CONTINUATION, b"x" * 1024, fin=False), encode_frame(TEXT, b"x", fin=False)),
         "ProtocolError 1009",
     ),
+    *(
+        Attack(
+            f"bomb of 5 MiB, limit {limit >> 10:,} KiB",
+            _all(_bomb(5 * 2**20)),
+            "ProtocolError 1009",
+            limit,
+            {"max_message_size": limit},
+            compressed=True,
+        )
+        for limit in (64 * 2**10, 2**20, 4 * 2**20)
+    ),
     Attack("bomb of 6 MiB in 6 KiB", _all(_bomb(6 * 2**20)), "ProtocolError 1009", compressed=True),
     Attack("bomb of 256 MiB", _all(_bomb(256 * 2**20)), "ProtocolError 1009", compressed=True),
     Attack("bomb of 256 MiB in fragments", _all(_bomb(256 * 2**20, 100)), "ProtocolError 1009", compressed=True),

@@ -1,7 +1,8 @@
 """The events that the benchmarks send: signed, of realistic sizes, and the same in every run.
 
 Of ten events, four are notes of a line or two, three are reactions (two tags, one character), two are replies with a
-handful of tags, and one is long. Messages have 864 bytes on average; the events are by 400 authors.
+handful of tags, and one is long. Messages have 864 bytes on average; the events are by 400 authors. `notes` are
+shorter, and all alike.
 """
 
 import random
@@ -12,6 +13,7 @@ import msgspec
 from gennostr.nostr import Event, sign
 
 COUNT = 20_000
+NOTES = 5_000
 SUBSCRIPTION = "benchmark"
 _AUTHORS = 400
 _WORDS = [
@@ -58,9 +60,27 @@ def signed(count: int = COUNT) -> list[Event]:
     return events
 
 
+@cache
+def notes() -> list[Event]:
+    """Return NOTES signed notes of a line or two with at most one tag: messages of 450 bytes on average."""
+    source = random.Random(2)
+    keys = [source.randbytes(32) for _ in range(_AUTHORS)]
+    events = []
+    for number in range(NOTES):
+        tags = source.choice(([], [["t", "nostr"]], [["p", _hex(source)]]))
+        content, created_at = _text(source, source.randint(20, 100)), 1_790_000_000 + number
+        events.append(sign(source.choice(keys), created_at=created_at, kind=1, content=content, tags=tags))
+    return events
+
+
 def text(event: Event, subscription: str = SUBSCRIPTION) -> bytes:
     """Return the message that delivers `event` to `subscription`."""
     return msgspec.json.encode(["EVENT", subscription, event])
+
+
+def alphabetical(event: Event) -> bytes:
+    """Return the same message with the event's fields in alphabetical order, in which strfry and others send them."""
+    return msgspec.json.encode(["EVENT", SUBSCRIPTION, event], order="sorted")
 
 
 def frame(payload: bytes, *, compressed: bool = False) -> bytes:

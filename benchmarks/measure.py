@@ -6,7 +6,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,12 +28,29 @@ def machine(*packages: str) -> str:
 def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
     """Run every contender once per round; return the median of each."""
     seen: dict[str, list[float]] = {name: [] for name in contenders}
+    for name in _turns(contenders, rounds):
+        seen[name].append(contenders[name]())
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+def figures(
+    contenders: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int = ROUNDS
+) -> dict[str, dict[str, float]]:
+    """Run every contender once per round; return the medians of each figure, by figure and contender."""
+    seen: dict[str, dict[str, list[float]]] = {}
+    for name in _turns(contenders, rounds):
+        for what, value in contenders[name]().items():
+            seen.setdefault(what, {each: [] for each in contenders})[name].append(value)
+    return {what: {name: statistics.median(values) for name, values in line.items()} for what, line in seen.items()}
+
+
+def _turns(contenders: Iterable[str], rounds: int) -> Iterator[str]:
+    """Yield the names of the contenders in the order in which they run."""
+    names = [*contenders]
     for number in range(rounds):
         # Each round begins with the next contender, so that none always has the same position.
-        names = [*contenders][number % len(contenders) :] + [*contenders][: number % len(contenders)]
-        for name in names:
-            seen[name].append(contenders[name]())
-    return {name: statistics.median(values) for name, values in seen.items()}
+        first = number % len(names)
+        yield from names[first:] + names[:first]
 
 
 def in_process(module: str, *arguments: str) -> dict[str, float]:
@@ -57,15 +74,15 @@ def table(title: str, ours: str, figures: Mapping[str, float], unit: str) -> Non
 
 
 def rows(figures: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a line for each measurement: the figure of each contender, ours first, and ours / theirs."""
+    """Print a line for each measurement: the figure of each contender, ours first, and ours / theirs for each."""
     columns = [*dict.fromkeys(name for line in figures.values() for name in line)]
     width = max(map(len, figures)) + 2
-    print(f"\n{'':{width}}{''.join(f'{name:>18}' for name in columns)}{'ratio':>8}")
+    ratios = "".join(f"{'ratio':>8}" for _ in columns[1:])
+    print(f"\n{'':{width}}{''.join(f'{name:>18}' for name in columns)}{ratios}")
     for what, line in figures.items():
         shown = "".join(f"{_shown(value):>18}" for value in line.values())
         ours, *theirs = line.values()
-        ratio = f"{ours / theirs[0]:8.2f}" if theirs else ""
-        print(f"{what:{width}}{shown}{ratio}")
+        print(f"{what:{width}}{shown}{''.join(f'{ours / each:8.2f}' for each in theirs)}")
 
 
 def resident() -> int:

@@ -10,8 +10,6 @@ CPU time of its process, and the bytes on the wire.
 Each client runs in its own process, the relays in another; see `benchmarks.clients`.
 """
 
-import statistics
-from collections.abc import Sequence
 from functools import partial
 
 from benchmarks import measure
@@ -26,25 +24,18 @@ RELAYS = 8
 def compression(url: str, relays: int) -> None:
     """Measure and print what compression costs and saves."""
     events = COUNT * relays
-    figures: dict[str, dict[str, list[float]]] = {}
-
-    def seconds(name: str, urls: Sequence[str]) -> float:
-        found = measure.in_process("benchmarks.clients", "gennostr", "flood", str(events), *urls)
-        for what in ("processor", "bytes"):
-            figures.setdefault(what, {}).setdefault(name, []).append(found[what])
-        return found["seconds"]
-
     urls = {
         name: [f"{url}/{path}/{number}" for number in range(relays)]
         for name, path in (("compressed", "compressed"), ("plain", "flood"))
     }
-    times = measure.interleaved({name: partial(seconds, name, each) for name, each in urls.items()})
+    command = ("benchmarks.clients", "gennostr", "flood", str(events))
+    found = measure.figures({name: partial(measure.in_process, *command, *each) for name, each in urls.items()})
     print(f"\n{events:,} events, {relays} relay(s)")
     measure.rows(
         {
-            "events/s": {name: events / each for name, each in times.items()},
-            "CPU, us/event": {name: statistics.median(each) for name, each in figures["processor"].items()},
-            "on the wire, bytes/event": {name: statistics.median(each) for name, each in figures["bytes"].items()},
+            "events/s": {name: events / each for name, each in found["seconds"].items()},
+            "CPU, us/event": found["processor"],
+            "on the wire, bytes/event": found["bytes"],
         }
     )
 

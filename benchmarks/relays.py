@@ -6,6 +6,8 @@ What a connection receives depends on the path of its url:
 ``/compressed/N``  the same as ``/flood/N``, with permessage-deflate if the client offers it: zlib's default level, a
                   window of 32 KiB, context takeover
 ``/slice/N/M``    on a REQ: EOSE, then the Nth of M parts of the events
+``/overlap/ORDER/FIELDS/N``  on a REQ: the notes that all such relays have, in the Nth relay's own order (see
+                  ORDERS, FIELDS), then EOSE
 ``/live/RATE``    on a REQ: EOSE, then one event at a time, RATE a second; its content is the time of sending,
                   in nanoseconds on the machine's monotonic clock
 ``/accept``       an OK for each EVENT
@@ -16,23 +18,41 @@ So the benchmarks measure the client: draining such a relay takes 0.3 microsecon
 import base64
 import hashlib
 import multiprocessing
+import random
 import re
 import select
 import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks import events
 from gennostr.client.frames import apply_mask
+from gennostr.nostr import Event
 
 _CLOSE = 8
 _ID = re.compile(rb'"id": ?"([0-9a-f]{64})"')
 _EOSE = events.frame(b'["EOSE","%s"]' % events.SUBSCRIPTION.encode())
+
+
+ORDERS = {"equal": 0, "nearly": 10, "shuffled": 1e9}
+"""The orders in which relays with the same events send them: newest first, each event this many seconds early or late
+at most, as far as the relay is concerned. The events are a second apart."""
+FIELDS: dict[str, Callable[[Event], bytes]] = {"usual": events.text, "alphabetical": events.alphabetical}
+"""The orders of an event's fields: with ``usual``, its id comes first; with ``alphabetical``, after its content."""
+
+
+@cache
+def _overlap(order: str, fields: str, number: str) -> bytes:
+    """Return what one of the relays sends that have the same events."""
+    source, spread = random.Random(number), ORDERS[order]
+    sent = sorted(events.notes(), key=lambda event: source.uniform(-spread, spread) - event.created_at)
+    return b"".join(events.frame(FIELDS[fields](event)) for event in sent) + _EOSE
 
 
 class _Streams:
@@ -113,8 +133,10 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
                 b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
             )
             return
-        sock.sendall(answer)
         path = head.split(b" ", 2)[1].decode()
+        if path.startswith("/overlap/"):
+            _overlap(*path.split("/")[2:])  # prepared before the client is connected: its clock does not run yet
+        sock.sendall(answer)
         data = bytearray(rest)
         while True:
             oks = []
@@ -127,6 +149,8 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
                     if kind == "live":
                         sock.sendall(_EOSE)
                         threading.Thread(target=_live, args=(sock, float(arguments[0]), stop), daemon=True).start()
+                    elif kind == "overlap":
+                        sock.sendall(_overlap(*arguments))
                     elif kind in ("flood", "compressed", "slice"):
                         sock.sendall(streams[path.strip("/")])
                 elif message.startswith(b'["EVENT"') and (id_ := _ID.search(message)):

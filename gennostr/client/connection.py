@@ -22,6 +22,7 @@ import gc
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 from queue import Empty
@@ -36,6 +37,7 @@ from gennostr.client.connection_events import (
     Ended,
     Resume,
 )
+from gennostr.client.copies import Copies, CopyFilter
 from gennostr.client.dial import Dial
 from gennostr.client.frames import (
     PING,
@@ -52,6 +54,7 @@ from gennostr.client.frames import (
 from gennostr.client.options import Relay
 from gennostr.client.outbox import FLUSH, Flush, Outbox
 from gennostr.client.relay_statistics import Pings, RelayCounters
+from gennostr.client.seen_events import SeenEvents
 from gennostr.client.socket_mailbox import WRITABLE, SocketMailbox, SocketReady
 from gennostr.client.verification import verify_events
 from gennostr.exceptions import (
@@ -87,6 +90,8 @@ READ_SIZE: Final = 128 * 1024
 WRITE_SIZE: Final = 64 * 1024
 MESSAGE_SIZE: Final = 256
 """Extra bytes that each message counts: a message of two bytes on the wire may become an exception here."""
+MAX_WAITS: Final = 4
+"""How often an event waits for another connection's copy; then it is delivered, whatever claims there are."""
 STOP_TIMEOUT: Final = 1.0
 """Seconds that a stop waits for the relay to answer the close frame; ``close_timeout`` may be shorter."""
 
@@ -126,7 +131,8 @@ class More(Enum):
 
 
 MORE: Final = More.MORE
-"""A connection sends it to itself: more of the last read can be inflated, after what else waits in its mailbox."""
+"""Continue with the rest of a read. A connection sends it to itself, if more can be inflated after what else waits in
+its mailbox; its client sends it when events that the rest waits for have been handled (`gennostr.client.copies`)."""
 
 
 class _Engine(Engine):
@@ -160,7 +166,7 @@ class _Engine(Engine):
 class Connection(GenServer[Any], engine=_Engine):
     """The actor of one connection.
 
-    Start with ``start_link((client, registry, relay, outbox, counters), name=via(registry, url, outbox))``.
+    Start with ``start_link((client, registry, relay, outbox, counters, seen), name=via(registry, url, outbox))``.
     """
 
     trap_exit = True
@@ -175,16 +181,23 @@ class Connection(GenServer[Any], engine=_Engine):
         self._dial: Dial | None = None
         self._timers: dict[Tick, ScheduledCall] = {}
 
-    def init(self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, RelayCounters], /) -> InitOutcome[Any]:
+    def init(
+        self, init_arg: tuple[Process, RegistryPid, Relay, Outbox, RelayCounters, SeenEvents], /
+    ) -> InitOutcome[Any]:
         """Make sure that the client learns of the end, whatever happens; then dial."""
-        self._client, self._registry, self._relay, self._outbox, counters = init_arg
+        self._client, self._registry, self._relay, self._outbox, counters, seen = init_arg
         self._options = self._relay.options
         self.phase = "dialling"
         self._end_reported = False
         self._out = bytearray()  # what was sent is removed from its front, without moving the rest
         self._reader = FrameReader(self._options.max_message_size)
         self._deflater: Deflater | None = None
-        # How the stream failed after a read that is not yet inflated: handled when that is.
+        self._copies = CopyFilter(seen, self._process, self._outbox) if self._options.verify else None
+        # The rest of a read: its first event waits until the client has handled another connection's copy of it.
+        self._parked: list[Received] = []
+        # How often it has waited in vain.
+        self._waits = 0
+        # How the stream failed after a read that is not yet delivered as a whole: handled when that is.
         self._failure: Exception | None = None
         self._credit = Credit(self._process)
         self._opened_at: float | None = None
@@ -247,10 +260,10 @@ class Connection(GenServer[Any], engine=_Engine):
                 if self.phase == "open":
                     self._credit.spent()
                     self._watch()
-                    return self._inflate_more()
+                    return self._continue_read()
                 return None
             case More():
-                return self._inflate_more()
+                return self._continue_read()
             case Tick():
                 self._timers.pop(message, None)
                 return self._tick(message)
@@ -313,10 +326,10 @@ class Connection(GenServer[Any], engine=_Engine):
     def _is_behind(self) -> bool:
         """Whether there is something to do before the socket is read.
 
-        The client has to catch up, or the last read is not all inflated. Reading only then bounds what is held: one
-        read, and what it inflates to up to `INFLATED` and a message.
+        The client has to catch up, or the last read is not all inflated or delivered. Reading only then bounds what is
+        held: one read, and what it inflates to up to `INFLATED` and a message.
         """
-        return self._credit.paused or self._reader.pending
+        return self._credit.paused or self._reader.pending or bool(self._parked)
 
     def _watch(self) -> None:
         read = not self._is_behind() or self.phase == "closing"
@@ -348,7 +361,7 @@ class Connection(GenServer[Any], engine=_Engine):
     def _lost(self, error: Exception) -> CallbackOutcome[Any]:
         if self.phase == "closing":
             return Stop(NORMAL)
-        if self._reader.pending:
+        if self._reader.pending or self._parked:
             # What was read before is delivered first. Nothing can be sent any more, and a poll for it would not wait.
             self._failure = error
             self._out.clear()
@@ -366,15 +379,23 @@ class Connection(GenServer[Any], engine=_Engine):
         self._counted.bytes_received += len(data)
         return self._deliver(data, failure)
 
-    def _inflate_more(self) -> CallbackOutcome[Any]:
+    def _continue_read(self) -> CallbackOutcome[Any]:
         """Continue with the rest of a read.
 
         If the client has to catch up first, this is called again by Resume.
         """
-        if self.phase != "open" or self._credit.paused or not self._reader.pending:
+        if self.phase != "open" or self._credit.paused or not (self._parked or self._reader.pending):
             return None
         failure, self._failure = self._failure, None
-        outcome = self._deliver(b"", failure)
+        if self._parked:
+            parked, self._parked = self._parked, []
+            self._waits += 1
+            size = sum(len(each) for each in parked if type(each) is bytes)
+            outcome = self._handle(parked, size, failure, waited=self._waits >= MAX_WAITS)
+            if len(self._parked) < len(parked):
+                self._waits = 0
+        else:
+            outcome = self._deliver(b"", failure)
         if outcome is None:
             self._watch()
         return outcome
@@ -382,40 +403,82 @@ class Connection(GenServer[Any], engine=_Engine):
     def _deliver(self, data: bytes, failure: Exception | None) -> CallbackOutcome[Any]:
         """See `_received`; of a read that inflates to very much, deliver the first part."""
         received = self._reader.receive(data) if self._deflater is None else self._inflate(data)
+        return self._handle(received, len(data) + self._reader.inflated, failure)
+
+    def _handle(
+        self, received: list[Received], size: int, failure: Exception | None, *, waited: bool = False
+    ) -> CallbackOutcome[Any]:
+        """Deliver what a read of `size` bytes has completed.
+
+        `waited`: it was left for later, and has waited long enough.
+        """
         end: Close | ProtocolError | None = None
-        messages: list[RelayMessage | MessageError]
+        copies = self._copies
+        needed: Sequence[Received | Copies] = received
+        if copies is not None and self.phase == "open":
+            needed, size = self._without_copies(copies, received, size, waited=waited)
+        messages: list[RelayMessage | MessageError | Copies]
         if self._reader.large:
-            messages, end = self._sort(received)
+            messages, end = self._sort(needed)
         else:
             try:
                 # Nearly always, all are text messages of known types: then no line of Python runs for each.
-                messages = list(map(decode_known, received))  # type: ignore[arg-type]
+                messages = list(map(decode_known, needed))  # type: ignore[arg-type]
             except Exception:  # whatever failed, and wherever: taken one by one, it is found again
-                messages, end = self._sort(received)
+                messages, end = self._sort(needed)
         if self.phase == "closing":
             while end is None and self._reader.pending:  # a read becomes at most about a thousand times its bytes
                 _, end = self._sort(self._reader.receive(b""))
             return None if end is None and failure is None else Stop(NORMAL)
         if messages:
-            if self._options.verify:
+            if copies is not None:
                 verify_events(messages)
-            self._counted.messages_received += len(messages)
-            size = len(data) + self._reader.inflated + MESSAGE_SIZE * len(messages)
+            self._counted.messages_received += (
+                sum(type(each) is not Copies for each in messages) if copies else len(messages)
+            )
+            size += MESSAGE_SIZE * len(messages)
             if self._credit.give(size):
                 self._watch()
+            batch = Batch(self._process, self._relay, messages, size, self._credit)
+            if copies is not None:
+                self._complete_batch(copies, batch)
             # Last of all: the client, once awake, needs the interpreter's lock, which this thread releases at its next
             # wait.
-            self._report(Batch(self._process, self._relay, messages, size, self._credit))
+            self._report(batch)
         if end is not None:
             return self._ended(end)
-        if self._reader.pending:
+        if self._reader.pending or self._parked:
             self._failure = failure or self._failure
             self._watch()
-            if not self._credit.paused:
+            if not self._credit.paused and (
+                not self._parked or (copies is not None and copies.is_waiting_over(self._parked))
+            ):
                 self._process.deliver(MORE)
         elif failure is not None:
             return self._lost(failure)
         return self._write() if self._out else None
+
+    def _without_copies(
+        self, copies: CopyFilter, received: list[Received], size: int, *, waited: bool
+    ) -> tuple[list[Received | Copies], int]:
+        """Return what must be decoded now, and its size; park what must wait."""
+        machine = clock()
+        time = machine.time() + (self._relay.clock_offset or 0.0)
+        needed, self._parked = copies.sort(received, machine.monotonic(), time, waited=waited)
+        if copies.count:
+            self._counted.messages_received += copies.count
+            self._counted.copies += copies.count
+            copies.count = 0
+        if len(needed) < len(received):
+            size = sum(len(each) for each in needed if type(each) is bytes)
+        return needed, size
+
+    def _complete_batch(self, copies: CopyFilter, batch: Batch) -> None:
+        """Add to a batch what the client has to know of copies."""
+        batch.claims, copies.claimed = copies.claimed, []
+        if any(isinstance(each, MessageError) for each in batch.messages):
+            copies.distrust()
+        batch.messages += copies.take()
 
     def _inflate(self, data: bytes) -> list[Received]:
         """Cut a read whose messages may be compressed, while no other connection does."""
@@ -426,9 +489,11 @@ class Connection(GenServer[Any], engine=_Engine):
             if has_turn:
                 INFLATING.release()
 
-    def _sort(self, received: list[Received]) -> tuple[list[RelayMessage | MessageError], Close | ProtocolError | None]:
+    def _sort(
+        self, received: Sequence[Received | Copies]
+    ) -> tuple[list[RelayMessage | MessageError | Copies], Close | ProtocolError | None]:
         """Return the messages, and the end of the stream if it was reached; answer pings."""
-        messages: list[RelayMessage | MessageError] = []
+        messages: list[RelayMessage | MessageError | Copies] = []
         end: Close | ProtocolError | None = None
         # The errors for texts of at most two bytes, which are not messages: one read has tens of thousands, so equal
         # ones share an error.
@@ -455,6 +520,8 @@ class Connection(GenServer[Any], engine=_Engine):
                 latency = self._pings.answered(item.payload, self._last_read)
                 if latency is not None:
                     self._counted.latency = latency
+            elif isinstance(item, Copies):
+                messages.append(item)
             else:
                 assert isinstance(item, Close | ProtocolError)  # noqa: S101
                 end = item
@@ -516,6 +583,10 @@ class Connection(GenServer[Any], engine=_Engine):
         self._end_reported = True
         self._counted.end(error)
         relay = self._relay
+        if self._copies is not None and (dropped := self._copies.take()):
+            # Their client counts them, so that the relay is read on from behind them.
+            self._credit.give(0)
+            self._report(Batch(self._process, relay, list(dropped), 0, self._credit))
         if self._opened_at is not None and clock().monotonic() - self._opened_at >= STABLE_AFTER:
             relay = replace(relay, reconnect_counter=0)
         if isinstance(error, HandshakeError) and error.retry_after is not None:
@@ -631,8 +702,9 @@ class Connection(GenServer[Any], engine=_Engine):
             case Tick.CLOSE:
                 return Stop(NORMAL)
             case _:
-                gc.collect()
-                self._schedule(Tick.GARBAGE, self._options.tasks["garbage_collector"])
+                seconds = self._options.tasks["garbage_collector"]
+                _collect_garbage(seconds)
+                self._schedule(Tick.GARBAGE, seconds)
                 return None
 
     def _keep_alive(self) -> CallbackOutcome[Any]:
@@ -655,6 +727,27 @@ class Connection(GenServer[Any], engine=_Engine):
 
     def _ping(self) -> None:
         self._out += encode_frame(PING, self._pings.send(clock().monotonic()))
+
+
+# By which clock garbage was last collected, and when: a test has one of its own.
+_collected: tuple[object, float] = (None, 0.0)
+
+
+def _collect_garbage(seconds: float) -> None:
+    """Collect garbage, unless another connection has done so recently.
+
+    That is within the last half of `seconds`. All share one heap: thousands of connections, whose timers are due at
+    nearly the same time, collect it once.
+    """
+    # No lock: two that come here at the same moment may both collect.
+    global _collected  # noqa: PLW0603
+    machine = clock()
+    by, at = _collected
+    now = machine.monotonic()
+    if by is machine and now - at < seconds / 2:
+        return
+    _collected = (machine, now)
+    gc.collect()
 
 
 def _clock_offset(date: float | None, time: float) -> float | None:

@@ -3,11 +3,12 @@
 Each carries the connection's process: one process is one attempt.
 """
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
+from gennostr.client.copies import Copies
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.exceptions import MessageError
@@ -88,8 +89,9 @@ class NotMade:
 class Credit:
     """How much a connection has delivered that its client has not handled yet.
 
-    The connection counts; the client returns the size of each batch that it has handled, through a deque. No lock is
-    needed: the deque and the list below are used in atomic steps, and only the connection uses the rest.
+    The connection counts; the client returns the size of each batch that it has handled, through a list. No lock is
+    needed: the two lists below are used in atomic steps (an empty deque takes 760 bytes, and a sum has no order), and
+    only the connection uses the rest.
     """
 
     MAX_BATCHES = 8
@@ -104,9 +106,9 @@ class Credit:
         # Total bytes; the client has not handled the difference.
         self._given = 0
         self._taken = 0
-        self._handled: deque[int] = deque()
-        # A token while the connection waits. The connection adds it and then takes from the deque; the client appends
-        # there and then looks for the token. The deque orders the two: anything the connection missed was appended
+        self._handled: list[int] = []
+        # A token while the connection waits. The connection adds it and then takes from the sizes; the client appends
+        # there and then looks for the token. That list orders the two: anything the connection missed was appended
         # after that, so the client finds the token.
         self._waits: list[None] = []
 
@@ -142,7 +144,7 @@ class Credit:
     def _settle(self) -> None:
         try:
             while True:
-                self._taken += self._handled.popleft()
+                self._taken += self._handled.pop()
                 self._batches -= 1
         except IndexError:
             pass
@@ -181,18 +183,18 @@ RESUME: Final = Resume.RESUME
 class Batch:
     """The messages of one read, in order.
 
-    A MessageError stands for each invalid message.
+    A MessageError stands for each invalid message, and `Copies` for those that were dropped.
 
     A plain class: a frozen dataclass takes a microsecond to create, which matters here.
     """
 
-    __slots__ = ("credit", "messages", "process", "relay", "size")
+    __slots__ = ("claims", "credit", "messages", "process", "relay", "size")
 
     def __init__(
         self,
         process: Process,
         relay: Relay,
-        messages: list[RelayMessage | MessageError],
+        messages: list[RelayMessage | MessageError | Copies],
         size: int,
         credit: Credit,
     ) -> None:
@@ -201,6 +203,8 @@ class Batch:
         self.messages = messages
         self.size = size
         self.credit = credit
+        # The keys of the events that other connections wait for: see `gennostr.client.copies`.
+        self.claims: Sequence[bytes] = ()
 
     def __repr__(self) -> str:
         return f"<Batch of {len(self.messages)} messages from {self.relay!r}>"

@@ -27,11 +27,13 @@ from gennostr.client.connection_events import (
     ReconnectDue,
     Removed,
 )
+from gennostr.client.copies import Copies
 from gennostr.client.frames import Close
 from gennostr.client.functions import GenNostrPid
-from gennostr.client.options import Relay
+from gennostr.client.options import Relay, check_number
 from gennostr.client.outbox import Outbox
 from gennostr.client.relay_pool import RelayPool
+from gennostr.client.relay_session import RelaySession
 from gennostr.client.signing import Signer
 from gennostr.client.supervision import ConnectionTable
 from gennostr.exceptions import MessageError
@@ -66,11 +68,13 @@ class Client(Server, Protocol):
 
     signer: Signer | Sequence[Signer] | None
     deduplicate: bool
+    max_seen_events: int
 
     def handle_connect(self, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_disconnect(self, reason: Any, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_error(self, reason: Any, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_event(self, message: EventMessage, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
+    def handle_events(self, messages: list[EventMessage], relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_eose(self, message: EoseMessage, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_ok(self, message: OkMessage, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_notice(self, message: NoticeMessage, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
@@ -120,7 +124,13 @@ class ClientEngine(Engine):
             **dict.fromkeys((MessageError, *MessageError.__subclasses__()), client.handle_error),
             # For messages that the pool keeps to itself.
             type(None): _deliver_nothing,
+            Copies: _deliver_nothing,
         }
+        # The first definition is the default, GenNostr's: it calls handle_event, and that goes faster from here.
+        several = "handle_events"
+        default = next(vars(each)[several] for each in reversed(type(client).__mro__) if several in vars(each))
+        is_default = getattr(client.handle_events, "__func__", None) is default
+        self._handle_batch = self._messages if is_default else self._grouped
         # The index of the next message in the batch that is the first of the work.
         self._at = 0
 
@@ -159,6 +169,9 @@ class ClientEngine(Engine):
         self._table.start()
         outcome = super().init(argument)
         self._pool.signers()  # an invalid one is reported now, not at a relay's first challenge
+        size = self.server.max_seen_events
+        check_number("max_seen_events", size, least=1, kinds=(int,))
+        self._table.seen.size = size
         return outcome
 
     def terminate(self, reason: object) -> None:
@@ -208,11 +221,13 @@ class ClientEngine(Engine):
             return
         process = batch.process
         if process not in self._ended and process not in self._given_up:  # what arrives after the end is dropped
-            self._messages(batch)
+            self._handle_batch(batch)
             if self._at < len(batch.messages):
                 return
         self._at = 0
         self.work.popleft()
+        if batch.claims:
+            self._pool.end_claims(batch)
         if batch.credit.paused:
             self._pool.lagging(batch.relay.url)
         batch.credit.take(batch.size)
@@ -247,6 +262,61 @@ class ClientEngine(Engine):
             self._at = at
             self.last = messages[at - 1]
 
+    def _grouped(self, batch: Batch) -> None:
+        """Handle messages of `batch` as `_messages` does.
+
+        Events that follow each other go in one call.
+        """
+        process, nothing_waits = self.process, self.mailbox.empty
+        messages, relay = batch.messages, batch.relay
+        session = self._pool.sessions.get(relay.url)
+        handler: Callable[[Any, Relay, Any], Any]
+        while self._at < len(messages):
+            item: Any = self._take_events(messages, session, relay)
+            handler = self.server.handle_events
+            if not item:
+                if self._at == len(messages):
+                    return
+                item = messages[self._at]
+                self._at += 1
+                if session is not None:
+                    item = self._pool.received(session, item, relay)
+                handler = self._callbacks[type(item)]
+            self.last = item
+            try:
+                outcome = handler(item, relay, self.state)
+                if outcome is not None:
+                    self.follow(outcome, handler, ok=True)
+                    if outcome.next is not None:
+                        return
+            except End:
+                raise
+            except BaseException as error:
+                raise End(error, handler) from error
+            if not nothing_waits() or process.interrupt is not None or process.dead:
+                return
+
+    def _take_events(
+        self, messages: Sequence[object], session: RelaySession | None, relay: Relay
+    ) -> list[EventMessage]:
+        """Return the events that come next, without those that were seen.
+
+        Stop before anything else.
+        """
+        events: list[EventMessage] = []
+        while self._at < len(messages):
+            message = messages[self._at]
+            if type(message) is not EventMessage:
+                break
+            if session is not None:
+                message = self._pool.received(session, message, relay)
+                if message is not None and type(message) is not EventMessage:
+                    break  # not requested: it is judged once more, as it comes after these
+            self._at += 1
+            if message is not None:
+                events.append(message)
+        return events
+
     def _event(self, event: object) -> None:
         match event:
             case Connected(process, relay, outbox):
@@ -263,6 +333,7 @@ class ClientEngine(Engine):
             case Removed(process, relay):
                 self._removed(process, relay)
             case ConnectionDown(process, relay, reason):
+                self._pool.connection_down(process)
                 if process in self._ended:
                     self._ended.discard(process)
                 else:
@@ -313,5 +384,5 @@ class ClientEngine(Engine):
         self._disconnected(relay, REMOVE_RELAY, None)
 
 
-def _deliver_nothing(message: None, relay: Relay, state: Any) -> None:
+def _deliver_nothing(message: Copies | None, relay: Relay, state: Any) -> None:
     """Do nothing."""

@@ -22,6 +22,7 @@ from gennostr.client.error_log import error_log
 from gennostr.client.functions import ClientFunctions, GenNostrPid, relay_pool
 from gennostr.client.options import Relay
 from gennostr.client.publications import CountDone, PublicationDone
+from gennostr.client.seen_events import SEEN
 from gennostr.client.signing import Signer, check_coincurve
 from gennostr.nostr.messages import (
     AuthMessage,
@@ -36,7 +37,7 @@ from gennostr.nostr.messages import (
 from gennostr.otp.clock import clock
 from gennostr.otp.gen_server import GenServer
 from gennostr.otp.names import Name
-from gennostr.otp.outcomes import CallbackOutcome, NoReply, Ok, S, Stop
+from gennostr.otp.outcomes import CallbackOutcome, NoReply, Ok, S, Stop, Unset
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import current_process
 from gennostr.otp.start import start
@@ -58,16 +59,18 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     stays. If one raises, the client ends, and its supervisor decides.
 
     - handle_connect: the connection to a relay is up
-    - handle_event, handle_eose, handle_eose_all: events of subscriptions, and the end of the stored ones
+    - handle_event, handle_eose, handle_eose_all: events of subscriptions, and the end of the stored ones;
+      handle_events, if overridden, gets all events of a read at once
     - handle_error: something went wrong at a relay
     - handle_disconnect: a connection or an attempt has ended; the default reconnects
     - handle_ok, handle_closed, handle_notice, handle_auth, handle_count, handle_unknown: other messages
 
-    Two attributes, on the class or set in init:
+    Three attributes, on the class or set in init:
 
     - signer: answers AUTH challenges (NIP-42): a secret key (32 bytes or 64 hex digits, which needs the extra
       ``crypto``), a callable, or a list of these; None (the default): challenges are not answered
     - deduplicate: whether an event sent by several relays is delivered once per subscription; False by default
+    - max_seen_events: how many events are remembered for that; 32,768 by default
 
     >>> from queue import SimpleQueue
     >>> from gennostr import GenNostr, Ok
@@ -99,6 +102,9 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     """
     deduplicate: bool = False
     """Whether an event sent by several relays is delivered once per subscription; a class attribute, or set in init."""
+    max_seen_events: int = SEEN
+    """How many events the client remembers, so that each is delivered once: at least so many of the last ones, over all
+    subscriptions, and at most twice as many. At least 1, by default 32,768. A class attribute, or set in init."""
 
     def handle_info(self, message: Any, state: S, /) -> CallbackOutcome[S]:
         """Handle a message of another process, a timer, an `Exit` or a `Down`.
@@ -168,6 +174,44 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
             relay: the `Relay` that has sent it.
             state: the current state.
         """
+
+    def handle_events(self, messages: list[EventMessage], relay: Relay, state: S, /) -> RelayOutcome[S]:
+        """Handle the events that one read has brought, in order, in one call.
+
+        For clients that store events: one transaction for each call, say. A client that overrides this gets all its
+        events here. The default calls `handle_event` for each; then a call or cast can come between two events.
+
+        Args:
+            messages: one `EventMessage` or more, of one relay, perhaps for several subscriptions.
+            relay: the `Relay` that has sent them.
+            state: the current state.
+
+        >>> from queue import SimpleQueue
+        >>> from gennostr import GenNostr
+        >>> from gennostr.testing import MemoryRelay
+        >>> received = SimpleQueue()
+        >>> class Feed(GenNostr[None]):
+        ...     def handle_events(self, messages, relay, state):
+        ...         for message in messages:
+        ...             received.put(message.event.content)
+        >>> with MemoryRelay() as relay, Feed.start() as feed:
+        ...     event = relay.store(content="hello")
+        ...     subscription_id = feed.subscribe({"kinds": [1]})
+        ...     connection = feed.add_relay(relay.url)
+        ...     received.get(timeout=5)
+        'hello'
+        """
+        # Reached by super() only: without an override, the dispatch calls handle_event itself.
+        outcome: RelayOutcome[S] = None
+        for message in messages:
+            latest = self.handle_event(message, relay, state)
+            if isinstance(latest, Stop):
+                return latest
+            if latest is not None:
+                state = state if isinstance(latest.state, Unset) else latest.state
+                latest.state = state
+                outcome = latest
+        return outcome
 
     def handle_eose(self, message: EoseMessage, relay: Relay, state: S, /) -> RelayOutcome[S]:
         """Handle the end of a relay's stored events (NIP-01's EOSE).

@@ -114,7 +114,11 @@ class Options(Shared):
     Each is changed at random by up to 25 %. A connection that was up for 30 s begins with the first one again.
     """
     tasks: Mapping[str, float] = field(default_factory=lambda: {"garbage_collector": 3600.0}, hash=False)
-    """The periodic tasks of the connection, with the seconds between runs. There is one, "garbage_collector"."""
+    """The periodic tasks of the connection, with the seconds between runs. There is one, "garbage_collector".
+
+    A collection of garbage serves all connections of the process: it is left out if another connection has run it
+    within the last half of these seconds.
+    """
     connect_timeout: float = 15.0
     """Seconds. The time limit for DNS, TCP, TLS and the upgrade together (`ConnectTimeout`)."""
     ping_interval: float = 30.0

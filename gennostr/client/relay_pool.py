@@ -23,6 +23,9 @@ from gennostr.client.commands import (
     Subscribe,
     Unsubscribe,
 )
+from gennostr.client.connection import MORE
+from gennostr.client.connection_events import Batch
+from gennostr.client.copies import Copies
 from gennostr.client.effects import (
     CancelDeadline,
     CheckComplete,
@@ -40,10 +43,10 @@ from gennostr.client.information_fetch import InformationFetch
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.publications import CountDone, PendingAnswers, Publication, PublicationDone
-from gennostr.client.relay_session import RelaySession
-from gennostr.client.seen_events import SeenEvents, foreign_key, identity
+from gennostr.client.relay_session import FORGOTTEN, RelaySession
+from gennostr.client.seen_events import foreign_key, identity
 from gennostr.client.signing import SecretKey, Signer, SignerTask, checked, signers, unsigned
-from gennostr.client.subscriptions import Instant, Subscription
+from gennostr.client.subscriptions import Instant, RelaySubscription, Subscription
 from gennostr.client.supervision import ConnectionTable
 from gennostr.client.timer_queue import Deadline, TimerQueue
 from gennostr.exceptions import MessageError, Overflow, StartError
@@ -108,7 +111,7 @@ class RelayPool:
         self._removed: dict[str, None] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._deadlines: dict[tuple[str, Key], Deadline[_Due]] = {}
-        self._seen = SeenEvents()
+        self._seen = table.seen
 
     # Commands of the client's functions.
 
@@ -153,6 +156,8 @@ class RelayPool:
         for url in self._table.known():
             if not subscription.is_for(url):
                 continue
+            if url in self._connections:  # what still comes for the one that it replaces is decoded and judged
+                self._connections[url].requests.pop(subscription.id.encode(), None)
             if url in self.sessions:
                 session = self.sessions[url]
                 self._perform(session, session.subscribe(subscription, now))
@@ -228,6 +233,11 @@ class RelayPool:
     def _silence(self, url: str) -> None:
         session = self.sessions.get(url)
         if session is not None:
+            outbox = self._connections.get(url)
+            for id_, heard in () if outbox is None else outbox.heard.copy().items():
+                request = session.subscriptions.get(id_.decode())
+                if request is not None and not request.live:
+                    request.heard = max(request.heard, heard)
             self._perform(session, session.deadline_expired("silence", _now()))
 
     def _informed(self, url: str, information: RelayInformation | None) -> None:
@@ -253,6 +263,7 @@ class RelayPool:
     def connecting(self, relay: Relay, outbox: Outbox) -> None:
         """Record a connection, before its handle_connect runs."""
         self._connections[relay.url] = outbox
+        outbox.foreign = self._client.deduplicate
 
     def connected(self, relay: Relay) -> None:
         """Send everything for this relay; its handle_connect has run."""
@@ -293,7 +304,7 @@ class RelayPool:
         self._busy = True
         try:
             session = self.sessions.get(url)
-            if session is not None and url not in self._table.urls():
+            if session is not None and not self._table.has(url):
                 self._perform(session, session.relay_removed())
                 # Its resume points are kept: it may be added again, for example by a backoff of the user's own.
                 self._removed[url] = None
@@ -334,7 +345,7 @@ class RelayPool:
         session = self.sessions.get(url)
         return session is not None and session.answer is message
 
-    def received(self, session: RelaySession, message: RelayMessage | MessageError, relay: Relay) -> Any:
+    def received(self, session: RelaySession, message: RelayMessage | MessageError | Copies, relay: Relay) -> Any:
         """Handle a message.
 
         Return the `RelayMessage` or `MessageError` to deliver, or None.
@@ -346,6 +357,9 @@ class RelayPool:
                 return self._event(session, message, relay)  # type: ignore[arg-type]
             if isinstance(message, MessageError):
                 return message
+            if isinstance(message, Copies):
+                self._copies(session, message)
+                return None
             # Signers can be changed: a challenge is answered by the current ones.
             effects = session.received(message, _now(), signers=len(self.signers()) if kind is AuthMessage else None)
             if not effects:
@@ -369,15 +383,14 @@ class RelayPool:
                 return None
             if not self._client.deduplicate:
                 return message
-            key = foreign_key(id_, identity(event, verified=relay.options.verify))
-            new = key not in self._seen
-            self._seen.add(key)
+            key = foreign_key(id_.encode(), identity(event, verified=relay.options.verify))
+            new = self._seen.get(key) is None
+            self._seen.add(key, event.created_at)
             return message if new else None
         subscription = request.subscription
-        owner = subscription.token if self._client.deduplicate else request.token
-        key = owner + identity(event, verified=relay.options.verify)
+        key = self._owner(request) + identity(event, verified=relay.options.verify)
         machine = clock()
-        if key in self._seen:
+        if self._seen.get(key) is not None:
             request.note(event.created_at, machine.monotonic(), machine.time() + session.clock_offset)
             return None
         if not subscription.wants(event):
@@ -387,9 +400,39 @@ class RelayPool:
             error = MessageError(text, "unrequested")
             error.subscription_id = subscription.id
             return error
-        self._seen.add(key)
+        self._seen.add(key, event.created_at)
         request.note(event.created_at, machine.monotonic(), machine.time() + session.clock_offset)
         return message if id_ == subscription.id else EventMessage(subscription.id, event)
+
+    def _owner(self, request: RelaySubscription) -> bytes:
+        """Return what is put before the ids of a REQ's events.
+
+        An event is delivered once for each.
+        """
+        return request.subscription.token if self._client.deduplicate else request.token
+
+    def _copies(self, session: RelaySession, copies: Copies) -> None:
+        """Count copies that a connection has dropped."""
+        request = session.subscriptions.get(copies.subscription_id)
+        if request is not None and copies.oldest is not None:
+            request.note_copies(copies.count, copies.oldest, copies.newest, clock().monotonic())
+
+    def end_claims(self, batch: Batch) -> None:
+        """Wake the connections that wait for events of `batch`.
+
+        It was handled or dropped.
+        """
+        self._seen.end_claims(batch.claims, batch.process)
+        self._seen.wake(self._continue)
+
+    def connection_down(self, process: Process) -> None:
+        """Wake the connections that wait for events of a dead one."""
+        self._seen.end_all_claims(process)
+        self._seen.wake(self._continue)
+
+    def _continue(self, process: Process, url: str) -> None:
+        self.lagging(url)  # it was not read meanwhile, because of us
+        process.deliver(MORE)
 
     # Effects.
 
@@ -397,9 +440,9 @@ class RelayPool:
         """Perform `effects` in order."""
         for place, effect in enumerate(effects):
             match effect:
-                case Send(payload):
+                case Send(payload, subject):
                     try:
-                        self._put(session.url, payload)
+                        self._put(session.url, payload, subject)
                     except Overflow:
                         rest = effects[place:]
                         subjects = [each.subject for each in rest if isinstance(each, Send)]
@@ -426,11 +469,22 @@ class RelayPool:
                 case Log(level, text):
                     logger.log(_LEVELS[level], text)
 
-    def _put(self, url: str, payload: bytes) -> None:
+    def _put(self, url: str, payload: bytes, subject: object) -> None:
         outbox = self._connections.get(url)
-        if outbox is not None:
-            # With `first`: handle_connect has run, and what others sent before it must not wait for this.
-            outbox.put(payload, first=True)
+        if outbox is None:
+            return
+        if isinstance(subject, RelaySubscription):
+            requests = outbox.requests
+            requests[subject.id.encode()] = self._owner(subject)
+            if len(requests) > len(self.sessions[url].subscriptions) + FORGOTTEN:  # the relay has ended many itself
+                oldest = next(iter(requests))
+                del requests[oldest]
+                outbox.heard.pop(oldest, None)
+        # With `first`: handle_connect has run, and what others sent before it must not wait for this.
+        outbox.put(payload, first=True)
+        if isinstance(subject, str):  # a CLOSE
+            outbox.requests.pop(subject.encode(), None)
+            outbox.heard.pop(subject.encode(), None)
 
     def _set_deadline(self, session: RelaySession, key: Key, seconds: float) -> None:
         before = self._deadlines.get((session.url, key))

@@ -58,6 +58,11 @@ class RelayStatistics:
     """How many of the attempts succeeded."""
     messages_received: int = 0
     """Messages delivered to the client, including invalid ones, which are delivered as errors."""
+    copies: int = 0
+    """How many of these were copies of events that were handled already: they were dropped without decoding them.
+
+    Only relays with ``verify=True`` have any.
+    """
     messages_sent: int = 0
     """Messages taken to be written, whether or not the relay received them."""
     bytes_received: int = 0
@@ -97,7 +102,7 @@ class AttemptCounters:
     """
 
     __slots__ = (
-        "bytes_received", "bytes_sent", "connects", "credit", "error", "latency", "messages_received",
+        "bytes_received", "bytes_sent", "connects", "copies", "credit", "error", "latency", "messages_received",
         "messages_sent", "over", "process",
     )  # fmt: skip
 
@@ -106,6 +111,7 @@ class AttemptCounters:
         self.credit = credit
         self.connects = 0
         self.messages_received = 0
+        self.copies = 0
         self.messages_sent = 0
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -127,6 +133,7 @@ class AttemptCounters:
         """Add the counts of `other`, a later one."""
         self.connects += other.connects
         self.messages_received += other.messages_received
+        self.copies += other.copies
         self.messages_sent += other.messages_sent
         self.bytes_received += other.bytes_received
         self.bytes_sent += other.bytes_sent
@@ -182,6 +189,7 @@ class _Record:
             attempts=attempts,
             connects=total.connects,
             messages_received=total.messages_received,
+            copies=total.copies,
             messages_sent=total.messages_sent,
             bytes_received=total.bytes_received,
             bytes_sent=total.bytes_sent,

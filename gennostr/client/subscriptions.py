@@ -184,6 +184,20 @@ class RelaySubscription:
             if self.live:
                 self._newest = created_at
 
+    def note_copies(self, count: int, oldest: int, newest: int | None, monotonic: float) -> None:
+        """Record copies of events that were handled before, as `note` does.
+
+        `oldest` and `newest` are of their events, the second without those from the future; None: all are.
+        """
+        if not self.live:
+            self.heard = monotonic
+            self.stored += count
+            self.oldest = oldest if self.oldest is None or oldest < self.oldest else self.oldest
+        if newest is not None and (self._latest is None or newest > self._latest):
+            self._latest = newest
+            if self.live:
+                self._newest = newest
+
     def eose(self) -> None:
         """Record the EOSE: everything older than the newest event was sent."""
         self.live = True

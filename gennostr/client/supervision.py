@@ -21,6 +21,7 @@ from gennostr.client.connection_events import NotMade, ReconnectDue, Removed
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.relay_statistics import RelayCounters, RelayStatistics, State
+from gennostr.client.seen_events import SeenEvents
 from gennostr.exceptions import (
     AlreadyRegistered,
     AlreadyStarted,
@@ -138,6 +139,7 @@ class ConnectionTable:
 
     def __init__(self, client: Process) -> None:
         self.client = client
+        self.seen = SeenEvents()
         self.primary: SupervisorPid | None = None
         self.counters = RelayCounters()
         self._registry: RegistryPid | None = None
@@ -192,7 +194,7 @@ class ConnectionTable:
 
         It has neither a connection nor a pending attempt.
         """
-        if url not in self.urls():
+        if not self.has(url):
             self.counters.forget(url)
 
     # Connections.
@@ -224,6 +226,18 @@ class ConnectionTable:
         before = set(self._pending)
         connected = {url for url, _, _ in self.connections()}
         return before | connected | set(self._pending)
+
+    def has(self, url: str) -> bool:
+        """Return whether `url` is one of `urls`, without looking at the others.
+
+        Each end of a connection leads here: with thousands of relays, when the network fails, at thousands of ends.
+        """
+        # In the same order as `urls`: whichever way the relay changes meanwhile, it is seen.
+        if url in self._pending:
+            return True
+        registry = self._registry
+        connected = registry is not None and not registry.process.dead and registry.table.lookup(url) is not None
+        return connected or url in self._pending
 
     def find(self, url: str) -> tuple[Process, Outbox] | None:
         """Return the connection to `url`, if there is one."""
@@ -270,7 +284,8 @@ class ConnectionTable:
         assert registry is not None  # noqa: S101
         outbox = Outbox(relay)
         return Connection.start_link(
-            (self.client, registry, relay, outbox, self.counters), name=via(registry, _Key(relay.url), outbox)
+            (self.client, registry, relay, outbox, self.counters, self.seen),
+            name=via(registry, _Key(relay.url), outbox),
         )
 
     def take(self, url: str) -> _Attempt | None:

@@ -19,6 +19,7 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Final
 
+from gennostr.client.copies import Copies
 from gennostr.exceptions import MessageError
 from gennostr.nostr.event import verify
 from gennostr.nostr.messages import EventMessage, RelayMessage
@@ -33,7 +34,7 @@ EVENTS_PER_THREAD: Final = 16
 _permits: Final = tuple(allocate_lock() for _ in range(MAX_THREADS))
 
 
-def verify_events(messages: MutableSequence[RelayMessage | MessageError]) -> None:
+def verify_events(messages: MutableSequence[RelayMessage | MessageError | Copies]) -> None:
     """Replace each invalid event with a `MessageError`.
 
     Raises:
@@ -51,7 +52,7 @@ def verify_events(messages: MutableSequence[RelayMessage | MessageError]) -> Non
 class _Work:
     """The events of one read, each claimed by one thread."""
 
-    def __init__(self, messages: MutableSequence[RelayMessage | MessageError]) -> None:
+    def __init__(self, messages: MutableSequence[RelayMessage | MessageError | Copies]) -> None:
         self._messages = messages
         self._claim = count().__next__  # one step of C: no two threads get the same index
         self._permits: list[LockType] = []

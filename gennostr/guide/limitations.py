@@ -49,8 +49,8 @@ Subscriptions
   sends the newest 500. `fetch` reads all.
 - Without `verify`, what a relay says of an event's age is believed: a forged timestamp can advance
   the resume point, at most to the present.
-- The last 32,768 events at least are remembered as seen, for a whole client; when a relay repeats
-  older ones, they are delivered again.
+- By default, at least the last 32,768 events are remembered as seen, for a whole client; when a
+  relay repeats older ones, they are delivered again.
 - Filters that were split for a relay keep their `limit` in each part: more stored events than that
   can arrive.
 - A subscription resumes by the relay's clock if its answer to the upgrade has a date, otherwise by

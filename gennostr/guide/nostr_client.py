@@ -103,6 +103,8 @@ what becomes of it:
 - `handle_event(message, relay, state)`: an event. `message.event` has the fields `id`, `pubkey`,
   `created_at` (seconds since 1970), `kind`, `tags`, `content` and `sig`;
   `message.subscription_id` says what it is for.
+- `handle_events(messages, relay, state)`: if you override it, all events of one read in one call,
+  and no `handle_event`.
 - `handle_eose(message, relay, state)`: this relay has no more stored events for
   `message.subscription_id`.
 - `handle_eose_all(subscription_id, state)`: no relay has; once for each `subscribe`.
@@ -225,9 +227,9 @@ open 1 0
 
 It maps urls to `RelayStatistics`: `state` ("connecting", "open", "closing" or "backoff"),
 `connected_at` (seconds since 1970), `attempts`, `connects`, `reconnects`, `messages_received`,
-`messages_sent`, `bytes_received`, `bytes_sent` (bytes of frames), `latency` (of the last ping, in
-seconds), `last_error` (that ended an attempt) and `undelivered` (bytes that wait for the client's
-callbacks). `ping(relay)` measures the latency anew.
+`copies` (dropped undecoded), `messages_sent`, `bytes_received`, `bytes_sent` (bytes of frames),
+`latency` (of the last ping, in seconds), `last_error` (that ended an attempt) and `undelivered`
+(bytes that wait for the client's callbacks). `ping(relay)` measures the latency anew.
 
 What a relay says of itself (NIP-11) is returned by the function `relay_information`, without a
 client:

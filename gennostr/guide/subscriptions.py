@@ -124,7 +124,30 @@ subscription, from the relay that was first:
 ...         print(events.get(timeout=5), "-", events.get(timeout=5))
 on two relays - no more stored events
 
-The last 32,768 events at least are remembered, for the whole client.
+At least the last 32,768 events are remembered, for the whole client, and at most twice as many. The
+class attribute `max_seen_events` sets another number. Each takes about 200 bytes.
+
+With `verify=True`, a copy of an event that was handled costs little: the connection finds its id
+in the bytes and drops it, without decoding it. `relay_statistics()` counts these as `copies`. If
+several relays send a new event at the same moment, it is decoded and verified once.
+
+Many events at once
+-------------------
+
+A client that stores events can override `handle_events`. It gets the events that one read has
+brought, in order, in one call, and `handle_event` is not called:
+
+>>> class Batches(Feed):
+...     def handle_events(self, messages, relay, state):
+...         self.events.put([message.event.content for message in messages])
+>>> with MemoryRelay() as relay:
+...     _ = relay.store(kind=1, content="hello")
+...     with Batches.start((events, [relay.url])):
+...         print(events.get(timeout=5))
+['hello']
+
+How many there are depends on the network: one when an event is new, hundreds while stored events
+arrive.
 
 Signatures
 ----------

@@ -644,7 +644,7 @@ def test_what_was_seen_is_bounded_and_the_latest_is_remembered() -> None:
     seen = SeenEvents()
     keys = [number.to_bytes(8, "big") for number in range(3 * SEEN)]
     for key in keys:
-        seen.add(key)
-    assert all(key in seen for key in keys[-SEEN:])
-    assert len(seen._young) + len(seen._old) <= 2 * SEEN
-    assert keys[0] not in seen
+        seen.add(key, 7)
+    assert all(seen.get(key) == 7 for key in keys[-SEEN:])
+    assert len(seen) <= 2 * SEEN
+    assert seen.get(keys[0]) is None
