@@ -21,7 +21,6 @@ contender: it prints its figures as JSON.
 
 import gc
 import json
-import multiprocessing
 import selectors
 import socket
 import sys
@@ -37,8 +36,8 @@ from typing import Any
 import websocket
 
 from benchmarks import measure
-from benchmarks.relays import _frames, _upgrade
-from gennostr import GenNostr, Relay
+from benchmarks.connect import gennostr
+from benchmarks.relays import _frames, _upgrade, in_own_process
 from gennostr.otp.system_limits import raise_open_files
 
 COUNTS = (500, 1_000, 2_000, 5_000)
@@ -112,32 +111,11 @@ def _run(pipe: Connection) -> None:
 @contextmanager
 def idle_relays() -> Iterator[str]:
     """Run the relays' process; yield the url, to which a path is to be appended."""
-    context: Any = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield f"ws://127.0.0.1:{ours.recv()}"
-    finally:
-        ours.close()
-        process.join()
+    with in_own_process(_run) as url:
+        yield url
 
 
 # The contenders.
-
-
-@contextmanager
-def gennostr(connected: threading.Semaphore) -> Iterator[Callable[[str], object]]:
-    """Use this library."""
-
-    class Client(GenNostr[None]):
-        def handle_connect(self, relay: Relay, state: None) -> None:
-            del relay, state
-            connected.release()
-
-    with Client.start() as client:
-        yield client.add_relay
 
 
 @contextmanager

@@ -27,7 +27,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -191,13 +191,14 @@ def _run(pipe: Connection, parts: int, *, streams_wanted: bool, compressed: bool
 
 
 @contextmanager
-def relay_process(parts: int = 8, *, streams: bool = True, compressed: bool = False) -> Iterator[str]:
-    """Run the relays' process; yield the url, to which a path is to be appended."""
+def in_own_process(serve: Callable[..., object], *arguments: object) -> Iterator[str]:
+    """Run ``serve(pipe, *arguments)``, which sends its port and ends with the pipe; yield the url.
+
+    A path is to be appended to it.
+    """
     context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(
-        target=_run, args=(theirs, parts), kwargs={"streams_wanted": streams, "compressed": compressed}, daemon=True
-    )
+    process = context.Process(target=serve, args=(theirs, *arguments), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -205,3 +206,10 @@ def relay_process(parts: int = 8, *, streams: bool = True, compressed: bool = Fa
     finally:
         ours.close()
         process.join()
+
+
+@contextmanager
+def relay_process(parts: int = 8, *, streams: bool = True, compressed: bool = False) -> Iterator[str]:
+    """Run the relays' process; yield the url, to which a path is to be appended."""
+    with in_own_process(partial(_run, streams_wanted=streams, compressed=compressed), parts) as url:
+        yield url

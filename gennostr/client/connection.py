@@ -434,7 +434,7 @@ class Connection(GenServer[Any], engine=_Engine):
             if copies is not None:
                 verify_events(messages)
             self._counted.messages_received += (
-                sum(type(each) is not Copies for each in messages) if copies else len(messages)
+                len(messages) if copies is None else sum(type(each) is not Copies for each in messages)
             )
             size += MESSAGE_SIZE * len(messages)
             if self._credit.give(size):

@@ -18,8 +18,8 @@ Why that is safe:
 Relays often send a new event at the same moment. The first connection to read it claims it; the others wait, and leave
 their sockets unread, until the client has handled it: then it is a copy. Nobody waits for ever: a claim ends when the
 client has handled or dropped the batch, and with a connection's death; and a connection waits for an event only so
-often. A connection that has once brought something invalid claims nothing any more, so a relay cannot
-delay events of others by sending forgeries of them. Claims only save work, as the client judges every event once more.
+often. A connection that has once brought something invalid claims nothing any more, so a relay cannot delay events of
+others by sending forgeries of them. Claims only save work, as the client judges every event once more.
 """
 
 import re

@@ -3,9 +3,9 @@
 It is limited so that no relay can fill the log.
 
 A CLOSED, a NOTICE and an OK that refuses an event each count as an error of their own kind. The first error of a kind
-at a relay is logged at once. Later ones are counted, and the next line of that kind, at the
-earliest `INTERVAL` seconds later, says how many were left out: a relay that is down for a day is one line a minute, and
-so are a million forged events.
+at a relay is logged at once. Later ones are counted, and the next line of that kind, at the earliest `INTERVAL` seconds
+later, says how many were left out: a relay that is down for a day is one line a minute, and so are a million forged
+events.
 """
 
 from typing import Any, Final, TypeAlias

@@ -175,19 +175,12 @@ class RelaySubscription:
 
         It can be a new one or one seen before; `time` is the relay's.
         """
-        if not self.live:
-            self.heard = monotonic
-            self.stored += 1
-            self.oldest = created_at if self.oldest is None or created_at < self.oldest else self.oldest
-        if created_at <= time + LENIENCE and (self._latest is None or created_at > self._latest):
-            self._latest = created_at
-            if self.live:
-                self._newest = created_at
+        self.note_copies(1, created_at, created_at if created_at <= time + LENIENCE else None, monotonic)
 
     def note_copies(self, count: int, oldest: int, newest: int | None, monotonic: float) -> None:
-        """Record copies of events that were handled before, as `note` does.
+        """Record several events of this subscription, seen before.
 
-        `oldest` and `newest` are of their events, the second without those from the future; None: all are.
+        `oldest` and `newest` are when they were created, the second without those from the future; None: all are.
         """
         if not self.live:
             self.heard = monotonic

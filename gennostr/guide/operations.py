@@ -178,7 +178,7 @@ Threads and memory
 
 - An actor is a thread. An idle one takes about 22 kB; starting and stopping one 0.2 ms.
 - A client has four threads (its own, two supervisors and a registry), and one for each relay. While
-  it connects, a relay has a second one. An idle connection takes about 36 kB.
+  it connects, a relay has a second one. An idle connection takes about 33 kB.
 - The process has one more thread for all timers.
 - A relay that sends faster than the callbacks take is slowed down by TCP: at most 8 reads or 256
   KiB of a connection wait undelivered. What waits to be sent is limited to 1 MiB and 1,024
