@@ -16,7 +16,7 @@ NAME`` and ``help(gennostr.NAME)`` show the entry of one of these names:
 - A look inside: `tree`, `Node`, `get_state`, `replace_state`, `get_status`, `Status`, `statistics`, `Statistics`,
   `suspend`, `resume`, `abandoned`, `CrashReport`, `telemetry`
 - The Nostr client: `GenNostr`, `GenNostrPid`, `RelayOutcome`, `Relay`, `Options`, `RelayOptions`, `REMOVE_RELAY`,
-  `Close`, `RelayStatistics`, `relay_information`
+  `Close`, `RelayStatistics`, `ClientStatistics`, `relay_information`
 - Publications, counts, stored events: `Publication`, `PublicationDone`, `PublishOutcome`, `CountRequest`, `CountDone`,
   `Count`, `fetch`, `Fetch`, `FetchProgress`
 - Exceptions: all below `GenNostrError`; `gennostr.exceptions` draws the tree
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         Publication,
         PublicationDone,
     )
-    from gennostr.client.relay_statistics import RelayStatistics
+    from gennostr.client.relay_statistics import ClientStatistics, RelayStatistics
     from gennostr.exceptions import (
         ActorError,
         AlreadyPresent,
@@ -162,6 +162,7 @@ __all__ = [
     "ChildRestarting",
     "ChildRunning",
     "ChildSpec",
+    "ClientStatistics",
     "Close",
     "ConnectTimeout",
     "ConnectionFault",
@@ -269,7 +270,7 @@ _NAMES = {
     "client.gen_nostr": "GenNostr RelayOutcome",
     "client.options": "Options Relay RelayOptions",
     "client.information_client": "relay_information",
-    "client.relay_statistics": "RelayStatistics",
+    "client.relay_statistics": "ClientStatistics RelayStatistics",
     "client.publications": "Count CountDone CountRequest Publication PublicationDone",
     "exceptions": (
         "ActorError "

@@ -44,7 +44,7 @@ BESIDE = """
     suspend telemetry tree
     AuthenticationError Count CountDone CountRequest Fetch FetchIncomplete FetchProgress
     Publication PublicationDone PublishOutcome RequestTooLarge
-    RelayRefused RelayStatistics fetch relay_information
+    ClientStatistics RelayRefused RelayStatistics fetch relay_information
     CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
     RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer Via
     reply_error monotonic_time system_time ActorError wait_for

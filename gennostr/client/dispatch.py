@@ -34,6 +34,7 @@ from gennostr.client.options import Relay, check_number
 from gennostr.client.outbox import Outbox
 from gennostr.client.relay_pool import RelayPool
 from gennostr.client.relay_session import RelaySession
+from gennostr.client.relay_statistics import ClientStatistics
 from gennostr.client.signing import Signer
 from gennostr.client.supervision import ConnectionTable
 from gennostr.exceptions import MessageError
@@ -187,6 +188,14 @@ class ClientEngine(Engine):
                 self.process.unlink(primary.process)
                 primary.process.signal(self.process, SHUTDOWN)
                 wait_down(primary.process, None)
+
+    def statistics(self) -> ClientStatistics:
+        """Add what the seen events take."""
+        own, seen = super().statistics(), self._table.seen
+        return ClientStatistics(
+            own.started_at, own.uptime, own.messages_in, own.messages,
+            seen_events=len(seen), seen_bytes=seen.size_in_bytes(),
+        )  # fmt: skip
 
     def receive(self, message: Any) -> None:
         """Queue what connections report; execute what the client's own parts request."""

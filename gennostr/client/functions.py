@@ -6,7 +6,7 @@ functions for relays and messages then do all their work there; the others leave
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack, cast
 
 import msgspec
 
@@ -15,7 +15,7 @@ from gennostr.client.options import Options, Relay, RelayOptions, check_files
 from gennostr.client.outbox import Outbox
 from gennostr.client.publications import CountRequest, PendingAnswers, Publication
 from gennostr.client.relay_pool import RelayPool
-from gennostr.client.relay_statistics import RelayStatistics
+from gennostr.client.relay_statistics import ClientStatistics, RelayStatistics
 from gennostr.client.subscriptions import Subscription, new_id
 from gennostr.client.supervision import ConnectionTable
 from gennostr.exceptions import MessageError, NoProcess, Overflow, RelayNotFound
@@ -421,6 +421,18 @@ class GenNostrPid(ClientFunctions, Pid):
 
     connections: ConnectionTable
     relay_pool: RelayPool
+
+    def statistics(self, timeout: float | None = 5.0) -> ClientStatistics:
+        """Return the client's `ClientStatistics`, even while it is suspended.
+
+        Args:
+            timeout: seconds to wait; None waits forever. Default 5.0.
+
+        Raises:
+            NoProcess, CallingSelf, CallExit, CallTimeout: as for `call`.
+
+        """
+        return cast("ClientStatistics", super().statistics(timeout))
 
 
 def _handle(client: ClientFunctions) -> GenNostrPid:

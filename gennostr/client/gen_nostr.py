@@ -104,7 +104,10 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     """Whether an event sent by several relays is delivered once per subscription; a class attribute, or set in init."""
     max_seen_events: int = SEEN
     """How many events the client remembers, so that each is delivered once: at least so many of the last ones, over all
-    subscriptions, and at most twice as many. At least 1, by default 32,768. A class attribute, or set in init."""
+    subscriptions, and at most twice as many. At least 1, by default 32,768. A class attribute, or set in init.
+
+    Each takes some 180 bytes, or 150 if it was not verified: with the default, up to 12 MB. The client's ``statistics``
+    have the number and the bytes."""
 
     def handle_info(self, message: Any, state: S, /) -> CallbackOutcome[S]:
         """Handle a message of another process, a timer, an `Exit` or a `Down`.

@@ -1,6 +1,6 @@
-"""What each relay has delivered and cost.
+"""What each relay has delivered and cost: counters, state, and ping latency.
 
-Counters, state, and ping latency.
+Also what a client remembers.
 
 A client has one `RelayCounters`. It has a record for each relay that was added and not removed, and a record has the
 `AttemptCounters` of each running attempt: two, while one closes and the next has started. When a connection is dead,
@@ -23,12 +23,31 @@ from gennostr.client.outbox import Outbox
 from gennostr.nostr.relay_url import redact
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import is_clean
+from gennostr.otp.system import Statistics
 from gennostr.values import shown
 
 PATIENCE: Final = 0.5
 """Seconds to wait for another thread's change; only a finalizer that waits for this thread can delay it longer."""
 
 State: TypeAlias = Literal["connecting", "open", "closing", "backoff"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientStatistics(Statistics):
+    """A client's `Statistics`, and what the events take that it remembers.
+
+    `statistics` returns them for a client.
+
+    >>> from gennostr import GenNostr
+    >>> with GenNostr.start() as client:
+    ...     client.statistics().seen_events
+    0
+    """
+
+    seen_events: int
+    """How many events the client remembers, so that each is delivered once; see `GenNostr.max_seen_events`."""
+    seen_bytes: int
+    """About how many bytes of memory these take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,10 @@ deque is atomic, so no lock is needed.
 """
 
 import hashlib
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -67,6 +69,18 @@ class SeenEvents:
             # In this order: an event of the young generation is always in one of the two.
             self._old = self._young
             self._young = {}
+
+    def size_in_bytes(self) -> int:
+        """Return about how many bytes the events take; for the client's thread.
+
+        The keys of a table are of nearly one size: its first one stands for all.
+        """
+        total = 0
+        for table in (self._young, self._old):
+            total += sys.getsizeof(table)
+            for key, created_at in islice(table.items(), 1):
+                total += len(table) * (sys.getsizeof(key) + sys.getsizeof(created_at))
+        return total
 
     # Claims.
 

@@ -115,7 +115,8 @@ suspended 1
 - `get_state`, `replace_state`: the state; the function runs in the server
 - `get_status`: state, "running" or "suspended", waiting messages and children, as `format_status`
   changed them
-- `statistics`: messages handled and waiting, start and uptime
+- `statistics`: messages handled and waiting, start and uptime; of a client also how many events it
+  remembers, and the bytes they take
 - `suspend`, `resume`: a suspended server keeps its messages, and still answers these functions
 
 The threads of actors are named after their classes, so `faulthandler`, `py-spy` and debuggers show

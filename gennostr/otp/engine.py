@@ -193,6 +193,11 @@ class Engine:
         """Return whether nothing is left to do."""
         return self.suspended or not (self._is_ahead() or self.work or not self.mailbox.empty())
 
+    def statistics(self) -> system.Statistics:
+        """Return the server's statistics."""
+        uptime = clock().monotonic() - self.process.started
+        return system.Statistics(clock().time() - uptime, uptime, self._handled, self.mailbox_length())
+
     def _is_ahead(self) -> bool:
         """Return whether something goes before the mailbox."""
         return self._continue is not None or not self._ahead.empty()
@@ -521,7 +526,7 @@ class Engine:
                 self.on_resume()
                 request.reply(None)
             case system.GetStatistics():
-                request.reply(self._statistics())
+                request.reply(self.statistics())
             case system.GetRest():  # unlike the other system messages, it does not restart a timeout
                 deadline = None if self.suspended else self._deadline
                 rests = self.at_rest() and (deadline is None or deadline > clock().monotonic())
@@ -581,10 +586,6 @@ class Engine:
         except BaseException:
             logger.exception("format_status of %r raised", self.pid)
         return status
-
-    def _statistics(self) -> system.Statistics:
-        uptime = clock().monotonic() - self.process.started
-        return system.Statistics(clock().time() - uptime, uptime, self._handled, self.mailbox_length())
 
     def _check_high_water(self) -> None:
         """Emit a telemetry event if the mailbox has grown past the high-water mark."""

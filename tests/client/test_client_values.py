@@ -75,6 +75,7 @@ FROZEN: dict[str, Callable[[], Any]] = {
     "HyperLogLog": HyperLogLog,
     "RelayInformation": lambda: RelayInformation(limitation=Limitation(max_limit=1), document={"a": []}),
     "RelayStatistics": lambda: g.RelayStatistics(url=URL, state="open", last_error=["no hash"]),
+    "ClientStatistics": lambda: g.ClientStatistics(1.0, 2.0, 3, 4, seen_events=5, seen_bytes=6),
     "Count": lambda: g.Count(1, approximate=False, hll=None, by_relay={URL: CountResult(1)}),
     "PublishOutcome": lambda: g.PublishOutcome("accepted"),
     "Close": lambda: g.Close(1000, ""),

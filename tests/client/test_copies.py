@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -15,7 +16,7 @@ from gennostr.client.copies import Copies, CopyFilter, _identify
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
 from gennostr.client.relay_session import FORGOTTEN
-from gennostr.client.seen_events import SeenEvents
+from gennostr.client.seen_events import SeenEvents, identity
 from gennostr.nostr import Event, sign
 from gennostr.testing import FakeConnection, FakeRelay, MemoryRelay
 from gennostr.testing.relay_socket import TEXT, encode_frame
@@ -399,6 +400,22 @@ def test_a_client_remembers_as_many_as_it_says(relays: list[FakeRelay]) -> None:
         for number in (3, 4, 1):
             peer.event("feed", signed(number))
         assert contents(client, 1) == ["number 1"]
+        assert client.feed.statistics().seen_events in (2, 3)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_statistics_have_the_memory_of_what_a_client_remembers(*, verified: bool) -> None:
+    seen, event = SeenEvents(2_000), signed(0)
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            key = OWNER + identity(msgspec.structs.replace(event, id=f"{number:064x}"), verified=verified)
+            seen.add(key, 10**9 + number)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(seen) == 3_000
+    assert seen.size_in_bytes() == pytest.approx(taken, rel=0.1)
 
 
 # Events in batches.
