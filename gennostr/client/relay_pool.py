@@ -10,7 +10,7 @@ tables are needed to judge them.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 
 from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.commands import (
@@ -311,8 +311,8 @@ class RelayPool:
                 if len(self._removed) > REMOVED:
                     oldest = next(iter(self._removed))
                     del self._removed[oldest], self.sessions[oldest]
-                    for key in [each for each in self._deadlines if each[0] == oldest]:
-                        self._deadlines.pop(key).cancel()
+                    for key in get_args(Key):
+                        self._cancel_deadline(oldest, key)
             for subscription in list(self._subscriptions.values()):
                 self._check_complete(subscription)
         finally:
@@ -459,9 +459,7 @@ class RelayPool:
                 case SetDeadline(key, seconds):
                     self._set_deadline(session, key, seconds)
                 case CancelDeadline(key):
-                    deadline = self._deadlines.pop((session.url, key), None)
-                    if deadline is not None:
-                        deadline.cancel()
+                    self._cancel_deadline(session.url, key)
                 case Sign():
                     self._sign(session, effect)
                 case RequestInformation():
@@ -487,28 +485,38 @@ class RelayPool:
             outbox.heard.pop(subject.encode(), None)
 
     def _set_deadline(self, session: RelaySession, key: Key, seconds: float) -> None:
-        before = self._deadlines.get((session.url, key))
-        if before is not None:
-            before.cancel()
+        self._cancel_deadline(session.url, key)
         self._deadlines[session.url, key] = self._timers.after(seconds, (session, key))
 
+    def _cancel_deadline(self, url: str, key: Key) -> None:
+        deadline = self._deadlines.pop((url, key), None)
+        if deadline is not None:
+            deadline.cancel()
+
     def _check_complete(self, subscription: Subscription) -> None:
-        """Call handle_eose_all, once, when no relay has a stored event left to send."""
+        """Call handle_eose_all, once, when no relay has a stored event left to send.
+
+        It looks at all relays only when those that it waited for have no more, not at each EOSE.
+        """
         if subscription.complete or self._subscriptions.get(subscription.id) is not subscription:
             return
-        sessions = self.sessions
-        for url, session in sessions.items():
-            if url not in self._removed and not session.is_complete(subscription) and subscription.is_for(url):
+        awaited = subscription.awaited
+        while awaited:
+            if self._awaits(subscription, awaited[-1]):
                 return
-        some = False
-        for url in self._table.known():
-            if subscription.relays is None or url in subscription.relays:
-                some = True
-                if url not in sessions:
-                    return
-        if some:
+            awaited.pop()
+        urls = {*self.sessions, *self._table.known()} if subscription.relays is None else subscription.relays
+        awaited += [url for url in urls if self._awaits(subscription, url)]
+        if not awaited and any(map(self._table.knows, urls)):
             subscription.complete = True
             self._client.run_callback("handle_eose_all", subscription.id)
+
+    def _awaits(self, subscription: Subscription, url: str) -> bool:
+        """Whether stored events of `subscription` may still come from one of its relays."""
+        session = self.sessions.get(url)
+        if session is None:
+            return self._table.knows(url)
+        return url not in self._removed and not session.is_complete(subscription)
 
     def _request_information(self, session: RelaySession) -> None:
         try:

@@ -313,6 +313,10 @@ class RelayCounters:
         """Return the relays that had attempts and are not forgotten."""
         return set(self._records)
 
+    def has(self, url: str) -> bool:
+        """Return whether `url` is one of `urls`."""
+        return url in self._records
+
     def forget(self, url: str, process: Process | None = None) -> None:
         """Forget a relay when `process` is over.
 

@@ -37,7 +37,7 @@ class Instant(NamedTuple):
 class Subscription:
     """A subscription.
 
-    A value, except for `complete`: what differs between relays is in `RelaySubscription`.
+    A value, except for `complete` and `awaited`: what differs between relays is in `RelaySubscription`.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Subscription:
         self.token = _token()
         self.complete = False
         """Whether handle_eose_all was called. Only the pool writes it."""
+        self.awaited: list[str] = []
+        """Relays that had stored events left to send when the pool last looked at all of them."""
         self._matchers: list[Mapping[str, Any]] = [
             {name: frozenset(value) if isinstance(value, list) else value for name, value in each.items()}
             for each in filters

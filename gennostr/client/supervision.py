@@ -215,6 +215,10 @@ class ConnectionTable:
         """
         return {*self.counters.urls(), *self._pending.copy()}
 
+    def knows(self, url: str) -> bool:
+        """Return whether `url` is one of `known`, without looking at the others."""
+        return self.counters.has(url) or url in self._pending
+
     def relays(self) -> list[Relay]:
         """Return all relays, connected or in backoff, with their options."""
         waiting = [attempt.relay for attempt in self._pending.copy().values()]

@@ -17,6 +17,7 @@ import gennostr as g
 from gennostr.client import connection
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
+from gennostr.client.relay_session import RelaySession
 from gennostr.client.supervision import ConnectionTable
 from gennostr.otp import child
 from gennostr.otp.calls import wait_down
@@ -132,6 +133,38 @@ def test_an_end_of_a_connection_does_not_list_the_other_relays(monkeypatch: pyte
         client.get_state()
         assert listed == []
         assert client.list_relays() == []
+
+
+def test_the_end_of_stored_events_looks_at_each_relay_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    relays, looks = 40, 0
+    original = RelaySession.is_complete
+
+    def counting(self: RelaySession, subscription: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        return original(self, subscription)
+
+    monkeypatch.setattr(RelaySession, "is_complete", counting)
+    callbacks: SimpleQueue[str] = SimpleQueue()
+
+    class Client(g.GenNostr[None]):
+        def handle_connect(self, relay: Relay, state: None) -> None:
+            callbacks.put("connect")
+
+        def handle_eose(self, message: Any, relay: Relay, state: None) -> None:
+            callbacks.put("eose")
+
+        def handle_eose_all(self, subscription_id: str, state: None) -> None:
+            callbacks.put("eose_all")
+
+    with MemoryRelay() as relay, Client.start() as client:
+        for number in range(relays):
+            client.add_relay(f"{relay.url}{number}")
+        assert {callbacks.get(timeout=DEADLINE) for _ in range(relays)} == {"connect"}
+        client.subscribe({"kinds": [1]})
+        called = [callbacks.get(timeout=DEADLINE) for _ in range(relays + 1)]
+    assert called == ["eose"] * relays + ["eose_all"]
+    assert looks <= 5 * relays
 
 
 def test_thousands_of_connections_collect_garbage_once(monkeypatch: pytest.MonkeyPatch) -> None:
