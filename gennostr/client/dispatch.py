@@ -376,6 +376,7 @@ class ClientEngine(Engine):
     def _after_error(self, relay: Relay, reason: object) -> None:
         self.call(self.server.handle_disconnect, reason, relay, ok=True)
         self._table.relay_removed(relay.url)
+        self._table.finish_removal(relay.url)
         self._pool.relay_removed(relay.url)
 
     def _removed(self, process: Process | None, relay: Relay) -> None:

@@ -71,11 +71,8 @@ class ClientFunctions:
         check_verify(wanted.options)
         check_files(wanted.options)
         table = connections(self)
-        pending = table.take(wanted.url)
-        if pending is not None:
-            pending.cancel()
         try:
-            return table.open(wanted)
+            return table.add(wanted)
         except Exception:
             table.relay_removed(wanted.url)  # it may have been in backoff
             raise
@@ -84,7 +81,8 @@ class ClientFunctions:
         """Close the connection to a relay, or cancel the pending attempt.
 
         handle_disconnect is called with REMOVE_RELAY at once; the close handshake (RFC 6455, 7.1.2) follows in the
-        background. Resume points of subscriptions are kept, so the relay can be added again without a gap.
+        background. Resume points of subscriptions are kept, so the relay can be added again without a gap. If the
+        client is about to handle the end of an attempt, the relay is removed after that.
 
         Args:
             relay: its url, or the `Relay` that a callback got.

@@ -147,6 +147,9 @@ class ConnectionTable:
         # The relays in backoff. No lock, so that a finalizer or a signal handler can add and remove relays anywhere:
         # each use is one operation of the dict, which is atomic, or works on a copy.
         self._pending: dict[str, _Attempt] = {}
+        # Relays whose removal was requested while they had neither a connection nor a pending attempt, as the client
+        # was handling an end, or making the next attempt: see `finish_removal`.
+        self._unwanted: set[str] = set()
 
     # Start and stop.
 
@@ -247,6 +250,17 @@ class ConnectionTable:
         """Return the connection to `url`, if there is one."""
         registry = self._registry
         return None if registry is None else registry.table.lookup(url)  # type: ignore[return-value]
+
+    def add(self, relay: Relay) -> Pid:
+        """Start a connection now, or return the existing one.
+
+        Raises what `open` raises.
+        """
+        self._unwanted.discard(relay.url)
+        self._give_up(relay.url)
+        pid = self.open(relay)
+        self.finish_removal(relay.url)
+        return pid
 
     def open(self, relay: Relay) -> Pid:
         """Start a connection, or return the existing one.
@@ -349,6 +363,7 @@ class ConnectionTable:
             return None  # cancelled, or made already
         try:
             self.open(pending.relay)
+            self.finish_removal(url)
         except Exception as error:
             if isinstance(error, StartError) and isinstance(error.reason, RuntimeError):
                 # The system refused a thread: no connection counts the attempt or reports its end.
@@ -364,7 +379,30 @@ class ConnectionTable:
         The client gets `Removed`.
 
         Raises:
-            RelayNotFound: there is neither.
+            RelayNotFound: there is neither, and no end is being handled.
+        """
+        if self._remove(url):
+            return
+        if self.client.dead or not self.counters.has(url):
+            raise RelayNotFound(redact(url))
+        self._unwanted.add(url)
+        # Once more: `finish_removal` may have looked before this.
+        if self._remove(url) or not self.counters.has(url):
+            self._unwanted.discard(url)
+
+    def finish_removal(self, url: str) -> None:
+        """Remove a relay if that was requested a moment ago.
+
+        Called when handle_disconnect has run, and when an attempt was made: from here on, `remove` finds the relay.
+        """
+        if url in self._unwanted:
+            self._unwanted.discard(url)
+            self._remove(url)
+
+    def _remove(self, url: str) -> bool:
+        """Close the connection to `url`, or cancel the next attempt.
+
+        Return False if there is neither.
         """
         pending = self.take(url)
         if pending is not None:
@@ -384,8 +422,9 @@ class ConnectionTable:
                     self.client.deliver(Removed(process, outbox.relay, outbox.removed))
             if removed:
                 process.deliver(Cast(Command.REMOVE))
-                return
+                return True
         if pending is None:
-            raise RelayNotFound(redact(url))
+            return False
         self.counters.forget(url)
         self.client.deliver(Removed(None, pending.relay))
+        return True

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from queue import Empty
@@ -18,12 +19,13 @@ from typing import Any
 
 import pytest
 
-from gennostr import NORMAL, Overflow, Relay, send_after
+from gennostr import NORMAL, REMOVE_RELAY, Overflow, Relay, RelayNotFound, send_after
 from gennostr.client import connection_events, outbox, relay_statistics, socket_mailbox, supervision, verification
 from gennostr.client.connection_events import RESUME, Credit
 from gennostr.client.outbox import Outbox
 from gennostr.client.relay_statistics import RelayCounters
 from gennostr.client.socket_mailbox import READABLE, SocketMailbox
+from gennostr.client.supervision import ConnectionTable
 from gennostr.nostr import Event, EventMessage
 from gennostr.testing import FakeRelay, Probe, leaks, make_event
 from tests.client.recorder import Recording
@@ -465,6 +467,54 @@ def test_a_client_may_be_used_at_any_step_of_its_own_functions() -> None:
             place.during(operation, interrupt)
             sent = [peer.receive() for _ in range(2 + place.happened)]
             assert sent.count(["CLOSE", "operation"]) == 2
+
+
+def reconnecting(table: ConnectionTable, relay: Relay) -> None:
+    """What a client does at an end after which it reconnects."""
+    table.schedule(relay, 3600.0)
+    table.relay_removed(relay.url)
+    table.finish_removal(relay.url)
+
+
+def attempting(table: ConnectionTable, relay: Relay) -> None:
+    """The same, and the next attempt is due at once."""
+    reconnecting(table, relay)
+    pending = table._pending.get(relay.url)
+    if pending is not None and pending.timer is not None:
+        pending.timer.cancel()  # as if it had fired
+    table.due(relay.url)
+
+
+def giving_up(table: ConnectionTable, relay: Relay) -> None:
+    """What it does at an end after which it does not reconnect."""
+    table.relay_removed(relay.url)
+    table.finish_removal(relay.url)
+
+
+@pytest.mark.parametrize("end", [reconnecting, attempting, giving_up])
+def test_a_relay_may_be_removed_at_any_step_of_its_end_and_of_its_next_attempt(
+    end: Callable[[ConnectionTable, Relay], None],
+) -> None:
+    with FakeRelay() as silent, Recording(reconnect=False) as client:
+        table, relay = client.feed.connections, Relay.new(silent.url, close_timeout=0.05)
+
+        def remove() -> None:
+            # It is gone already, and the client does not reconnect.
+            with suppress(RelayNotFound) if end is giving_up else nullcontext():
+                client.feed.remove_relay(relay)
+
+        for place in interruptions(supervision, relay_statistics, every=5):
+            table.counters.not_made(relay.url, OSError())
+            place.during(partial(end, table, relay), remove)
+            if not place.happened:
+                remove()
+            assert not table.has(relay.url)
+            assert not table.knows(relay.url)
+            assert table._unwanted == set()
+            if end is not giving_up:
+                assert client.expect("disconnect").value is REMOVE_RELAY
+            assert client.feed.call("alive") == "alive"
+        client.expect_nothing(0.05)
 
 
 def test_an_attempt_that_is_due_before_its_timer_is_returned_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,3 +243,84 @@ def test_what_was_sent_before_a_violation_is_handled_goes_before_the_close_frame
         assert peer.expect_close() == "x"
         assert peer.expect_close_frame().code == 1002
         client.expect("notice", "error", "disconnect")
+
+
+# A relay that is removed while its end is being handled.
+
+
+class Held:
+    """Holds the client in a callback, until the ``with`` block ends."""
+
+    def __init__(self) -> None:
+        self._reached, self._released = threading.Event(), threading.Event()
+
+    def __call__(self, client: Any, relay: Relay) -> None:
+        self._reached.set()
+        assert self._released.wait(5)
+
+    def __enter__(self) -> None:
+        assert self._reached.wait(5)
+
+    def __exit__(self, *_: object) -> None:
+        self._released.set()
+
+
+@pytest.mark.parametrize("callback", ["error", "disconnect"])
+def test_a_relay_that_another_thread_removes_meanwhile_is_not_reconnected(relay: FakeRelay, callback: str) -> None:
+    held = Held()
+    script: dict[str, Any] = {callback: held}
+    with Recording(urls=[relay.url], options={"reconnect": [0.0]}, **script) as client:
+        relay.accept()
+        relay.drop()
+        with held:
+            client.feed.remove_relay(relay.url)
+            client.feed.remove_relay(relay.url)
+        assert client.expect("connect", "error", "disconnect").value is not REMOVE_RELAY
+        assert client.expect("disconnect").value is REMOVE_RELAY
+        assert client.feed.call("alive") == "alive"
+        assert client.feed.relay_statistics() == {}
+        client.expect_nothing(0.05)
+        with pytest.raises(RelayNotFound):
+            client.feed.remove_relay(relay.url)
+
+
+def test_nor_is_one_that_the_client_removes_before_it_has_learnt_of_the_end(relay: FakeRelay) -> None:
+    def remove(client: Any, relay_: Relay) -> None:
+        end(relay, client.script["connection"])
+        client.remove_relay(relay_)
+
+    with Recording(event=remove) as client:
+        client.script["connection"] = client.feed.add_relay(relay.url, reconnect=[0.0], close_timeout=0.05)
+        relay.accept()
+        relay.event("feed")
+        assert client.expect("connect", "event", "error", "disconnect").value is not REMOVE_RELAY
+        assert client.expect("disconnect").value is REMOVE_RELAY
+        assert client.feed.list_relays() == []
+        client.expect_nothing(0.05)
+
+
+def test_one_that_is_added_again_meanwhile_stays(relay: FakeRelay) -> None:
+    held = Held()
+    with Recording(urls=[relay.url], disconnect=held, reconnect=False) as client:
+        relay.accept()
+        relay.drop()
+        with held:
+            client.feed.remove_relay(relay.url)
+            client.feed.add_relay(relay.url, close_timeout=0.05)
+        relay.accept()
+        client.expect("connect", "error", "disconnect", "connect")
+        client.expect_nothing(0.05)
+        assert client.feed.list_relays() == [relay.url]
+
+
+def test_one_that_the_client_gives_up_has_one_end(relay: FakeRelay) -> None:
+    held = Held()
+    with Recording(urls=[relay.url], disconnect=held, reconnect=False) as client:
+        relay.accept()
+        relay.drop()
+        with held:
+            client.feed.remove_relay(relay.url)
+        client.expect("connect", "error", "disconnect")
+        client.expect_nothing(0.05)
+        with pytest.raises(RelayNotFound):
+            client.feed.remove_relay(relay.url)
