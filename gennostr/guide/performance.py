@@ -75,6 +75,10 @@ What costs what
 - `subscribe`, `publish` and `count` cost nothing unless used: until then, what relays send goes
   straight to the callbacks.
 - Telemetry costs one look at an empty dict for each message, as long as no handler is attached.
+- Python's garbage collector takes 1 µs of the 80 that a new verified event costs with eight relays,
+  and more the more objects a program keeps: 5.6 of 10.5 where 160,000 unverified events are all
+  kept. There, `gc.set_threshold(50_000, 20, 20)` lowers the cost of an event from 9.8 to 6.3 µs of
+  processor time. That is left to you: the library changes no setting of the collector.
 - Each relay and each actor is a thread. Idle, they cost memory (above) and no time.
 - A callback that waits delays the client's other callbacks. Leave slow work to other actors: a
   worker pool (page `jobs_and_pools`), or a writer (page `persistence`).
