@@ -210,7 +210,7 @@ _ROWS = {
     "threads": "threads of each",
     "rest": "processor at rest, %",
     "stop": "stop, s",
-    "stop_processor": "  processor time of each, ms",
+    "stop_processor": "  processor time to stop each, ms",
 }
 
 
