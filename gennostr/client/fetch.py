@@ -290,14 +290,18 @@ class Fetch(Handle, Iterator[Event], metaclass=Concise):
     def __del__(self) -> None:
         reader = getattr(self, "_reader", None)
         if reader is not None:
-            reader.exit(SHUTDOWN)
+            _abandon(reader)
 
     def close(self) -> None:
         """End it: no more events are returned. Closing twice does no harm."""
         reader, self._reader = self._reader, None
         self._heads.clear()
         if reader is not None:
-            reader.stop(block=True)
+            try:
+                reader.stop(block=True)
+            except BaseException:
+                _abandon(reader)  # in an actor that is ending, which cannot wait
+                raise
 
     @property
     def progress(self) -> dict[str, FetchProgress]:
@@ -376,6 +380,11 @@ class Fetch(Handle, Iterator[Event], metaclass=Concise):
             )
         if events:
             heapq.heappush(self._heads, (order(events[0]), stream))
+
+
+def _abandon(reader: GenNostrPid) -> None:
+    # In no process's name: a killed one, whose thread this may be, sends nothing any more.
+    reader.process.signal(None, SHUTDOWN)
 
 
 def fetch(

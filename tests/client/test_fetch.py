@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gennostr import FetchIncomplete, MessageError, RelayRefused, RequestTooLarge, fetch
+from gennostr import KILL, SHUTDOWN, FetchIncomplete, GenServer, MessageError, Ok, RelayRefused, RequestTooLarge, fetch
 from gennostr.client import fetch as fetching
 from gennostr.client import information_fetch
 from gennostr.client.options import Relay
@@ -366,6 +366,25 @@ def test_it_ends_its_client_when_it_is_closed_or_forgotten() -> None:
         del found
         while not process.dead:
             assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("reason", [SHUTDOWN, KILL])
+def test_its_client_ends_with_an_actor_that_ends_while_it_reads(reason: object) -> None:
+    class Reading(GenServer[None]):
+        def init(self, url: str) -> Ok[None]:
+            return Ok(None, continue_=url)
+
+        def handle_continue(self, argument: str, state: None) -> None:
+            with fetch({}, [argument]) as events:
+                for _ in events:
+                    pass
+
+    with FakeRelay() as relay:
+        reading = Reading.start(relay.url)
+        connection = relay.accept()
+        connection.expect_req()
+        reading.exit(reason)
+        connection.expect_end()
 
 
 @pytest.mark.parametrize(
