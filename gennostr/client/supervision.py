@@ -350,7 +350,7 @@ class ConnectionTable:
             before.cancel()
         if self.client.is_dead():  # `down` drops what is there when it runs, which may have been before this
             self._give_up(relay.url)
-        elif self._pending.get(relay.url) is not attempt:  # it was taken before it had its timer
+        if self._pending.get(relay.url) is not attempt:  # it was taken, perhaps before it had its timer
             attempt.cancel()
 
     def due(self, url: str) -> NotMade | None:
@@ -365,6 +365,8 @@ class ConnectionTable:
             self.open(pending.relay)
             self.finish_removal(url)
         except Exception as error:
+            if self.client.dead:  # killed meanwhile: it makes no attempt any more
+                return None
             if isinstance(error, StartError) and isinstance(error.reason, RuntimeError):
                 # The system refused a thread: no connection counts the attempt or reports its end.
                 self.counters.not_made(url, error)

@@ -762,7 +762,7 @@ def test_a_connection_killed_as_it_sets_a_timer_leaves_none(monkeypatch: pytest.
         return timer
 
     monkeypatch.setattr(connection_module, "send_after", kill_meanwhile)
-    # One that accepts every connection: the killed one may still have dialled.
+    # A relay that serves each connection: the killed one may have reached it.
     with MemoryRelay() as relay, Recording(reconnect=False) as client:
         client.feed.add_relay(relay.url, connect_timeout=3600.0, close_timeout=0.05)
         client.expect("error", "disconnect", "connect")

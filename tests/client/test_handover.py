@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from gennostr import NORMAL, REMOVE_RELAY, Overflow, Relay, RelayNotFound, send_after
+from gennostr import KILL, NORMAL, REMOVE_RELAY, Overflow, Relay, RelayNotFound, send_after
 from gennostr.client import connection_events, outbox, relay_statistics, socket_mailbox, supervision, verification
 from gennostr.client.connection_events import RESUME, Credit
 from gennostr.client.outbox import Outbox
@@ -489,6 +489,16 @@ def giving_up(table: ConnectionTable, relay: Relay) -> None:
     """What it does at an end after which it does not reconnect."""
     table.relay_removed(relay.url)
     table.finish_removal(relay.url)
+
+
+def test_a_client_may_be_killed_at_any_step_of_an_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    with FakeRelay() as silent:
+        relay = Relay.new(silent.url, close_timeout=0.05)
+        for place in interruptions(supervision):
+            with Recording(reconnect=False) as client:
+                table = client.feed.connections
+                place.during(partial(attempting, table, relay), partial(client.feed.exit, KILL))
+    assert "could not be started" not in caplog.text
 
 
 @pytest.mark.parametrize("end", [reconnecting, attempting, giving_up])
