@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         RelayUrlError,
         RequestTooLarge,
         StartError,
+        StoreError,
         SupervisorError,
     )
     from gennostr.otp import telemetry
@@ -219,6 +220,7 @@ __all__ = [
     "Statistics",
     "Status",
     "Stop",
+    "StoreError",
     "Supervisor",
     "SupervisorError",
     "SupervisorFlags",
@@ -278,7 +280,7 @@ _NAMES = {
         "CallingSelf CallTimeout ChildNotFound ChildRestarting ChildRunning ConnectionFault ConnectionLost "
         "ConnectTimeout FailedToStartChild FetchIncomplete GenNostrError HandshakeError MaxChildren MessageError "
         "NoProcess Overflow PingTimeout ProtocolError RelayNotFound RelayRefused RelayUrlError RequestTooLarge "
-        "StartError SupervisorError"
+        "StartError StoreError SupervisorError"
     ),
     "otp.calls": "PendingReply Request as_completed reply reply_error send_request",
     "otp.child": "ChildCounts ChildInfo",

@@ -28,6 +28,7 @@ The tree:
      ├── AuthenticationError            a relay refused our authentication: passed to handle_error
      ├── RelayRefused                   a relay refused a query, or answered it wrongly
      ├── FetchIncomplete                some relays were not read to the end: .failed
+     ├── StoreError                     a client's store cannot be opened or written: .lost
      └── ConnectionFault                why a connection ended: passed to callbacks, not raised
           ├── HandshakeError            the upgrade was refused: .status, .headers
           ├── ConnectTimeout            not connected in time       (TimeoutError)
@@ -605,6 +606,23 @@ class FetchIncomplete(GenNostrError):
         if not isinstance(failed, Mapping):  # unpickled, and replaced by its text
             return _quoted(failed)
         return "; ".join(f"{url}: {_quoted(reason)}" for url, reason in failed.items())
+
+
+class StoreError(GenNostrError):
+    """A client's store cannot be opened or written.
+
+    If it cannot be opened, the client does not start; if it cannot be written, handle_error is called.
+
+    >>> from gennostr import StoreError
+    >>> str(StoreError("feed.db: the disk is full"))
+    'feed.db: the disk is full'
+    """
+
+    def __init__(self, *args: object, lost: bool = False) -> None:
+        super().__init__(*args)
+        self.lost = lost
+        """Whether what callbacks have written since the last save is lost: the client then ends, and a new one begins
+        where the last save was. Otherwise the client tries again."""
 
 
 class ConnectionFault(GenNostrError):

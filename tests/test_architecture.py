@@ -21,9 +21,10 @@ LAYERS = {
     "telemetry": {"otp"},
     "nostr": {"values", "exceptions", "nostr"},
     "client": {"values", "exceptions", "otp", "nostr", "client"},
+    "store": {"values", "exceptions", "otp", "nostr", "client", "store"},
     "guide": set[str](),
     "testing": {"values", "exceptions", "otp", "nostr", "client", "testing"},
-    "cli": {"exceptions", "otp", "nostr", "client", "guide", "cli", ""},
+    "cli": {"exceptions", "otp", "nostr", "client", "store", "guide", "cli", ""},
     "__init__": {"exceptions", "otp", "client"},
 }
 
@@ -47,7 +48,7 @@ BESIDE = """
     ClientStatistics RelayRefused RelayStatistics fetch relay_information
     CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
     RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer Via
-    reply_error monotonic_time system_time ActorError wait_for
+    reply_error monotonic_time system_time ActorError wait_for StoreError
 """.split()  # noqa: SIM905 - reads better
 
 
@@ -189,6 +190,17 @@ def test_importing_gennostr_warns_of_nothing_and_imports_no_extra() -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
     assert "coincurve" not in done.stdout
     assert "nostr_sdk" not in done.stdout
+
+
+def test_a_client_without_a_store_imports_none() -> None:
+    program = """
+import sys
+import gennostr, gennostr.testing, gennostr.testing.pytest_plugin
+with gennostr.GenNostr.start():
+    print("sqlite3" in sys.modules, [name for name in sys.modules if name.startswith("gennostr.store")])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False []\n"
 
 
 @pytest.mark.parametrize(("former", "name"), sorted(gennostr._RENAMED.items()))

@@ -5,7 +5,7 @@ from inspect import ismodule
 from pathlib import Path
 
 import gennostr
-from gennostr import guide, nostr, testing
+from gennostr import guide, nostr, store, testing
 
 
 def test_one_command_builds_them_without_a_warning(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_one_command_builds_them_without_a_warning(tmp_path: Path) -> None:
     assert "Warn" not in done.stderr
     for topic in guide.TOPICS:
         assert (tmp_path / f"gennostr/guide/{topic}.html").exists()
-    for package in (gennostr, nostr, testing):
+    for package in (gennostr, nostr, store, testing):
         text = (tmp_path / (package.__name__.replace(".", "/") + ".html")).read_text()
         names = [name for name in package.__all__ if not ismodule(getattr(package, name))]
         missing = [name for name in names if f'id="{name}"' not in text]

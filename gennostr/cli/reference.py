@@ -12,7 +12,14 @@ from types import ModuleType
 from typing import Any, Final
 
 # By name: gennostr.testing is imported only if a name of it is looked up, and is not a layer below this one.
-PACKAGES: Final = ("gennostr", "gennostr.nostr", "gennostr.nostr.nip19", "gennostr.testing", "gennostr.telemetry")
+PACKAGES: Final = (
+    "gennostr",
+    "gennostr.nostr",
+    "gennostr.nostr.nip19",
+    "gennostr.store",
+    "gennostr.testing",
+    "gennostr.telemetry",
+)
 WIDTH: Final = 92
 """Signatures that are longer have one parameter on each line."""
 INDENT: Final = "    "
@@ -259,6 +266,8 @@ def _texts(owner: Any) -> dict[str, tuple[str, str]]:
     if inspect.isclass(owner):
         first = body[0]
         body = first.body if isinstance(first, ast.ClassDef) else []
+        # What is hidden from type checkers is there for readers.
+        body = [inner for each in body for inner in (each.body if isinstance(each, ast.If) else [each])]
     found: dict[str, tuple[str, str]] = {}
     for statement, following in zip(body, [*body[1:], None], strict=True):
         name, kind = _assigned(statement)

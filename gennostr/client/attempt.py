@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from gennostr.nostr.messages import ClosedMessage, OkMessage
 
-Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "not_sent"]
+Kind: TypeAlias = Literal["accepted", "rejected", "timeout", "disconnected", "not_sent", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class PublishOutcome:
     - "timeout": it was sent and not answered;
     - "disconnected": the connection was lost after it was sent (and lost again after a reconnect, or not restored in
       time);
-    - "not_sent": there was no connection to send it on.
+    - "not_sent": there was no connection to send it on;
+    - "expired": of a durable publication: there was no final answer in time.
 
     >>> from gennostr import PublishOutcome
     >>> outcome = PublishOutcome("rejected", "blocked", "blocked: you are banned")

@@ -65,7 +65,24 @@ class SilenceDue:
     url: str
 
 
-ClientCommand: TypeAlias = Subscribe | Unsubscribe | SendToRelays | Informed | Signed | DeadlinesDue | SilenceDue
+@dataclass(frozen=True, slots=True)
+class SaveNow:
+    """A durable publication is to be saved, and then sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """A durable publication is to be deleted.
+
+    Its end was handled, or it was abandoned.
+    """
+
+    id: str
+
+
+ClientCommand: TypeAlias = (
+    Subscribe | Unsubscribe | SendToRelays | Informed | Signed | DeadlinesDue | SilenceDue | SaveNow | Forget
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +91,5 @@ class PendingCallback:
 
     callback: str
     arguments: tuple[object, ...]
+    first: ClientCommand | None = None
+    """Executed right before: no save, and no end of the client, comes between the two."""

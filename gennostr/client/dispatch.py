@@ -11,9 +11,11 @@ by the connection, by the user's removal or by the process's death; what comes a
 removes a relay itself knows of the end at once: only handle_disconnect follows.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from gennostr.client.commands import ClientCommand, PendingCallback, SilenceDue
 from gennostr.client.connection import Command
@@ -32,12 +34,13 @@ from gennostr.client.frames import Close
 from gennostr.client.functions import GenNostrPid
 from gennostr.client.options import Relay, check_number
 from gennostr.client.outbox import Outbox
+from gennostr.client.persistence import Store, check_store, is_store
 from gennostr.client.relay_pool import RelayPool
 from gennostr.client.relay_session import RelaySession
 from gennostr.client.relay_statistics import ClientStatistics
 from gennostr.client.signing import Signer
 from gennostr.client.supervision import ConnectionTable
-from gennostr.exceptions import MessageError
+from gennostr.exceptions import MessageError, StoreError
 from gennostr.nostr.messages import (
     AuthMessage,
     ClosedMessage,
@@ -48,7 +51,7 @@ from gennostr.nostr.messages import (
     OkMessage,
     UnknownMessage,
 )
-from gennostr.otp import telemetry
+from gennostr.otp import telemetry, tracebacks
 from gennostr.otp.calls import wait_down
 from gennostr.otp.clock import clock
 from gennostr.otp.engine import End, Engine, Server
@@ -57,6 +60,12 @@ from gennostr.otp.mailbox import Mailbox
 from gennostr.otp.pid import Pid
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import SHUTDOWN
+
+if TYPE_CHECKING:
+    from gennostr.client.journal import Journal
+
+logger = logging.getLogger(__name__)
+logger.addFilter(tracebacks.escape)
 
 _COMMANDS = frozenset(get_args(ClientCommand))
 
@@ -70,6 +79,7 @@ class Client(Server, Protocol):
     signer: Signer | Sequence[Signer] | None
     deduplicate: bool
     max_seen_events: int
+    store: Store | None
 
     def handle_connect(self, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_disconnect(self, reason: Any, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
@@ -132,6 +142,7 @@ class ClientEngine(Engine):
         default = next(vars(each)[several] for each in reversed(type(client).__mro__) if several in vars(each))
         is_default = getattr(client.handle_events, "__func__", None) is default
         self._handle_batch = self._messages if is_default else self._grouped
+        self._journal: Journal | None = None
         # The index of the next message in the batch that is the first of the work.
         self._at = 0
 
@@ -147,9 +158,34 @@ class ClientEngine(Engine):
         """See `GenNostr.signer`."""
         return self.server.signer
 
-    def run_callback(self, name: str, *arguments: object) -> None:
-        """Run a callback with `arguments` and the state, right after the current one."""
-        self.queue_ahead(PendingCallback(name, arguments))
+    @property
+    def has_store(self) -> bool:
+        """Whether the client has a store. Read in any thread."""
+        return self.server.store is not None
+
+    @property
+    def journal(self) -> "Journal | None":
+        """The journal; None: the client has no store.
+
+        The first use opens the store: init may set it.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        if self._journal is None and self.server.store is not None:
+            self._set_seen_size()
+            check_store(self.server.store)
+            owner = str(self.process.name or type(self.server).__qualname__)
+            self._journal = self._pool.open_journal(self.server.store, owner)
+            self._handle_batch = partial(self._recorded, self._handle_batch)
+        return self._journal
+
+    def run_callback(self, name: str, *arguments: object, first: ClientCommand | None = None) -> None:
+        """Run a callback with `arguments` and the state, right after the current one.
+
+        `first`, if given, is executed right before it.
+        """
+        self.queue_ahead(PendingCallback(name, arguments, first))
         # A batch being handled stops only for a message in the mailbox.
         self.process.deliver(WAKE)
 
@@ -170,24 +206,61 @@ class ClientEngine(Engine):
         self._table.start()
         outcome = super().init(argument)
         self._pool.signers()  # an invalid one is reported now, not at a relay's first challenge
+        self._set_seen_size()
+        _ = self.journal  # a store that cannot be opened is an error of the start
+        return outcome
+
+    def _set_seen_size(self) -> None:
         size = self.server.max_seen_events
         check_number("max_seen_events", size, least=1, kinds=(int,))
         self._table.seen.size = size
-        return outcome
 
     def terminate(self, reason: object) -> None:
-        """Run terminate, then stop the connections.
+        """Run terminate, save, stop the connections, and close the store.
 
-        When others see the client's end, the sockets are closed.
+        When others see the client's end, the sockets are closed. If the save fails, that is the reason of the end.
         """
         try:
             super().terminate(reason)
+            self._save_last()
         finally:
             primary = self._table.primary
             if primary is not None:
                 self.process.unlink(primary.process)
                 primary.process.signal(self.process, SHUTDOWN)
                 wait_down(primary.process, None)
+            self._close_store()
+
+    def on_thread_end(self) -> None:
+        """Save, and close the store, if terminate was not called.
+
+        A killed client saves as well: until it has closed the store, no other client can open it.
+        """
+        try:
+            self._save_last()
+        except StoreError:
+            logger.exception("%r could not save what it has handled last", self.pid)
+        self._close_store()
+        super().on_thread_end()
+
+    def _save_last(self) -> None:
+        """Save what was handled since the last save.
+
+        If a callback has failed, what it has left half done is not saved.
+        """
+        journal, failed = self._journal, self.ending is not None and self.ending.raised
+        if journal is not None and not journal.closed and self.starting is None and not failed:
+            journal.save(self._pool.sessions)
+
+    def _close_store(self) -> None:
+        journal, store = self._journal, self.server.store
+        try:
+            if journal is not None and not journal.closed:
+                journal.close()
+            elif journal is None and store is not None and is_store(store):  # init may have written to it, and failed
+                store.close()
+        except StoreError:
+            logger.exception("%r could not close its store", self.pid)
 
     def statistics(self) -> ClientStatistics:
         """Add what the seen events take."""
@@ -200,7 +273,9 @@ class ClientEngine(Engine):
     def receive(self, message: Any) -> None:
         """Queue what connections report; execute what the client's own parts request."""
         match message:
-            case PendingCallback(name, arguments):
+            case PendingCallback(name, arguments, first):
+                if first is not None:
+                    self._pool.command(first)
                 self.call(getattr(self.server, name), *arguments, ok=True)
             case _Disconnected(relay, reason):
                 self._after_error(relay, reason)
@@ -240,6 +315,11 @@ class ClientEngine(Engine):
         if batch.credit.paused:
             self._pool.lagging(batch.relay.url)
         batch.credit.take(batch.size)
+
+    def _recorded(self, handle: Callable[[Batch], None], batch: Batch) -> None:
+        """Handle messages of `batch` by `handle`, and have it saved."""
+        handle(batch)
+        self._pool.handled(batch.relay.url)
 
     def _messages(self, batch: Batch) -> None:
         """Handle messages of `batch`, until something else is to be done."""

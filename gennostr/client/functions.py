@@ -5,13 +5,14 @@ functions for relays and messages then do all their work there; the others leave
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, Unpack, cast
+from typing import Any, Final, TypeAlias, Unpack, cast
 
 import msgspec
 
-from gennostr.client.commands import ClientCommand, SendToRelays, Subscribe, Unsubscribe
-from gennostr.client.options import Options, Relay, RelayOptions, check_files
+from gennostr.client.commands import ClientCommand, Forget, SendToRelays, Subscribe, Unsubscribe
+from gennostr.client.options import Options, Relay, RelayOptions, check_files, check_number
 from gennostr.client.outbox import Outbox
 from gennostr.client.publications import CountRequest, PendingAnswers, Publication
 from gennostr.client.relay_pool import RelayPool
@@ -30,6 +31,9 @@ from gennostr.otp.process import check_may_act, current_process
 from gennostr.values import shown
 
 logger = logging.getLogger(__name__)
+
+_DIGITS: Final = 13
+"""A time with so many digits is no time in seconds."""
 
 Filters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -275,7 +279,8 @@ class ClientFunctions:
             filters: a filter of NIP-01 or a list of filters, of which an event must match one, such as
                 ``{"kinds": [1], "authors": ["npub1..."], "since": 1700000000}``. Keys and ids are 64 lower-case hex
                 digits, npub1... or note1....
-            id: 1 to 64 characters; it replaces a subscription with the same id. None (the default): a new one.
+            id: 1 to 64 characters; it replaces a subscription with the same id. With a `store`, the next run of the
+                program resumes the one with this id. None (the default): a new one, which does not outlive the client.
             relays: a list of urls; None (the default): every relay that the client has or will have.
 
         Raises:
@@ -298,11 +303,12 @@ class ClientFunctions:
         'notes'
         'hello'
         """
+        chosen = id is not None
         if id is None:
             id = new_id("sub")  # noqa: A001
         wanted, urls = checked_filters(filters), urls_of(relays)
         _check_sizes(self, encode(["REQ", id, *wanted]), urls, f"the REQ of subscription {id!r}")
-        _command(self, Subscribe(Subscription(id, wanted, urls)))
+        _command(self, Subscribe(Subscription(id, wanted, urls, saved=chosen)))
         return id
 
     def unsubscribe(self, id: str) -> None:  # noqa: A002
@@ -326,7 +332,13 @@ class ClientFunctions:
         _command(self, Unsubscribe(id))
 
     def publish(
-        self, event: Event | Mapping[str, Any], relays: Sequence[str] | None = None, timeout: float = 10.0
+        self,
+        event: Event | Mapping[str, Any],
+        relays: Sequence[str] | None = None,
+        timeout: float = 10.0,
+        *,
+        durable: bool = False,
+        expires: float | None = None,
     ) -> Publication:
         """Send an event to relays; return a future for their outcomes.
 
@@ -334,10 +346,19 @@ class ClientFunctions:
         client called it, the client also gets a `PublicationDone` message. The event is sent once more if the
         connection is lost before the relay has answered, or after authentication if the relay requires it.
 
+        A durable publication is saved in the client's store before it is sent, and stays there until each relay has
+        given a final answer and the client's `PublicationDone` was handled: it survives the end of the program. Until
+        then it is sent again after a lost connection, a timeout, or a refusal that is not for good. If a callback calls
+        this, it is saved and sent once that has returned, together with what the callback has handled.
+
         Args:
             event: as `gennostr.nostr.sign` returns it, or a mapping with its fields.
             relays: a list of urls; None (the default): all that the client has now.
-            timeout: seconds for all relays together, 10 by default; relays that connect within it get the event too.
+            timeout: seconds for all relays together, 10 by default; relays that connect within it get the event too. If
+                it is durable: seconds that one attempt at one relay may take.
+            durable: whether it is saved first; False by default. The client needs a store.
+            expires: when a durable publication ends in any case, in seconds since 1970; None (the default): at the
+                time in the event's "expiration" tag (NIP-40), or never.
 
         Returns:
             A `Publication`, whose result is a dict: a `PublishOutcome` for each url, as in `list_relays`: normalized,
@@ -345,7 +366,7 @@ class ClientFunctions:
 
         Raises:
             TypeError, ValueError: it is not an event, or its id does not match its content (`MessageError`), or another
-                argument is invalid.
+                argument is invalid; or it is durable, and the client has no store, or no relay to send it to.
             NoProcess: the client is dead.
 
         >>> from gennostr import GenNostr
@@ -366,9 +387,65 @@ class ClientFunctions:
         if not event.has_valid_id():
             raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {event.compute_id()!r}")
         process = relay_pool(self).process
-        publication = Publication(process, event, urls_of(relays), check_seconds("timeout", timeout))
+        urls = urls_of(relays)
+        if durable:
+            expires = earliest(expires, event)
+            if not relay_pool(self).has_store:
+                raise ValueError("a durable publication needs a client with a store (see gennostr.store)")
+            if urls is None:
+                urls = frozenset({*connections(self).known(), *self.list_relays()})
+            if not urls and process.dead:  # with the client, its relays end
+                raise NoProcess(process.pid)
+            if not urls:
+                raise ValueError("a durable publication needs relays: the client has none, and none are named")
+        elif expires is not None:
+            raise ValueError("only a durable publication expires")
+        publication = Publication(
+            process, event, urls, check_seconds("timeout", timeout), durable=durable, expires=expires
+        )
         _send(self, publication)
         return publication
+
+    def publications(self) -> list[Publication]:
+        """Return the pending durable publications, the oldest first.
+
+        Those of an earlier run of the program are included. Each has its `event`, its ``outcomes`` so far, and a result
+        when it is done.
+
+        Raises:
+            NoProcess: the client is dead.
+
+        >>> from gennostr import GenNostr
+        >>> with GenNostr.start() as client:
+        ...     client.publications()
+        []
+        """
+        check_may_act()
+        pool = relay_pool(self)
+        if pool.process.dead:
+            raise NoProcess(pool.process.pid)
+        return pool.publications()
+
+    def forget(self, event_id: str) -> None:
+        """Abandon a durable publication.
+
+        It is deleted from the store, and its future is cancelled. A relay may have the event already. An unknown id is
+        ignored. Cancelling the future does the same.
+
+        Args:
+            event_id: the id of its event: 64 hex digits.
+
+        Raises:
+            TypeError: `event_id` is not a str.
+            NoProcess: the client is dead.
+
+        >>> from gennostr import GenNostr
+        >>> with GenNostr.start() as client:
+        ...     client.forget(64 * "0")
+        """
+        if not isinstance(event_id, str):
+            raise TypeError(f"the id of an event is a text, not {shown(event_id)}")
+        _command(self, Forget(event_id))
 
     def count(self, filters: Filters, relays: Sequence[str] | None = None, timeout: float = 10.0) -> CountRequest:
         """Request the number of matching events from relays (NIP-45); return a future.
@@ -521,6 +598,25 @@ def _command(client: ClientFunctions, command: ClientCommand) -> None:
         raise NoProcess(process.pid)
     else:
         process.put_from(current_process(), command)
+
+
+def earliest(expires: float | None, event: Event) -> float | None:
+    """Return when a durable publication expires.
+
+    That is at `expires`, or at the event's own time (NIP-40) if it is earlier.
+
+    Raises:
+        TypeError, ValueError: `expires` is not a time.
+
+    """
+    if expires is not None:
+        check_number("expires", expires, least=0)
+        if not math.isfinite(expires):
+            raise ValueError(f"expires must be a time in seconds since 1970, or None, not {expires}")
+    times = [] if expires is None else [float(expires)]
+    tags = [tag[1] for tag in event.tags if tag[:1] == ["expiration"] and len(tag) > 1]
+    times += [float(text) for text in tags if text.isascii() and text.isdigit() and len(text) < _DIGITS]
+    return min(times, default=None)
 
 
 def _url(relay: str | Relay) -> str:

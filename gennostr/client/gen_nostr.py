@@ -14,13 +14,14 @@ in addition to all callbacks of GenServer. `gennostr.client.dispatch` calls them
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gennostr.client.connection_events import REMOVE_RELAY
 from gennostr.client.dispatch import ClientEngine
 from gennostr.client.error_log import error_log
 from gennostr.client.functions import ClientFunctions, GenNostrPid, relay_pool
 from gennostr.client.options import Relay
+from gennostr.client.persistence import Store
 from gennostr.client.publications import CountDone, PublicationDone
 from gennostr.client.seen_events import SEEN
 from gennostr.client.signing import Signer, check_coincurve
@@ -65,12 +66,13 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     - handle_disconnect: a connection or an attempt has ended; the default reconnects
     - handle_ok, handle_closed, handle_notice, handle_auth, handle_count, handle_unknown: other messages
 
-    Three attributes, on the class or set in init:
+    Four attributes, on the class or set in init:
 
     - signer: answers AUTH challenges (NIP-42): a secret key (32 bytes or 64 hex digits, which needs the extra
       ``crypto``), a callable, or a list of these; None (the default): challenges are not answered
     - deduplicate: whether an event sent by several relays is delivered once per subscription; False by default
     - max_seen_events: how many events are remembered for that; 32,768 by default
+    - store: where the client saves what must outlive it, such as a `gennostr.store.SqliteStore`; None by default
 
     >>> from queue import SimpleQueue
     >>> from gennostr import GenNostr, Ok
@@ -108,6 +110,11 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
 
     Each takes some 180 bytes, or 150 if it was not verified: with the default, up to 12 MB. The client's ``statistics``
     have the number and the bytes."""
+
+    if not TYPE_CHECKING:  # a client's own assignment declares its type: `self.store.transaction()` has one then
+        store: Store | None = None
+        """Where the client saves what must outlive it, such as a `gennostr.store.SqliteStore`. A class attribute, or
+        set in init before `subscribe`; None (the default): nothing is saved."""
 
     def handle_info(self, message: Any, state: S, /) -> CallbackOutcome[S]:
         """Handle a message of another process, a timer, an `Exit` or a `Down`.
@@ -161,7 +168,8 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
         Args:
             reason: an exception: a `MessageError` for a message that is malformed, forged or unrequested, which does
                 not end the connection; a `ConnectionFault` or another OSError if the connection failed;
-                `RequestTooLarge` for a subscription that the relay cannot take.
+                `RequestTooLarge` for a subscription that the relay cannot take; a `StoreError` if the client's store
+                cannot be written.
             relay: the `Relay`.
             state: the current state.
         """

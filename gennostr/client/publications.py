@@ -64,6 +64,7 @@ class PendingAnswers(Handle, Future, Generic[T], metaclass=Concise):  # type: ig
     payload: bytes
     """The encoded message."""
     is_event: bool
+    durable = False
 
     # Future's own, named here because `help` lists a class's own names; see `gennostr.values.Concise`.
     done = Future.done
@@ -129,15 +130,17 @@ class PendingAnswers(Handle, Future, Generic[T], metaclass=Concise):  # type: ig
         return super().exception(0)
 
     def _wait(self, timeout: float | None) -> None:
-        if self.done():
-            return
+        if not self.done():
+            self._wait_for(self._completion, timeout, "no result")
+
+    def _wait_for(self, completion: Completion, timeout: float | None, missing: str) -> None:
         if timeout is not None:
             check_seconds("timeout", timeout)
         check_may_act()
         if current_process() is self._client:
             raise CallingSelf(self._client.pid)
-        if not self._completion.wait(self._client, timeout):
-            raise TimeoutError(f"no result within {timeout} s")
+        if not completion.wait(self._client, timeout):
+            raise TimeoutError(f"{missing} within {timeout} s")
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._result_async().__await__()
@@ -193,14 +196,85 @@ class Publication(PendingAnswers[dict[str, PublishOutcome]]):
 
     is_event = True
 
-    def __init__(self, client: Process, event: Event, relays: frozenset[str] | None, timeout: float) -> None:
+    def __init__(
+        self,
+        client: Process,
+        event: Event,
+        relays: frozenset[str] | None,
+        timeout: float,
+        *,
+        durable: bool = False,
+        expires: float | None = None,
+    ) -> None:
         super().__init__(client, relays, timeout)
         self.event = event
         self.key = event.id
         self.payload = encode(["EVENT", event])
+        self.durable = durable
+        self.expires = expires
+        # Other futures for the same event, which end with this one.
+        self.followers: list[Publication] = []
+        self.is_saved = False
+        # Ended when it is saved, or has ended without. The lock is acquired by the one that ends it.
+        self._saved = Completion()
+        self._saving = allocate_lock()
+        if durable:
+            self.add_done_callback(self._end_saving)
 
     def __repr__(self) -> str:
         return f"<Publication of {self.event.id[:8]}: {'done' if self.done() else 'pending'}>"
+
+    @property
+    def outcomes(self) -> dict[str, PublishOutcome]:
+        """The outcomes so far, by url; of a durable publication, the final ones."""
+        return self.answers.copy()
+
+    def wait_saved(self, timeout: float | None = None) -> None:
+        """Wait until the store has a durable publication.
+
+        From then on, the death of the program cannot lose it.
+
+        Args:
+            timeout: seconds, at least 0. None (the default): any time.
+
+        Raises:
+            ValueError: it is not durable.
+            TimeoutError: it is not saved yet.
+            CallExit: the client ended first.
+            CallingSelf: called in a callback of its own client: it is saved when that has returned.
+
+        >>> from gennostr import GenNostr
+        >>> from gennostr.nostr import generate_key, sign
+        >>> from gennostr.store import MemoryStore
+        >>> class Writer(GenNostr[None]):
+        ...     store = MemoryStore()
+        >>> with Writer.start() as client:
+        ...     event = sign(generate_key(), kind=1, content="hello")
+        ...     publication = client.publish(event, ["wss://relay.example"], durable=True)
+        ...     publication.wait_saved(timeout=5)
+        ...     [each.event.content for each in client.publications()]
+        ['hello']
+        """
+        if not self.durable:
+            raise ValueError(f"not a durable publication: {self!r}")
+        if not self.is_saved:
+            self._wait_for(self._saved, timeout, "not saved")
+            if not self.is_saved:
+                self.result(0)  # raises
+
+    def was_saved(self) -> None:
+        """Record that it is saved; called in the client's thread."""
+        self.is_saved = True
+        self._end_saving()
+
+    def _end_saving(self, future: object = None) -> None:
+        """Let those resume that wait for it to be saved.
+
+        Called by the future too, when it ends without.
+        """
+        del future
+        if self._saving.acquire(False):  # noqa: FBT003
+            self._saved.end()
 
     def merge(self) -> dict[str, PublishOutcome]:
         """Return a copy of the answers."""

@@ -10,13 +10,15 @@ tables are needed to judge them.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 from gennostr.client.attempt import Attempt, PublishOutcome
 from gennostr.client.commands import (
     ClientCommand,
     DeadlinesDue,
+    Forget,
     Informed,
+    SaveNow,
     SendToRelays,
     Signed,
     SilenceDue,
@@ -42,6 +44,7 @@ from gennostr.client.effects import (
 from gennostr.client.information_fetch import InformationFetch
 from gennostr.client.options import Relay
 from gennostr.client.outbox import Outbox
+from gennostr.client.persistence import SAVE_AFTER, Store
 from gennostr.client.publications import CountDone, PendingAnswers, Publication, PublicationDone
 from gennostr.client.relay_session import FORGOTTEN, RelaySession
 from gennostr.client.seen_events import foreign_key, identity
@@ -49,7 +52,7 @@ from gennostr.client.signing import SecretKey, Signer, SignerTask, checked, sign
 from gennostr.client.subscriptions import Instant, RelaySubscription, Subscription
 from gennostr.client.supervision import ConnectionTable
 from gennostr.client.timer_queue import Deadline, TimerQueue
-from gennostr.exceptions import MessageError, Overflow, StartError
+from gennostr.exceptions import MessageError, Overflow, StartError, StoreError
 from gennostr.nostr.messages import AuthMessage, EventMessage, RelayMessage
 from gennostr.nostr.relay_information import RelayInformation
 from gennostr.nostr.relay_url import redact
@@ -57,14 +60,22 @@ from gennostr.otp import tracebacks
 from gennostr.otp.clock import clock
 from gennostr.otp.process import Process
 
+if TYPE_CHECKING:  # a client without a store does not pay for these
+    from gennostr.client.durable_publications import Backlog, DurablePublications
+    from gennostr.client.journal import Journal
+
 logger = logging.getLogger(__name__)
 logger.addFilter(tracebacks.escape)
 
 REMOVED: Final = 256
 """How many relays that the client no longer has keep their resume points."""
 
-_Due: TypeAlias = tuple[RelaySession, Key] | PendingAnswers[Any]
-"""What a deadline is for: one of a session's, or the timeout of a publication or count."""
+_Due: TypeAlias = "tuple[RelaySession, Key] | PendingAnswers[Any] | Attempt | Backlog | Literal['save']"
+"""What a deadline is for.
+
+One of a session's; the timeout of a publication or count; of a durable publication, its expiry, the timeout of an
+attempt, or the end of a relay's pause; or the next save.
+"""
 
 
 class Client(Protocol):
@@ -78,8 +89,19 @@ class Client(Protocol):
     def signer(self) -> Signer | Sequence[Signer] | None:
         """The signer, or signers, that answer challenges."""
 
-    def run_callback(self, name: str, *arguments: object) -> None:
-        """Run a callback with `arguments` and the state, right after the current one."""
+    @property
+    def has_store(self) -> bool:
+        """Whether the client has a store. Read in any thread."""
+
+    @property
+    def journal(self) -> "Journal | None":
+        """What is to be saved, if the client has a store."""
+
+    def run_callback(self, name: str, *arguments: object, first: ClientCommand | None = None) -> None:
+        """Run a callback with `arguments` and the state, right after the current one.
+
+        `first`, if given, is executed right before it.
+        """
 
     def run_command(self, command: ClientCommand) -> None:
         """Pass `command` to the pool right after the current callback."""
@@ -112,6 +134,7 @@ class RelayPool:
         self._subscriptions: dict[str, Subscription] = {}
         self._deadlines: dict[tuple[str, Key], Deadline[_Due]] = {}
         self._seen = table.seen
+        self._durable: DurablePublications | None = None
 
     # Commands of the client's functions.
 
@@ -143,12 +166,22 @@ class RelayPool:
                     self._signed(command)
                 case Informed(url, information):
                     self._informed(url, information)
+                case SaveNow():
+                    self.save()
+                case Forget(id_):
+                    if self._client.journal is not None and self._durable is not None:
+                        self._durable.forget(id_)
         finally:
             self._busy = False
 
     def _subscribe(self, subscription: Subscription) -> None:
         """Keep `subscription`, replacing one with the same id, and send its REQs."""
         now = _now()
+        journal = self._client.journal
+        if journal is not None and subscription.saved:
+            journal.begin(subscription)
+            if self._client.deduplicate:
+                journal.restore(subscription.token, (subscription.id, ""))
         for session in list(self.sessions.values()):  # the one it replaces may have been for other relays
             if not subscription.is_for(session.url):
                 self._perform(session, session.unsubscribe(subscription.id, now))
@@ -159,12 +192,26 @@ class RelayPool:
             if url in self._connections:  # what still comes for the one that it replaces is decoded and judged
                 self._connections[url].requests.pop(subscription.id.encode(), None)
             if url in self.sessions:
-                session = self.sessions[url]
-                self._perform(session, session.subscribe(subscription, now))
+                self._subscribe_at(self.sessions[url], subscription, now)
             else:
                 self._session(url)  # a new session gets all subscriptions
 
+    def _subscribe_at(self, session: RelaySession, subscription: Subscription, now: Instant) -> None:
+        """Send the REQ of `subscription` to one relay.
+
+        It resumes where an earlier run of the program has ended.
+        """
+        journal = self._client.journal if subscription.saved else None
+        position = None if journal is None else journal.position(subscription.id, session.url)
+        effects = session.subscribe(subscription, now, position)
+        if journal is not None and not self._client.deduplicate:
+            journal.restore(session.subscriptions[subscription.id].token, (subscription.id, session.url))
+        self._perform(session, effects)
+
     def _unsubscribe(self, id_: str) -> None:
+        journal = self._client.journal
+        if journal is not None:
+            journal.end(id_)
         if self._subscriptions.pop(id_, None) is not None:
             now = _now()
             for session in list(self.sessions.values()):
@@ -172,6 +219,10 @@ class RelayPool:
 
     def _send(self, pending: PendingAnswers[Any]) -> None:
         """Send a publication or count to its relays."""
+        if pending.durable:
+            if self._client.journal is not None and self._durable is not None:
+                self._durable.add(pending)
+            return
         there = self._table.known()
         urls = sorted(there if pending.relays is None else pending.relays)
         pending.open = {
@@ -183,8 +234,7 @@ class RelayPool:
         pending.deadline = self._timers.after(pending.timeout, pending)
         for attempt in list(pending.open.values()):
             if attempt.url in there:
-                session = self._session(attempt.url)
-                self._perform(session, session.send(attempt, _now()))
+                self.send(attempt)
             else:
                 self._settle(
                     attempt, PublishOutcome("not_sent", None, f"the client has no relay {redact(attempt.url)}")
@@ -197,6 +247,9 @@ class RelayPool:
         """
         pending: PendingAnswers[Any] = attempt.pending
         if pending.open.pop(attempt.url, None) is not None:
+            if pending.durable and self._durable is not None:
+                self._durable.settled(attempt, answer)
+                return
             pending.answers[attempt.url] = answer
             if not pending.open:
                 self._finish(pending)
@@ -213,7 +266,7 @@ class RelayPool:
     def _expire(self) -> None:
         deadlines = self._timers.due()
         for deadline in deadlines:
-            if isinstance(deadline.key, PendingAnswers):
+            if isinstance(deadline.key, PendingAnswers) and not deadline.key.durable:
                 for attempt in deadline.key.open.values():
                     attempt.expired = True  # so that none is sent because another has made room
         for deadline in deadlines:
@@ -225,10 +278,13 @@ class RelayPool:
                     self._client.run_behind(SilenceDue(session.url))
                     continue
                 self._perform(session, session.deadline_expired(key, _now()))
-            elif due is not None:
+            elif isinstance(due, PendingAnswers) and not due.durable:
                 for attempt in list(due.open.values()):
-                    session = self._session(attempt.url)
-                    self._perform(session, session.timed_out(attempt, due.timeout, _now()))
+                    self.time_out(attempt)
+            elif due == "save":
+                self._save_in_turn()
+            elif due is not None and self._durable is not None:
+                self._durable.deadline_expired(due)
 
     def _silence(self, url: str) -> None:
         session = self.sessions.get(url)
@@ -252,7 +308,7 @@ class RelayPool:
             now = _now()
             for subscription in self._subscriptions.values():
                 if subscription.is_for(url):
-                    self._perform(session, session.subscribe(subscription, now))
+                    self._subscribe_at(session, subscription, now)
             relay = self._up.get(url)
             if relay is not None:
                 self._perform(session, session.connected(relay, now, signers=len(self.signers())))
@@ -276,6 +332,8 @@ class RelayPool:
                 self._perform(session, session.connected(relay, _now(), signers=len(self.signers())))
             elif self._subscriptions or self._client.deduplicate or self._client.signer is not None:
                 self._session(relay.url)
+            if self._durable is not None:
+                self._durable.connected(relay.url)
         finally:
             self._busy = False
 
@@ -433,6 +491,111 @@ class RelayPool:
     def _continue(self, process: Process, url: str) -> None:
         self.lagging(url)  # it was not read meanwhile, because of us
         process.deliver(MORE)
+
+    # The store.
+
+    def open_journal(self, store: Store, owner: str) -> "Journal":
+        """Open `store`, and save in it from now on.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        from gennostr.client.durable_publications import DurablePublications  # noqa: PLC0415 - see above
+        from gennostr.client.journal import Journal  # noqa: PLC0415
+
+        journal = Journal(store, owner, self._seen, lambda: self._timers.after(SAVE_AFTER, "save"))
+        self._durable = DurablePublications(self, journal)
+        self._durable.load()
+        return journal
+
+    def handled(self, url: str) -> None:
+        """Have saved, within `SAVE_AFTER` seconds, what was handled of a relay.
+
+        At once if it is much.
+        """
+        journal = self._client.journal
+        assert journal is not None  # noqa: S101
+        journal.read.add(url)
+        if journal.full:
+            self.save()
+        else:
+            journal.arm()
+
+    def _save_in_turn(self) -> None:
+        """Save what is new: the timer has ended."""
+        journal = self._client.journal
+        if journal is not None:
+            journal.armed = False
+            self.save()
+
+    def save(self) -> None:
+        """Save what is new; called between two callbacks.
+
+        Raises:
+            StoreError: what callbacks have written is lost; the client must end.
+        """
+        journal = self._client.journal
+        if journal is None:
+            return
+        first = not journal.failing
+        try:
+            journal.save(self.sessions)
+        except StoreError as error:
+            if error.lost:
+                raise
+            journal.arm()
+            relay = next(iter(self._table.relays()), None)
+            if first and relay is not None:  # until a save has succeeded
+                self._client.run_callback("handle_error", error, relay)
+            elif first:
+                logger.exception("%r has no relay, and cannot save what it has to publish", self.process.pid)
+        else:
+            if self._durable is not None:
+                self._durable.saved()
+
+    # For durable publications.
+
+    def publications(self) -> list[Publication]:
+        """Return those that are pending. Called from any thread."""
+        return [] if self._durable is None else list(self._durable.pending.copy().values())
+
+    @property
+    def has_store(self) -> bool:
+        """Whether the client has a store. Read in any thread."""
+        return self._client.has_store
+
+    def outbox_size(self, url: str) -> int | None:
+        """Return the most bytes that a relay's outbox takes.
+
+        None: it is not connected, or handle_connect runs.
+        """
+        relay = self._up.get(url)
+        return None if relay is None else relay.options.max_queue_size
+
+    def send(self, attempt: Attempt) -> None:
+        """Send an event or a count to a relay, when its turn comes."""
+        session = self._session(attempt.url)
+        self._perform(session, session.send(attempt, _now()))
+
+    def time_out(self, attempt: Attempt) -> None:
+        """Stop waiting for the answer to `attempt`: its timeout has passed."""
+        session = self._session(attempt.url)
+        self._perform(session, session.timed_out(attempt, attempt.pending.timeout, _now()))
+
+    def after(self, seconds: float, key: "Attempt | Publication | Backlog") -> None:
+        """Call `DurablePublications.deadline_expired` after so many seconds."""
+        self._timers.after(seconds, key)
+
+    def run_callback(self, name: str, *arguments: object, first: ClientCommand | None = None) -> None:
+        """Run a callback with `arguments` and the state, right after the current one.
+
+        `first`, if given, is executed right before it.
+        """
+        self._client.run_callback(name, *arguments, first=first)
+
+    def run_command(self, command: ClientCommand) -> None:
+        """Execute `command` right after the current callback."""
+        self._client.run_command(command)
 
     # Effects.
 

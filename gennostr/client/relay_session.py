@@ -18,7 +18,7 @@ refuses is sent again once, or after a delay that doubles, or when another of ou
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from gennostr.client import dialects
@@ -39,7 +39,7 @@ from gennostr.client.effects import (
 )
 from gennostr.client.options import Relay
 from gennostr.client.relay_limits import SMALLEST_SIZE, RelayLimits
-from gennostr.client.subscriptions import Backfill, Instant, RelaySubscription, Subscription
+from gennostr.client.subscriptions import Backfill, Instant, Position, RelaySubscription, Subscription
 from gennostr.exceptions import RequestTooLarge
 from gennostr.nostr.encoding import write
 from gennostr.nostr.event import Event
@@ -320,8 +320,11 @@ class RelaySession:
 
     # Subscriptions.
 
-    def subscribe(self, subscription: Subscription, now: Instant) -> list[Effect]:
-        """Send a REQ for `subscription`, replacing one with the same id."""
+    def subscribe(self, subscription: Subscription, now: Instant, position: Position | None = None) -> list[Effect]:
+        """Send a REQ for `subscription`, replacing one with the same id.
+
+        It resumes from `position`, if an earlier run of the program has saved one.
+        """
         id_ = subscription.id
         replaced = self._forgotten.pop(id_, None)
         # The relay replaces an open REQ with the same id: no CLOSE is needed.
@@ -329,6 +332,8 @@ class RelaySession:
         self._drop(id_)
         self._forgotten.pop(id_, None)
         request = RelaySubscription(subscription, replaced if held is None else held.subscription)
+        if position is not None:
+            request.resume(position)
         request.heard = request.begun_at = now.monotonic
         self.subscriptions[id_] = request
         self._groups[id_] = [request]
@@ -353,6 +358,18 @@ class RelaySession:
             self._to_close.append(request.id)
         else:
             request.replaces = True
+
+    def positions(self) -> Iterator[tuple[str, Position]]:
+        """Return how far each subscription that a store keeps was read here, by its id.
+
+        Of several REQs, the one that was read least counts: so nothing is skipped.
+        """
+        for id_, group in self._groups.items():
+            if group[0].subscription.saved:
+                each = [request.position for request in group]
+                positions = [position for position in each if position is not None]
+                if len(positions) == len(each):
+                    yield id_, _earliest(positions)
 
     def unsubscribe(self, id_: str, now: Instant) -> list[Effect]:
         """Close the subscription `id_`."""
@@ -855,3 +872,13 @@ _CALLBACKS: Final[dict[type, str]] = {
 def _limited(filter_: dict[str, Any], limit: int) -> dict[str, Any]:
     """Return a filter whose limit is at most `limit`."""
     return {**filter_, "limit": limit} if filter_.get("limit", 0) > limit else filter_
+
+
+def _earliest(positions: Sequence[Position]) -> Position:
+    """Return the position from which all of `positions` can resume."""
+    newest = [each.newest for each in positions]
+    return Position(
+        min(each.begun for each in positions),
+        all(each.settled for each in positions),
+        None if None in newest else min(each for each in newest if each is not None),
+    )

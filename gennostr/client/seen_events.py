@@ -42,6 +42,9 @@ class SeenEvents:
         # The connections that wait for an event that another has claimed. They add themselves and then look at the
         # claim once more; the client ends claims and then looks here. So none waits for a claim that has ended.
         self._waiting: deque[tuple[Process, str]] = deque()
+        # What `take_new` has returned: the first so many events of this generation, and all before it.
+        self._taken_in = self._young
+        self._taken = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -82,6 +85,29 @@ class SeenEvents:
                 total += len(table) * (sys.getsizeof(key) + sys.getsizeof(created_at))
         return total
 
+    # For a client that saves them.
+
+    def count_new(self) -> int:
+        """Return how many events `take_new` would return.
+
+        Fewer, if a generation has ended since it was called.
+        """
+        return len(self._young) - (self._taken if self._taken_in is self._young else 0)
+
+    def take_new(self) -> list[tuple[bytes, int]]:
+        """Return the events that were added since the last call, the oldest first.
+
+        Those that were forgotten meanwhile are left out. A dict keeps the order in which its keys were added, so adding
+        an event costs nothing more.
+        """
+        young, old, taken_in = self._young, self._old, self._taken_in
+        new: list[tuple[bytes, int]] = []
+        if taken_in is not young:
+            new += _last(old, len(old) - (self._taken if taken_in is old else 0))
+        new += _last(young, self.count_new())
+        self._taken_in, self._taken = young, len(young)
+        return new
+
     # Claims.
 
     def claim(self, key: bytes, process: Process) -> bool:
@@ -121,6 +147,13 @@ class SeenEvents:
         # Those that add themselves meanwhile have seen that the claims have ended, or wait for others.
         for _ in range(len(self._waiting)):
             wake(*self._waiting.popleft())
+
+
+def _last(events: dict[bytes, int], count: int) -> list[tuple[bytes, int]]:
+    """Return the last `count` items, in their order."""
+    last = list(islice(reversed(events.items()), count))
+    last.reverse()
+    return last
 
 
 def identity(event: Event, *, verified: bool) -> bytes:

@@ -34,6 +34,24 @@ class Instant(NamedTuple):
     """Since 1970: for times in requests to the relay."""
 
 
+class Position(NamedTuple):
+    """How far a subscription was read at one relay.
+
+    Its next REQ resumes there.
+
+    >>> from gennostr.store import Position
+    >>> Position(begun=1700000000, settled=True, newest=1700003600).newest
+    1700003600
+    """
+
+    begun: int
+    """When the first REQ was sent, by the relay's clock, in seconds since 1970."""
+    settled: bool
+    """Whether there was an EOSE: everything older than `newest` has been received."""
+    newest: int | None
+    """When the newest event that counts was created, in seconds since 1970; None: no event counts yet."""
+
+
 class Subscription:
     """A subscription.
 
@@ -41,11 +59,19 @@ class Subscription:
     """
 
     def __init__(
-        self, id_: str, filters: Sequence[dict[str, Any]], relays: frozenset[str] | None, *, whole: bool = False
+        self,
+        id_: str,
+        filters: Sequence[dict[str, Any]],
+        relays: frozenset[str] | None,
+        *,
+        whole: bool = False,
+        saved: bool = False,
     ) -> None:
         self.id = id_
         self.whole = whole
         """Whether it is one REQ at each relay, however large: its answer is a page of a fetch."""
+        self.saved = saved
+        """Whether a store keeps it: its id is the user's, so that the next run of the program has it too."""
         self.filters = filters
         self.relays = relays
         """Urls; None: every relay of the client."""
@@ -129,6 +155,15 @@ class RelaySubscription:
         """How many events came before EOSE on this connection; next, the oldest of them."""
         self.oldest: int | None = None
         self._latest: int | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """Where its next REQ resumes; None: none was sent yet."""
+        return None if self._begun is None else Position(self._begun, self._settled, self._newest)
+
+    def resume(self, position: Position) -> None:
+        """Resume where an earlier run of the program has saved `position`."""
+        self._begun, self._settled, self._newest = position
 
     @property
     def settled(self) -> bool:

@@ -24,7 +24,7 @@ Nostr:
 - `subscriptions`: events without gaps, and stored events
 - `publishing`: events, their signatures, and their outcome at each relay
 - `authentication`: keys, signers, and relays that want to know the client
-- `persistence`: keep events in a database
+- `persistence`: a client that resumes after its end, and tables of its own beside it
 
 To look up:
 

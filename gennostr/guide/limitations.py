@@ -42,7 +42,7 @@ Subscriptions
 -------------
 
 - A subscription resumes from 60 seconds before the newest event. An event that is older than that,
-  and reached the relay only while it was down or the connection was lost, is missed there.
+  and reached the relay only while the connection was lost or the program was away, is missed there.
 - What a relay leaves out after a long outage is requested by a REQ of its own; where the relay
   allows no more REQs, that is logged, and the rest is missed.
 - The first REQ of a subscription is not continued: a relay that sends at most 500 stored events
@@ -59,6 +59,18 @@ Subscriptions
 - If one second holds more events than a relay sends at once, `fetch` cannot get the rest. It
   reports this if there are 100 or more, as many as an earlier page that was cut, or if older events
   follow.
+
+Restarts of the program
+-----------------------
+
+- A client without a `store` (page `persistence`) keeps nothing: after a restart, what is stored is
+  delivered again, and publications without an outcome are lost.
+- After a crash, a client with a store gets again what it had handled in the last second, about
+  4,000 events at most. What its callbacks have written by `transaction()` for these is undone.
+- A subscription without an id of yours, or with other filters than in the last run (a computed
+  `since`, say), begins anew.
+- The state is not kept, nor the list of relays, nor publications without `durable=True`.
+- A file has one client at a time. One that was killed keeps it until its callback returns.
 
 Relays and connections
 ----------------------

@@ -85,7 +85,14 @@ they run in the thread that calls them:
 - `add_relay`, `remove_relay`, `reconnect`, `list_relays`: on this page;
 - `send_message`, `broadcast_message`, `ping`, `relay_statistics`: on this page;
 - `subscribe`, `unsubscribe`, `count`: page `subscriptions`;
-- `publish`: page `publishing`.
+- `publish`: page `publishing`;
+- `publications`, `forget`: page `persistence`.
+
+Four attributes, on the class or set in `init`:
+
+- `signer`: how it answers challenges (page `authentication`);
+- `deduplicate` and `max_seen_events`: page `subscriptions`;
+- `store`: where it keeps what must outlive the program (page `persistence`). None by default.
 
 The callbacks
 -------------
@@ -184,6 +191,7 @@ Those that do not:
 - `RequestTooLarge`: a REQ that cannot be made small enough for the relay: `.subscription_id`,
   `.size`, `.limit` (a `MessageError` too);
 - `AuthenticationError`: the relay has refused a signer (page `authentication`);
+- `StoreError`: the client's store cannot be written (page `persistence`); the relay is any one;
 - what a signer has raised.
 
 Connecting, and connecting again
@@ -341,9 +349,10 @@ What is guaranteed
   removal are not errors.
 - Messages of one relay reach the callbacks in the order of the wire.
 - What was requested with `subscribe` is delivered without gaps and once, across lost
-  connections, relays that are killed and started again, and restarts within the tree; the page
-  `limitations` says what is beyond that. Each publication has one outcome for each relay, and ends
-  within its timeout.
+  connections, relays that are killed and started again, and restarts within the tree; with a
+  `store`, across restarts of the program. The page `limitations` says what is beyond that. Each
+  publication has one outcome for each relay, and ends within its timeout; one with `durable=True`,
+  when each relay has given a final answer.
 - Every wait for a relay ends, whatever it sends or does not send, and no relay can make the client
   send in a loop: what it refuses is sent again once, or after a delay that doubles, or when
   something was closed.

@@ -282,6 +282,13 @@ Every record that the library writes, by logger. ``...`` stands for what varies.
   (`handle_notice`), the relay has a text for you. With "refused event" (`handle_ok`), it refuses
   what `send_message` or `broadcast_message` has sent. Override the callback to do something else.
 
+`gennostr.client.dispatch`, of a client with a `store`:
+
+- ERROR ``... could not save what it has handled last``: the last save of a killed client has
+  failed; the traceback has the `StoreError`. What it has handled since the one before is delivered
+  to the next client again, and what its callbacks wrote is undone. Make room on the disk, say.
+- ERROR ``... could not close its store``: the disk fails, say. It was saved before.
+
 `gennostr.client.functions`:
 
 - WARNING ``a broadcast skipped a relay: ...``: the outbound queue of a relay is full: it reads
@@ -297,8 +304,10 @@ Every record that the library writes, by logger. ``...`` stands for what varies.
 - DEBUG ``could not fetch the information document of ...: ...``: the relay has none (NIP-11), or
   did not send it. The client does without.
 
-`gennostr.client.relay_pool`, about one relay, whose url is in the text:
+`gennostr.client.relay_pool`; but for the first, they are about one relay, whose url is in the text:
 
+- ERROR ``... has no relay, and cannot save what it has to publish``: as for handle_error with a
+  `StoreError`, which has a relay. The client tries again every second.
 - ERROR ``a signer failed for ...``: your signer raised; another may be tried.
 - ERROR ``the information document of ... could not be requested``: the system refused a thread.
 - WARNING ``... requires authentication but has sent no challenge``, ``a signer for ... has not

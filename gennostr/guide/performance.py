@@ -5,10 +5,10 @@ From a checkout:
     pip install -e '.[bench]'
     python -m benchmarks.receive
 
-and so `verify`, `overlap`, `batches`, `many`, `live`, `publish`, `mailbox`, `call`, `start`,
-`connect`, `memory` and `frames`. Each measures against others in the same run, in turns, each in a
-process of its own where that matters, and prints medians, ratios, machine and versions. `overlap`
-measures nostr-tools as well, if `node` and `npm` are installed.
+and so `verify`, `overlap`, `batches`, `many`, `live`, `publish`, `archive`, `mailbox`, `call`,
+`start`, `connect`, `memory` and `frames`. Each measures against others in the same run, in turns,
+each in a process of its own where that matters, and prints medians, ratios, machine and versions.
+`overlap` measures nostr-tools as well, if `node` and `npm` are installed.
 
 What was measured
 -----------------
@@ -85,6 +85,6 @@ What costs what
   kept. There, `gc.set_threshold(50_000, 20, 20)` lowers the cost of an event from 9.8 to 6.3 µs of
   processor time. That is left to you: the library changes no setting of the collector.
 - Each relay and each actor is a thread. Idle, they cost memory (above) and no time.
-- A callback that waits delays the client's other callbacks. Leave slow work to other actors: a
-  worker pool (page `jobs_and_pools`), or a writer (page `persistence`).
+- A callback that waits delays the client's other callbacks. Leave slow work to other actors, such
+  as a worker pool (page `jobs_and_pools`).
 """

@@ -1,541 +1,370 @@
-'''Keep events in a database, and copy them from relay to relay.
+'''Lose nothing when the program ends, however it ends.
 
-Two complete programs with their tests: a feed that fills SQLite, and a mirror. Save them under the
-names in their first lines, and run them:
+A client with a store resumes where its last run has ended:
 
-    python feed.py notes.db wss://relay.example wss://other.example
-    python mirror.py wss://from.example wss://to.example '{"kinds": [0, 1]}'
-    python -m pytest test_feed_store.py test_mirror.py
+>>> from queue import Queue
+>>> from tempfile import TemporaryDirectory
+>>> from gennostr import GenNostr
+>>> from gennostr.store import SqliteStore
+>>> from gennostr.testing import MemoryRelay
+>>> class Feed(GenNostr[None]):
+...     def init(self, init_arg):
+...         path, url, self.texts = init_arg
+...         self.store = SqliteStore(path)
+...         self.add_relay(url)
+...         self.subscribe({"kinds": [1]}, id="notes")
+...     def handle_event(self, message, relay, state):
+...         self.texts.put(message.event.content)
+>>> texts, directory = Queue(), TemporaryDirectory()
+>>> path = directory.name + "/feed.db"
+>>> with MemoryRelay() as relay:
+...     _ = relay.store(kind=1, content="stored")
+...     with Feed.start((path, relay.url, texts)):
+...         print(texts.get(timeout=5))
+...     _ = relay.store(kind=1, content="while the program was away")
+...     with Feed.start((path, relay.url, texts)):
+...         print(texts.get(timeout=5))
+stored
+while the program was away
 
-They need `pip install 'gennostr[crypto]'`.
+Without a store, the second run would get both. SQLite is in Python's standard library; nothing
+else is needed, and nothing is imported unless a program uses it.
 
-A feed that fills SQLite
-------------------------
+What is kept
+------------
 
-Three kinds of actors, each with one task. `Writer` owns the database. `Feed` is the client: it
-receives new notes, and keeps them until they are saved. For each relay, a `History` reads what the
-relay has stored, and ends.
+- How far each subscription was read at each relay: its *position*. The subscription must have an id
+  of yours (`subscribe(filters, id="notes")`), by which the next run finds it.
+- The ids of the events that were handled last: as many as `max_seen_events` says (32,768), for 30
+  days at most. A subscription resumes 60 seconds before its newest event; by the ids, what comes
+  again is not delivered again.
+- Publications with `durable=True`, with the outcomes so far.
+- Tables of your own, in the same file (below).
 
-    # feed.py
-    """Keep the notes of some relays in SQLite: python feed.py notes.db wss://relay.example ..."""
+All else ends with the program: the state, the list of relays, subscriptions without an id of yours,
+other publications, counts, timers. `init` adds the relays and subscribes in each run, as it does
+without a store.
 
+A program that survives its own kill -9
+---------------------------------------
+
+It keeps notes with the hashtag "introductions" in a table of its own, and answers each with a "+".
+Save it as `greeter.py`, and run it:
+
+    GENNOSTR_KEY=... python greeter.py greeter.db wss://relay.example
+
+It needs `pip install 'gennostr[crypto]'`, to sign and to verify.
+
+    # greeter.py
+    """Keep introductions in SQLite, and answer each once: python greeter.py FILE URL ..."""
+
+    import json
     import logging
-    import sqlite3
+    import os
     import sys
-    import time
     from typing import Any
 
-    from gennostr import (
-        NORMAL,
-        CallbackOutcome,
-        CallError,
-        Exit,
-        FetchIncomplete,
-        GenNostr,
-        GenServer,
-        Ok,
-        Pid,
-        Relay,
-        RelayOutcome,
-        Reply,
-        Shutdown,
-        Stop,
-        Supervisor,
-        SupervisorFlags,
-        call,
-        fetch,
-        run,
-        send_after,
-    )
-    from gennostr.nostr import ClosedMessage, EoseMessage, Event, EventMessage
+    from gennostr import CallbackOutcome, GenNostr, Ok, PublicationDone, Relay, run
+    from gennostr.nostr import EventMessage, sign
+    from gennostr.store import SqliteStore
 
-    NOTES = {"kinds": [1]}
-    FIRST = 24 * 3600  # seconds: how far back to read at the very first start
-    MARGIN = 15 * 60  # seconds read twice after a restart, for late events and clocks that differ
-    BATCH = 500  # events
-    SCHEMA = """
-    CREATE TABLE IF NOT EXISTS events
-        (id TEXT PRIMARY KEY, created_at INTEGER, pubkey TEXT, json TEXT);
-    CREATE TABLE IF NOT EXISTS relays (url TEXT PRIMARY KEY, since INTEGER);
+    TABLE = """
+    CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, json TEXT NOT NULL, outcomes TEXT)
     """
 
 
-    class Writer(GenServer[sqlite3.Connection]):
-        """Owns the database. A save is one transaction, and the reply comes after its commit."""
-
-        trap_exit = True  # terminate is called at shutdown
-
-        def init(self, path: str) -> Ok[sqlite3.Connection]:
-            database = sqlite3.connect(path)  # in this server's thread, as sqlite3 demands
-            database.execute("PRAGMA journal_mode = WAL")
-            database.executescript(SCHEMA)
-            return Ok(database)
-
-        def handle_call(self, request: Any, from_: Any, database: sqlite3.Connection) -> Reply[Any]:
-            if request == "resume points":
-                return Reply(dict(database.execute("SELECT url, since FROM relays")))
-            events, since = request
-            rows = [(e.id, min(e.created_at, 2**63 - 1), e.pubkey, e.to_json()) for e in events]
-            with database:  # events and resume points: all of it, or nothing
-                database.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", rows)
-                database.executemany("INSERT OR REPLACE INTO relays VALUES (?, ?)", since.items())
-            return Reply(len(rows))
-
-        def terminate(self, reason: Any, database: sqlite3.Connection) -> None:
-            database.close()
-
-
-    class History(GenServer[None]):
-        """Reads what one relay has stored since its resume point, and ends."""
-
-        def init(self, init_arg: tuple[Pid, str, int]) -> Ok[None]:
-            return Ok(None, continue_=init_arg)  # start_link returns now, handle_continue follows
-
-        def handle_continue(self, argument: tuple[Pid, str, int], state: None) -> Stop[None]:
-            feed, url, since = argument
-            events: list[Event] = []
-            reason: object = NORMAL
-            try:
-                for event in fetch({**NOTES, "since": since}, [url]):
-                    events.append(event)
-                    if len(events) == BATCH:
-                        feed.call(events, timeout=None)  # returns when they are saved: no flood
-                        events = []
-            except FetchIncomplete as error:  # raised after the last event
-                logging.warning("history of %s, to be read again: %s", url, error)
-                reason = Shutdown(error)
-            feed.call(events, timeout=None)
-            return Stop(reason)
-
-
-    class Feed(GenNostr[None]):
-        """Receives new notes, and keeps each until the writer has committed it."""
-
-        trap_exit = True  # terminate is called at shutdown, and the end of a History is a message
-
-        def init(self, urls: list[str]) -> Ok[None]:
-            self.unsaved: list[Event] = []
-            self.newest: dict[str, int] = {}  # by relay: up to where nothing is missing
-            self.live: set[str] = set()  # relays that have sent EOSE on their present connection
-            self.read: set[str] = set()  # relays whose History has ended well
-            self.readers: dict[Pid, tuple[str, int]] = {}  # each with its relay and its start
-            self.resume_points: dict[str, int] = call("writer", "resume points")
+    class Greeter(GenNostr[None]):
+        def init(self, init_arg: tuple[str, list[str]]) -> Ok[None]:
+            path, urls = init_arg
+            self.key = os.environ["GENNOSTR_KEY"]  # 64 hex digits
+            self.store = SqliteStore(path)
+            with self.store.transaction() as database:
+                database.execute(TABLE)
             for url in urls:
                 self.add_relay(url, verify=True)
-            self.subscribe({**NOTES, "limit": 0}, "notes")  # what is stored is History's to read
-            send_after(1, self.pid, "save")
+            self.subscribe({"kinds": [1], "#t": ["introductions"]}, id="introductions")
             return Ok(None)
 
-        def handle_event(self, message: EventMessage, relay: Relay, state: None) -> None:
-            event = message.event
-            self.unsaved.append(event)
-            if event.created_at <= time.time():
-                self.newest[relay.url] = max(event.created_at, self.newest.get(relay.url, 0))
-            if len(self.unsaved) % BATCH == 0:
-                self.save()
-
-        def handle_eose(self, message: EoseMessage, relay: Relay, state: None) -> None:
-            self.live.add(relay.url)
-            self.read_history(relay.url)
-
-        def handle_closed(self, message: ClosedMessage, relay: Relay, state: None) -> None:
-            logging.warning("%s refuses the subscription: %s", relay.url, message.message)
-
-        def handle_disconnect(self, reason: Any, relay: Relay, state: None) -> RelayOutcome[None]:
-            self.live.discard(relay.url)
-            return super().handle_disconnect(reason, relay, state)  # reconnects
+        def handle_events(self, messages: list[EventMessage], relay: Relay, state: None) -> None:
+            with self.store.transaction() as database:
+                for message in messages:
+                    note = message.event
+                    inserted = database.execute(
+                        "INSERT OR IGNORE INTO notes (id, json) VALUES (?, ?)",
+                        (note.id, note.to_json()),
+                    )
+                    if inserted.rowcount:  # another relay may have sent it before
+                        tags = [["e", note.id], ["p", note.pubkey]]
+                        answer = sign(self.key, kind=7, content="+", tags=tags)
+                        self.publish(answer, durable=True)
 
         def handle_info(self, message: Any, state: None) -> CallbackOutcome[None]:
-            match message:
-                case "save":
-                    self.save()
-                    send_after(1, self.pid, "save")
-                case "read", url:
-                    self.read_history(url)
-                case Exit(pid=pid, reason=reason) if pid in self.readers:
-                    url, started = self.readers.pop(pid)
-                    if reason == NORMAL:
-                        self.read.add(url)
-                        self.newest[url] = max(started, self.newest.get(url, 0))
-                    else:
-                        send_after(60, self.pid, ("read", url))
-                case Exit(reason=reason):  # of the client's connections, all of them
-                    return Stop(reason)
-                case _:
-                    return super().handle_info(message, state)
+            if not isinstance(message, PublicationDone):
+                return super().handle_info(message, state)
+            note_id = message.publication.event.tags[0][1]
+            outcomes = {url: each.kind for url, each in message.publication.result().items()}
+            with self.store.transaction() as database:
+                database.execute(
+                    "UPDATE notes SET outcomes = ? WHERE id = ?", (json.dumps(outcomes), note_id)
+                )
+            logging.info("answered %s: %s", note_id, outcomes)
             return None
-
-        def handle_call(self, request: list[Event], from_: Any, state: None) -> Reply[None]:
-            """Take what a History has read; reply with how many events wait for the writer."""
-            self.unsaved.extend(request)
-            self.save()
-            return Reply(len(self.unsaved))
-
-        def terminate(self, reason: Any, state: None) -> None:
-            self.save()  # the supervisor stops the writer after this
-
-        def read_history(self, url: str) -> None:
-            if url in self.read or any(url == each for each, _ in self.readers.values()):
-                return
-            now = int(time.time())
-            since = self.resume_points.get(url, now - FIRST)
-            self.readers[History.start_link((self.pid, url, since))] = (url, now)
-
-        def save(self) -> None:
-            complete = self.live & self.read
-            since = {url: self.newest[url] - MARGIN for url in complete}
-            changed = {url: at for url, at in since.items() if self.resume_points.get(url) != at}
-            if not self.unsaved and not changed:
-                return
-            try:
-                call("writer", (tuple(self.unsaved), changed), timeout=30)
-            except CallError as error:
-                logging.warning("%d events wait for the writer: %s", len(self.unsaved), error)
-                return  # the next save has them, and finds the writer that the supervisor restarts
-            logging.info("saved %d", len(self.unsaved))
-            self.unsaved.clear()
-            self.resume_points.update(changed)
-
-
-    class App(Supervisor):
-        def init(self, init_arg: tuple[str, list[str]]) -> SupervisorFlags:
-            path, urls = init_arg
-            writer = Writer.child_spec(path, name="writer")
-            return self.children([writer, Feed.child_spec(urls, name="feed")])
 
 
     if __name__ == "__main__":
         logging.basicConfig(level=logging.INFO)
-        run(App, (sys.argv[1], sys.argv[2:]))
-
-What it guarantees, and why
----------------------------
-
-An event that was received is in the database after a moment, once, whatever fails meanwhile:
-
-- *The writer crashes, is killed, or hangs.* `Feed` keeps each event until the writer has replied,
-  and the writer replies after the commit. If the call fails, the next save has the same events,
-  and finds the writer that the supervisor has restarted. It does not matter how far the failed save
-  had come: the id is the primary key, so what is there already is ignored.
-- *The client crashes, or the whole program is killed.* Up to a second of events is lost with its
-  memory. They are requested again at the next start, from the resume point in the database. It is
-  written in the same transaction as the events, so it can never be ahead of them. That is also so
-  after a power failure: if the disk loses the last transactions, it loses their resume points too.
-- *The program is away for a day.* At the next start, `fetch` reads all that the relays have
-  stored since, however few they send at once. A REQ with `since` would not do: its answer ends
-  where the relay's limit is reached.
-
-The resume point is the delicate part. Stored events arrive newest first, so the newest event in the
-database says nothing about those before it. Therefore the resume point of a relay advances only
-while two things are true: its `History` has read to the end without an error, and the subscription
-is live, with an EOSE on its present connection. After a lost connection, the client itself requests
-what was missed, and the next EOSE comes after the last of it. `FetchIncomplete` leaves the resume
-point where it is, and the relay is read again after a minute. 15 minutes are read twice, for
-events that reach a relay late and for authors whose clocks are wrong; and an event from the
-future does not count.
-
-Nothing grows without bound. `Feed` and `History` wait in a call while the writer commits, and a
-client whose callback waits reads no more from its relays. A batch is what has arrived since the
-last save, so batches grow when there is much to do.
-
-Not covered: events that a relay has deleted, or never stores, while the program is away; events
-that reach a relay more than 15 minutes after the time that their authors wrote in them, while the
-program is away; and what stands on the page `limitations`. If the writer fails more than
-three times in 5 seconds (the disk is full), the supervisor gives up, and the program ends, with the
-reason in the log. Let something start it again; the exit status is 1, so systemd's
-`Restart=on-failure` does.
-
-For another filter than `NOTES`, use another database: the resume points belong to the filter.
-
-Its tests
----------
-
-With the test kit (page `testing`): real relays, a real database, and a writer that dies.
-
-    # test_feed_store.py
-    import sqlite3
-    import time
-    from pathlib import Path
-    from typing import Any
-
-    import pytest
-    from gennostr import KILL, call, whereis
-    from gennostr.nostr import sign
-    from gennostr.testing import MemoryRelay
-
-    from feed import App, Writer
-
-    KEY = "01" * 32
-
-
-    def publish(number: int, *relays: MemoryRelay, text: str = "note") -> None:
-        now = int(time.time())
-        for each in range(number):
-            event = sign(KEY, kind=1, content=f"{text} {each}", created_at=now - each)
-            for relay in relays:
-                relay.store(event)
-
-
-    def stored(path: Path) -> list[str]:
-        database = sqlite3.connect(path)
-        try:
-            return [text for (text,) in database.execute("SELECT json ->> 'content' FROM events")]
-        finally:
-            database.close()
-
-
-    def until_stored(path: Path, number: int) -> None:
-        deadline = time.monotonic() + 10
-        while len(stored(path)) < number:
-            assert time.monotonic() < deadline, f"{len(stored(path))} of {number} events"
-            call("feed", [])  # saves what it has
-
-
-    @pytest.fixture
-    def path(tmp_path: Path) -> Path:
-        return tmp_path / "notes.db"
-
-
-    def test_it_keeps_stored_and_new_notes_each_once(path: Path, start_supervised: Any) -> None:
-        with MemoryRelay() as one, MemoryRelay() as other:
-            publish(20, one, other, text="stored")
-            start_supervised(App, (str(path), [one.url, other.url]))
-            until_stored(path, 20)
-            publish(20, one, other, text="new")
-            until_stored(path, 40)
-            assert len(set(stored(path))) == 40
-
-
-    def test_a_writer_that_is_killed_loses_nothing(path: Path, start_supervised: Any) -> None:
-        with MemoryRelay() as relay:
-            start_supervised(App, (str(path), [relay.url]))
-            publish(1, relay, text="first")
-            until_stored(path, 1)
-            writer = whereis("writer")
-            assert writer is not None
-            writer.suspend()  # saves wait in its mailbox, and are lost with it
-            publish(700, relay, text="meanwhile")
-            writer.exit(KILL)
-            publish(10, relay, text="later")
-            until_stored(path, 711)
-            assert whereis("writer") != writer
-
-
-    def test_a_writer_that_crashes_in_a_save_does_it_again(
-        path: Path, start_supervised: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        handle_call, failures = Writer.handle_call, [sqlite3.OperationalError("disk I/O error")]
-
-        def fail_once(self: Writer, request: Any, from_: Any, database: sqlite3.Connection) -> Any:
-            if failures and request != "resume points":
-                raise failures.pop()
-            return handle_call(self, request, from_, database)
-
-        with MemoryRelay() as relay:
-            start_supervised(App, (str(path), [relay.url]))
-            monkeypatch.setattr(Writer, "handle_call", fail_once)
-            publish(5, relay)
-            until_stored(path, 5)
-            start_supervised.expect_crash(sqlite3.OperationalError)
-
-
-    def test_it_resumes_after_a_restart_however_few_events_a_relay_sends_at_once(
-        path: Path, start_supervised: Any
-    ) -> None:
-        with MemoryRelay(max_limit=10) as relay:
-            with App.start((str(path), [relay.url])):
-                publish(5, relay, text="before")
-                until_stored(path, 5)
-            publish(100, relay, text="while it was down")
-            start_supervised(App, (str(path), [relay.url]))
-            until_stored(path, 105)
-
-A mirror
---------
-
-Copies all that matches from one relay to another, and reports what was not copied.
-
-    # mirror.py
-    """Copy events: python mirror.py wss://from.example wss://to.example '{"kinds": [1]}'."""
-
-    import json
-    import sys
-    from concurrent.futures import FIRST_COMPLETED, wait
-    from dataclasses import dataclass, field
-    from typing import Any
-
-    from gennostr import FetchIncomplete, GenNostr, Ok, Publication, fetch
-    from gennostr.nostr import Event
-
-    IN_FLIGHT = 64  # events sent and not yet answered
-    TIMEOUT = 30  # seconds for each answer
-
-
-    class Target(GenNostr[None]):
-        def init(self, url: str) -> Ok[None]:
-            self.add_relay(url)
-            return Ok(None)
-
-
-    @dataclass
-    class Result:
-        accepted: int = 0
-        rejected: list[tuple[Event, str]] = field(default_factory=list[tuple[Event, str]])
-        """With the relay's reasons."""
-        unread: BaseException | None = None
-        """Why the source was not read to its end."""
-        unsent: str | None = None
-        """Why it stopped: the target did not answer."""
-
-        @property
-        def complete(self) -> bool:
-            return not self.rejected and self.unread is None and self.unsent is None
-
-
-    def mirror(
-        source: str, target: str, wanted: dict[str, Any], timeout: float = TIMEOUT
-    ) -> Result:
-        """Publish to `target` all events of `source` that match; `target` may have some already."""
-        result = Result()
-        in_flight: dict[Publication, Event] = {}
-
-        def settle(at_most: int) -> None:
-            """Wait until `at_most` events are in flight."""
-            while len(in_flight) > at_most:
-                wait(in_flight, return_when=FIRST_COMPLETED)
-                for publication in [each for each in in_flight if each.done()]:
-                    event = in_flight.pop(publication)
-                    [outcome] = publication.result().values()
-                    if outcome:  # accepted; a duplicate too
-                        result.accepted += 1
-                    elif outcome.kind == "rejected":
-                        result.rejected.append((event, outcome.message))
-                    else:
-                        result.unsent = f"{event.id}: {outcome.kind}"
-
-        with Target.start(target) as client, fetch(wanted, [source]) as events:
-            try:
-                for event in events:
-                    settle(IN_FLIGHT - 1)
-                    if result.unsent:
-                        break
-                    in_flight[client.publish(event, timeout=timeout)] = event
-            except FetchIncomplete as error:  # raised after the last event that could be read
-                result.unread = error
-            settle(0)
-        return result
-
-
-    def main(source: str, target: str, wanted: str) -> int:
-        result = mirror(source, target, json.loads(wanted))
-        for event, reason in result.rejected:
-            print(f"rejected {event.id}: {reason}", file=sys.stderr)
-        if result.unread:
-            print(result.unread, file=sys.stderr)
-        if result.unsent:
-            print(f"stopped, {target} does not answer: {result.unsent}", file=sys.stderr)
-        print(f"{result.accepted} accepted, {len(result.rejected)} rejected")
-        return 0 if result.complete else 1
-
-
-    if __name__ == "__main__":
-        sys.exit(main(*sys.argv[1:]))
-
-- *Complete.* `fetch` reads the source to its end, page by page, checks the signatures, and says
-  so when it could not: the result's `unread`.
-- *Bounded.* 64 events are in flight. The next one is read when one of them is answered, so neither
-  this program nor the target's queue holds the whole source.
-- *Honest.* Each event has an outcome. Rejected ones are listed with the relay's reason, and
-  the others go on. When the target does not answer at all, sending more is pointless: it stops,
-  and what was not sent is the result's `unsent`.
-- *Repeatable.* An event that the target has already is a duplicate, and counts as accepted. So
-  after a failure, run it again. What was rejected as `rate-limited` is copied then, too.
-
-The exit status is 0 only if everything was copied. To copy in the other direction as well, exchange
-the urls.
-
-Its tests
----------
-
-Where a relay must do what a test says, `fake_relay` is one that does nothing else; the mirror runs
-in another thread meanwhile.
-
-    # test_mirror.py
-    from concurrent.futures import ThreadPoolExecutor
-
-    import pytest
-    from gennostr.nostr import sign
-    from gennostr.testing import FakeRelay, MemoryRelay
-
-    from mirror import IN_FLIGHT, mirror
-
-    KEY = "01" * 32
-    NOTES = {"kinds": [1]}
-
-
-    def fill(relay: MemoryRelay, number: int) -> None:
-        for each in range(number):
-            relay.store(sign(KEY, kind=1, content=str(each), created_at=1_700_000_000 + each))
-
-
-    def ids(relay: MemoryRelay) -> set[str]:
-        return {event.id for event in relay.events}
-
-
-    def test_all_that_matches_is_copied_however_few_events_the_source_sends_at_once() -> None:
-        with MemoryRelay(max_limit=50) as source, MemoryRelay() as target:
-            fill(source, 300)
-            source.store(sign(KEY, kind=7, content="+", created_at=1_700_000_000))
-            result = mirror(source.url, target.url, NOTES)
-            assert result.complete
-            assert result.accepted == len(target.events) == 300
-
-
-    def test_it_can_be_run_again() -> None:
-        with MemoryRelay() as source, MemoryRelay() as target:
-            fill(source, 100)
-            mirror(source.url, target.url, {**NOTES, "limit": 60})
-            assert mirror(source.url, target.url, NOTES).complete
-            assert ids(target) == ids(source)
-
-
-    def test_rejected_events_are_reported_and_few_are_in_flight(fake_relay: FakeRelay) -> None:
-        with MemoryRelay() as source, ThreadPoolExecutor(1) as other_thread:
-            fill(source, IN_FLIGHT + 1)
-            running = other_thread.submit(mirror, source.url, fake_relay.url, NOTES, timeout=5)
-            connection = fake_relay.accept()
-            events = [connection.expect_event() for _ in range(IN_FLIGHT)]
-            with pytest.raises(AssertionError):
-                connection.receive(timeout=0.2)  # the next comes only after an answer
-            connection.ok(events[0].id, False, "blocked: not on the list")
-            events.append(connection.expect_event())
-            for event in events[1:]:
-                connection.ok(event.id)
-            result = running.result(timeout=10)
-            assert result.rejected == [(events[0], "blocked: not on the list")]
-            assert result.accepted == IN_FLIGHT
-
-
-    def test_it_stops_when_the_target_is_silent_and_says_so(fake_relay: FakeRelay) -> None:
-        with MemoryRelay() as source, ThreadPoolExecutor(1) as other_thread:
-            fill(source, 2 * IN_FLIGHT)
-            running = other_thread.submit(mirror, source.url, fake_relay.url, NOTES, timeout=0.2)
-            connection = fake_relay.accept()
-            result = running.result(timeout=10)
-            assert result.accepted == 0
-            assert result.unsent is not None
-            assert result.unsent.endswith("timeout")
-            assert connection.expect_event()
-
-
-    def test_a_source_that_is_not_read_to_its_end_is_reported(fake_relay: FakeRelay) -> None:
-        with MemoryRelay() as target, ThreadPoolExecutor(1) as other_thread:
-            running = other_thread.submit(mirror, fake_relay.url, target.url, NOTES)
-            connection = fake_relay.accept()
-            subscription = connection.expect_req().subscription_id
-            connection.event(subscription, sign(KEY, kind=1, content="one"))
-            connection.closed(subscription, "error: the disk is full")
-            result = running.result(timeout=10)
-            assert result.accepted == 1
-            assert "the disk is full" in str(result.unread)
+        run(Greeter, (sys.argv[1], sys.argv[2:]))
+
+Kill it at any moment, and start it again: each note has one row, and each relay has one answer to
+it. In the test suite it is killed in the callback, before and after a save, and before and after an
+answer's end was handled.
+
+- A row, its answer and the client's position are one transaction. If it was committed, the note is
+  not delivered again; if not, nothing of it is left, and the note is delivered once more.
+- An answer is sent after that commit, not before. So no relay has an answer that the program does
+  not know of.
+- What is sent after a restart is the answer that was saved, with the same id. A relay that has it
+  already says so, which counts as accepted.
+- `PublicationDone` is delivered until a callback has handled it. The UPDATE and the deletion of the
+  publication are one transaction as well.
+
+Meanwhile, ``sqlite3 greeter.db 'SELECT id, outcomes FROM notes'`` shows how far it is.
+
+Commit after handling
+---------------------
+
+The client saves between two callbacks, never during one: within a second after it has handled
+something, or about 4,000 events, and at its end. An event counts as seen, and a position moves,
+only when the callback has returned. A callback that raises ends the client without a save; its
+supervisor starts the next one where the last save was.
+
+So each event is handled *at least once*. What the callback writes by `self.store.transaction()` is
+committed in the same save, so it is written *exactly once*:
+
+- `with self.store.transaction() as database:` gives an `sqlite3.Connection`. Use it in callbacks,
+  `init` and `terminate` included, and not in other threads. If the body raises, its statements are
+  undone.
+- The client commits. `database.commit()`, `rollback()`, `close()`, `executescript()` and
+  `with database:` raise a `StoreError`, and COMMIT, END and ROLLBACK must not be executed.
+- Names that begin with `gennostr_` are the store's; all other tables, and `PRAGMA user_version`,
+  are yours.
+- Other programs, and other threads with a connection of their own, can read at any time what was
+  committed. They can write to tables of their own, but wait from a callback's first write to the
+  next save: for a second, about. If one of them writes for more than 5 seconds, `transaction()`
+  raises a `StoreError`.
+- SQLite delays the client's other callbacks, but loses no event. `handle_events` gets all events of
+  a read in one call, and so costs less than `handle_event`.
+
+Files, other databases and requests to servers are not part of the transaction: there, an event can
+have its effect twice. Give what you write a key, such as the event's id, so that the second time
+changes nothing.
+
+How many events can be delivered again
+--------------------------------------
+
+- After a crash or a kill -9: what was handled since the last save. That is what arrived in the last
+  second, at most about 4,000 events, and what the callback under way has got.
+- After a power cut: the same. Each save is a transaction with ``synchronous=FULL`` in WAL mode, so
+  the system has written it to the disk before the client continues. (A disk that reports as written
+  what is still in its cache can lose that.)
+- After an end in order, by `stop` or Ctrl-C: none.
+- While saves fail (the disk is full, say): all that was handled since the last one that succeeded.
+- After any end while a relay sends what was missed in an outage: the position moves only when the
+  relay has sent all of that. If more than `max_seen_events` were handled by then, the relay sends
+  them again, and they are no longer known: they are delivered, and written, twice. Set
+  `max_seen_events` above what the longest outage brings, or give your table a primary key.
+
+Durable publications
+--------------------
+
+`publish(event, relays=None, timeout=10, *, durable=True, expires=None)` saves the event, and then
+sends it to each relay until that relay has given a final answer: in this run, or in a later one
+with the same store. `relays` are the urls; None means all that the client has now.
+
+- *Final* are "accepted", and "rejected" for good: `blocked`, `invalid`, `pow`, `restricted` and so
+  on. A duplicate is accepted.
+- After anything else the relay gets it again: no answer within `timeout` seconds, a lost
+  connection, or a rejection that says `rate-limited`, `error` or `auth-required`. If the relay was
+  connected, all its durable events pause for 5 seconds, then 10, and so on up to 300, until it
+  gives a final answer; if not, they are sent when the connection is up again.
+- *expires* is a time in seconds since 1970 at which it ends in any case; the event's own tag
+  "expiration" (NIP-40) counts as well. Relays without a final answer then have the outcome
+  "expired". Without either, it waits for as long as it takes, also for a relay that the client no
+  longer has.
+- `publications()` lists those that are pending, those of earlier runs included, the oldest first.
+  Each has its `event`, and its `outcomes` so far.
+- `forget(event_id)` abandons one, as `cancel()` of its future does.
+- `wait_saved()` waits until it is in the store: from then on, the end of the program does not lose
+  it. That is for threads that publish on the handle. In a callback it raises `CallingSelf`: what a
+  callback publishes is saved, and sent, when it has returned, together with what it has handled.
+- When all relays have answered, `handle_info` is called with `PublicationDone`, whichever thread
+  has published: once, or again if the program ended before that was saved.
+- The same event, published again while it is pending, is the same publication, perhaps with more
+  relays: both futures end, and `PublicationDone` is delivered once.
+
+>>> from gennostr import PublicationDone
+>>> from gennostr.nostr import generate_key, sign
+>>> class Writer(Feed):
+...     def handle_info(self, message, state):
+...         if isinstance(message, PublicationDone):
+...             ended.put(message.publication)
+>>> ended, note = Queue(), sign(generate_key(), kind=7, content="+")
+>>> with MemoryRelay() as relay:
+...     relay.stop()
+...     with Writer.start((path, relay.url, texts)) as writer:
+...         writer.publish(note, durable=True).wait_saved(timeout=5)
+...         print([each.event == note for each in writer.publications()])
+...     relay.start()
+...     with Writer.start((path, relay.url, texts)):
+...         publication = ended.get(timeout=5)
+...         print(publication.event == note, publication.result()[relay.url].kind)
+[True]
+True accepted
+>>> directory.cleanup()
+
+Each durable publication costs one commit, or one for all that a callback has published. Other
+publications cost none.
+
+One client for each file
+------------------------
+
+A store belongs to one client at a time, from `init` to its end. It holds a lock on a second file,
+`PATH-lock`, which the system releases when the process ends, however it ends. Another client, in
+this process or another, waits for 2 seconds and then fails to start, with an error that names
+the holder:
+
+    StartError: init failed: StoreError("feed.db is in use by 'Feed' (process 4711 on myhost)")
+
+So a supervisor can restart a client at once. But a client that was killed (`KILL`) keeps the store
+until its callback has returned, since a thread cannot be killed. Until then its supervisor cannot
+start the next one; it tries again, within its limit of restarts.
+
+Keep the file on a local disk. The files beside it, such as `PATH-wal`, belong to it while it is
+open: copy it with the `backup` of a connection of your own. `PATH-lock` stays, and is empty. A
+process that forks while it is open must end the child by `exec` or `os._exit`.
+
+When it cannot be opened or written
+-----------------------------------
+
+At the start, the client's `StartError` has a `StoreError` as its reason: the file is in use,
+damaged, read-only or no database, the disk is full, or the tables are those of a newer gennostr.
+Older tables are brought up to date, and then earlier versions of gennostr refuse the file.
+
+At run time, when a save fails, `handle_error` is called with a `StoreError` and one of the client's
+relays, once until a save succeeds. Its default logs it; so does a client without relays. The client
+keeps what is not saved in its memory and tries again every second; events arrive meanwhile, and no
+durable publication is sent that is not saved. If it cannot save at its end either, the client ends
+with that error as its reason.
+
+If the error's `lost` is True, SQLite has undone what callbacks have written since the last save:
+memory and file no longer agree, and the client ends, with the error as the reason. The next one
+begins where the last save was. So supervise it, and have something restart the program.
+
+What begins anew
+----------------
+
+A subscription resumes if its id and its filters are those of the last run. Otherwise all that
+matches is requested, and delivered, as for a new one:
+
+- *other filters.* Neither the order of the filters nor that in their lists matters. But a filter
+  with a computed time, such as `{"since": int(time.time()) - 3600}`, is another one in each run: it
+  never resumes. Give it no `since`, or a fixed one.
+- *another url.* A relay is known by its normalized url.
+- *unsubscribe.* It deletes what was saved. So does a second `subscribe` with the same id in one
+  run.
+
+With `deduplicate`, ids are kept for all relays together: if you turn it on or off, events of the
+overlap are delivered once more.
+
+An archive
+----------
+
+`Archive` is a client that keeps all events of its filters in an SQLite file. It reads what the
+relays have stored, however few events a relay sends at once, and then keeps what is new:
+
+>>> from gennostr.store import Archive, ArchiveOptions, Events
+>>> from gennostr.testing import MemoryRelay
+>>> directory = TemporaryDirectory()
+>>> path = f"{directory.name}/notes.db"
+>>> with MemoryRelay() as relay:
+...     for second in range(3):
+...         _ = relay.store(content=f"note {second}", created_at=second, tags=[["t", "nostr"]])
+...     with Archive.start(ArchiveOptions(path, [relay.url], {"kinds": [1]})) as archive:
+...         progress = archive.call("stored", timeout=None)  # waits until all of it was read
+...         print(progress[relay.url].added, progress[relay.url].done)
+3 True
+>>> with Events(path) as events:
+...     print([event.content for event in events.query({"#t": ["nostr"], "limit": 2})])
+...     print(events.count({"kinds": [1]}))
+['note 2', 'note 1']
+3
+>>> directory.cleanup()
+
+From a shell:
+
+    gennostr archive notes.db wss://relay.example --kinds 1 --follow
+    gennostr fetch notes.db --tag t=nostr --limit 20
+
+Started again on the same file, it resumes. What was missed meanwhile comes through the client's
+resume point; a history that was interrupted continues where it was saved: what came in the last
+second is read again. With other filters, the relays are read anew, and what is in the file stays.
+`Archive.child_spec(ArchiveOptions(...))` puts it below a supervisor. A history that cannot be read
+to its end is read again after a minute, and after each restart.
+
+The file has what a relay would have (NIP-01, 09, 40): the newest version of a replaceable or
+addressable event; nothing ephemeral; nothing that its author has deleted, also if it arrives after
+the deletion; and nothing that has expired. Signatures are checked, unless
+`relay_options={"verify": False}`.
+
+`Events(path)` opens the file for reading, in any thread or process, while the archive writes to
+it: neither waits for the other. What has arrived can be read as soon as the client has saved it,
+within a second. `query` takes the filters of `subscribe` and reads events as they are needed;
+`search` (NIP-50) works if the archive was started with `search=True`, once.
+
+A client of your own can keep events in the same way, next to what else it stores:
+
+    class Feed(GenNostr[None]):
+        store = SqliteStore("feed.db")
+
+        def init(self, urls):
+            with self.store.transaction() as database:
+                EventTable(database).create()
+            ...
+
+        def handle_events(self, messages, relay, state):
+            with self.store.transaction() as database:
+                EventTable(database).add([message.event for message in messages])
+
+Not covered: an event that reaches a relay more than a minute after the time that its author wrote
+in it, while the archive is not running; and more events of one second than a relay sends at once
+(the history is then not `done`). With `again=True` (`gennostr archive --again`), all that the
+relays have stored is read once more, which finds the first.
+
+To copy from one relay to another, no store is needed: ``gennostr mirror`` compares the two while it
+reads them.
+
+Other stores, other databases
+-----------------------------
+
+`MemoryStore()` lasts as long as the process: for tests, and for a client that a supervisor restarts
+(as an attribute of the class, so that the next one has the same).
+
+To keep things elsewhere, write a class with the methods `open`, `save` and `close` of the protocol
+`gennostr.store.Store`, whose docstrings say what each must do. `save` gets a `Changes` and applies
+all of it, or nothing. `gennostr.testing.StoreContract` has the tests that every store must pass.
+For exactly once, it also needs a transaction in which callbacks can write, as `SqliteStore` has.
+
+What it does not do
+-------------------
+
+- The first request of a subscription is sent as you wrote it: a relay that sends at most 500 stored
+  events sends the newest 500. `fetch` reads all. What the relay gets while the program is away is
+  requested page by page (page `subscriptions`).
+- A position is 60 seconds before the newest event. An event that is older than that, and reaches
+  the relay only while the program is away, is not requested.
+- Ephemeral events (kinds 20000 to 29999) are not stored by relays: those that are sent while the
+  program is away are missed.
+- If a relay repeats events that are older than the ids that are kept, they are delivered again.
+- Pending publications are in memory as well as in the store, and the ids of seen events (200 bytes
+  each). A relay that never answers lets durable ones pile up, unless they expire.
 '''

@@ -156,7 +156,8 @@ Each relay has exactly one `PublishOutcome`. It is true if the relay has the eve
 - "timeout": it was sent, and not answered in time;
 - "disconnected": the connection was lost after it was sent, and lost again after a reconnect, or
   not restored in time;
-- "not_sent": there was no connection in time, or the client has no such relay: `message`.
+- "not_sent": there was no connection in time, or the client has no such relay: `message`;
+- "expired": of a durable publication, which ended before the relay gave a final answer.
 
 >>> with MemoryRelay() as relay, Client.start([relay.url]) as client:
 ...     outcomes = client.publish(note, relays=[relay.url, "ws://nobody.example"]).result()
@@ -182,10 +183,40 @@ The `prefix` of a rejection is the word before ": " in the relay's message; NIP-
 `auth-required` is final if the client has no signer; with one, the event is sent again after the
 authentication, by itself (page `authentication`).
 
+Until it is accepted
+--------------------
+
+`publish(event, durable=True)` of a client with a `store` saves the event, and sends it until each
+relay has accepted it or rejected it for good: however often the connection is lost, the relay is
+out of order, or the program itself ends and is started again. See the page `persistence`.
+
+>>> from gennostr.store import MemoryStore
+>>> class Writer(Client):
+...     store = MemoryStore()  # lasts as long as the process; a SqliteStore, longer
+>>> with MemoryRelay() as relay, Writer.start([relay.url]) as writer:
+...     publication = writer.publish(note, durable=True)
+...     print(publication.result()[relay.url].kind)
+accepted
+
 In bulk
 -------
 
 Any number of publications may be open. At most 256 for each relay are in flight; the rest wait in a
 local queue, and their timeout runs meanwhile. To publish many events, wait for some before the
-next, as `mirror.py` on the page `persistence` does.
+next:
+
+>>> from concurrent.futures import FIRST_COMPLETED, wait
+>>> notes = (sign(key, kind=1, content=f"note {number}") for number in range(200))
+>>> in_flight, accepted = set(), 0
+>>> with MemoryRelay() as relay, Client.start([relay.url]) as client:
+...     for each in notes:
+...         in_flight.add(client.publish(each))
+...         if len(in_flight) == 64:
+...             done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
+...             accepted += sum(all(each.result().values()) for each in done)
+...     accepted += sum(all(each.result().values()) for each in in_flight)
+>>> accepted
+200
+
+The command ``gennostr mirror`` copies events from one relay to another in this way.
 """

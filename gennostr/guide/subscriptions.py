@@ -67,8 +67,18 @@ its EOSE is delivered after the last page.
 
 This is so after a reconnect. The first REQ is sent as you wrote it, once: a relay that sends at
 most 500 events answers it with the newest 500, EOSE, and new events. To have all stored events,
-read them with `fetch`, and subscribe for new ones with `"limit": 0`. In particular, a program that
-restarts with `since` from its database must do so: see `feed.py` on the page `persistence`.
+read them with `fetch`, and subscribe for new ones with `"limit": 0`.
+
+After a restart of the program
+------------------------------
+
+A client with a `store` resumes in the same way when the program is started again, for subscriptions
+whose `id` you have chosen. Events are delivered once, across runs too:
+
+    class Feed(GenNostr[None]):
+        store = SqliteStore("feed.db")  # from gennostr.store
+
+Without a store, each run begins anew. The page `persistence` has a complete program.
 
 End of stored events
 --------------------

@@ -266,6 +266,9 @@ publication of another client. `drop`, `stop` and `start` interrupt it; `max_lim
 The events of the kit (`make_event`, `store`, and `event` of a connection) are signed with
 `gennostr.testing.SECRET_KEY`, so that clients with ``verify=True`` accept them.
 
+For a client with a `store`, a `gennostr.store.MemoryStore` is one that lasts as long as the test:
+start the client twice with the same, to test what it does after a restart (page `persistence`).
+
 Callbacks without a thread
 --------------------------
 
@@ -284,7 +287,8 @@ True
 
 Nothing is connected, and timers are recorded as `Scheduled` and do not fire. The other actions are
 `Added`, `Removed`, `Reconnecting`, `Broadcast`, `Subscribed`, `Unsubscribed`, `PublishedEvent`,
-`RequestedCount` and `Pinged`. Messages to other actors are sent, so a probe can receive them.
+`Forgotten`, `RequestedCount` and `Pinged`. Messages to other actors are sent, so a probe can
+receive them.
 
 Leaks
 -----

@@ -89,6 +89,11 @@ class End(Exception):
         self.callback = getattr(callback, "__name__", str(callback))
         self.answer = answer
 
+    @property
+    def raised(self) -> bool:
+        """Whether something has raised `reason`, in the middle of its work."""
+        return self.__cause__ is self.reason
+
 
 class Step(Enum):
     """The type of STEP."""
@@ -146,6 +151,8 @@ class Engine:
         self._deadline: float | None = None
         self._timeout = 0.0
         self._hibernate = False
+        self.ending: End | None = None
+        """Why the server ends, before `terminate` is called."""
         self.last: object = None
         """The last message handled, for the crash report."""
         self._handled = 0
@@ -367,6 +374,7 @@ class Engine:
             end = unwound.with_traceback(None)
         except BaseException as error:  # raised by the engine itself: it ends the server as if a callback had raised it
             end = End(error, _innermost(error))
+            end.__cause__ = error
         # Outside the except clause, so that an exception from terminate is not chained to this one.
         self._finish(end)
 
@@ -599,6 +607,7 @@ class Engine:
     def _finish(self, end: End) -> None:
         """Run terminate, log the crash report, send the answer, and exit, in this order."""
         process = self.process
+        self.ending = end
         reason, callback = end.reason, end.callback
         if process.dead or process.interrupt is not None:
             self._leave_early(reason, callback)

@@ -5,6 +5,7 @@
 - `make_event`: signed events; the relays make and sign theirs in the same way.
 - `ManualClock`: time that moves only when the test advances it.
 - `recording`: calls a server's callbacks without a thread and records what they do.
+- `StoreContract`: the tests that every store must pass (see `gennostr.store`).
 - `Supervised`: servers that are stopped after the test, and whose crashes fail it.
 
 pytest loads the fixtures of `gennostr.testing.pytest_plugin` automatically: `probe`, `manual_clock`, `fake_relay`,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gennostr.testing.recorded import (
         Added,
         Broadcast,
+        Forgotten,
         Pinged,
         PublishedEvent,
         Reconnecting,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         Unsubscribed,
         recording,
     )
+    from gennostr.testing.store_contract import StoreContract
     from gennostr.testing.supervised import ExpectedCrash, Supervised
 
     AskedCount = RequestedCount
@@ -50,6 +53,7 @@ __all__ = [
     "ExpectedCrash",
     "FakeConnection",
     "FakeRelay",
+    "Forgotten",
     "ManualClock",
     "MemoryRelay",
     "Pinged",
@@ -62,6 +66,7 @@ __all__ = [
     "RequestedCount",
     "Scheduled",
     "Sent",
+    "StoreContract",
     "Subscribed",
     "Supervised",
     "Unsubscribed",
@@ -76,9 +81,10 @@ _NAMES = {
     "memory_relay": "MemoryRelay",
     "probe": "ANYTHING Probe ReceivedCall",
     "recorded": (
-        "Added Broadcast Pinged PublishedEvent Reconnecting Removed RequestedCount Scheduled Sent Subscribed "
+        "Added Broadcast Forgotten Pinged PublishedEvent Reconnecting Removed RequestedCount Scheduled Sent Subscribed "
         "Unsubscribed recording"
     ),
+    "store_contract": "StoreContract",
     "supervised": "ExpectedCrash Supervised",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
-from gennostr.client.commands import ClientCommand, SendToRelays, Subscribe, Unsubscribe
+from gennostr.client.commands import ClientCommand, Forget, SendToRelays, Subscribe, Unsubscribe
 from gennostr.client.functions import ClientFunctions, relay_pool
 from gennostr.client.gen_nostr import GenNostr
 from gennostr.client.options import Options, Relay, RelayOptions
@@ -186,7 +186,7 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class PublishedEvent:
-    """``publish(event, relays)`` was called.
+    """``publish(event, relays, durable=...)`` was called.
 
     >>> from gennostr import GenNostr
     >>> from gennostr.testing import PublishedEvent, make_event, recording
@@ -199,11 +199,32 @@ class PublishedEvent:
     Attributes:
         event: the event.
         relays: the normalized urls, sorted; `None` means all relays.
+        durable: whether it is to be saved first; its relays are then those that the client had.
 
     """
 
     event: Event
     relays: tuple[str, ...] | None = None
+    durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """``forget(event_id)`` was called.
+
+    >>> from gennostr import GenNostr
+    >>> from gennostr.testing import Forgotten, recording
+    >>> with recording(GenNostr) as (client, actions):
+    ...     client.forget("5c83")
+    >>> actions == [Forgotten("5c83")]
+    True
+
+    Attributes:
+        event_id: the id of the event.
+
+    """
+
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +301,7 @@ Action: TypeAlias = (
     | Subscribed
     | Unsubscribed
     | PublishedEvent
+    | Forgotten
     | RequestedCount
     | Pinged
     | Scheduled
@@ -306,8 +328,8 @@ def recording(cls: type[A]) -> Iterator[tuple[A, list[Action]]]:
     (1, True)
 
     The actions are `Added`, `Removed`, `Reconnecting`, `Sent`, `Broadcast`, `Subscribed`, `Unsubscribed`,
-    `PublishedEvent`, `RequestedCount`, `Pinged` and `Scheduled`. Publications and counts get no result until the
-    recording ends.
+    `PublishedEvent`, `Forgotten`, `RequestedCount`, `Pinged` and `Scheduled`. Publications and counts get no result
+    until the recording ends.
 
     Args:
         cls: any GenServer class; for one that is not a GenNostr, only timers are recorded.
@@ -382,6 +404,11 @@ class _RecordedPool:
     def __init__(self, process: Process, actions: list[Action]) -> None:
         self.process = process
         self.actions = actions
+        self.has_store = True
+
+    def publications(self) -> list[Publication]:
+        """Return an empty list: nothing is pending."""
+        return []
 
     def is_outcome(self, message: object, url: str) -> bool:
         """Return False: no message here is the outcome of a publication."""
@@ -400,7 +427,10 @@ class _RecordedPool:
             case Unsubscribe(id_):
                 self.actions.append(Unsubscribed(id_))
             case SendToRelays(Publication() as publication):
-                self.actions.append(PublishedEvent(publication.event, _in_order(publication.relays)))
+                relays = _in_order(publication.relays)
+                self.actions.append(PublishedEvent(publication.event, relays, publication.durable))
+            case Forget(event_id):
+                self.actions.append(Forgotten(event_id))
             case SendToRelays(CountRequest() as counting):
                 self.actions.append(RequestedCount(counting.filters, _in_order(counting.relays)))
 

@@ -60,6 +60,8 @@ def test_what_is_inherited_from_elsewhere_is_left_out() -> None:
         ("Relay", "\nAttributes\n----------\n\nurl: str\n    "),
         ("nostr", "- `Event`: "),
         ("nip19.Npub", "gennostr.nostr.nip19.Npub\n"),
+        ("GenNostr.store", "store: Store | None = None"),
+        ("transaction", "gennostr.store.SqliteStore.transaction\n"),
         ("gennostr.testing.MemoryRelay", "    MemoryRelay("),
         ("telemetry", "- `attach`: "),
     ],

@@ -12,6 +12,7 @@ from gennostr.nostr import sign
 from gennostr.testing import (
     Added,
     Broadcast,
+    Forgotten,
     ManualClock,
     Pinged,
     Probe,
@@ -85,12 +86,14 @@ def test_what_is_asked_of_relays_is_noted_and_its_result_never_comes() -> None:
         feed.unsubscribe("feed")
         publication = feed.publish(note)
         counting = feed.count({"kinds": [1]}, [URL])
+        feed.forget(note.id)
         feed.ping(URL)
         assert actions == [
             Subscribed([{"kinds": [1]}], "feed", (URL,)),
             Unsubscribed("feed"),
             PublishedEvent(note),
             RequestedCount([{"kinds": [1]}], (URL,)),
+            Forgotten(note.id),
             Pinged(URL),
         ]
         assert feed.relay_statistics() == {}
