@@ -10,6 +10,7 @@ What a connection receives depends on the path of its url:
                   ORDERS, FIELDS), then EOSE
 ``/live/RATE``    on a REQ: EOSE, then one event at a time, RATE a second; its content is the time of sending,
                   in nanoseconds on the machine's monotonic clock
+``/stored``       on a REQ: the newest of the events that its ``until`` and ``limit`` allow, at most 500, then EOSE
 ``/accept``       an OK for each EVENT
 
 So the benchmarks measure the client: draining such a relay takes 0.3 microseconds per event, and getting an OK takes 6.
@@ -30,6 +31,8 @@ from contextlib import contextmanager, suppress
 from functools import cache, partial
 from multiprocessing.connection import Connection
 from typing import Any
+
+import msgspec
 
 from benchmarks import events
 from gennostr.client.frames import apply_mask
@@ -102,6 +105,21 @@ def _frames(data: bytearray) -> Iterator[tuple[int, bytes]]:
         yield opcode, apply_mask(payload, key)
 
 
+@cache
+def _stored() -> list[bytes]:
+    return [msgspec.json.encode(event) for event in events.signed()]
+
+
+def _page(message: bytes) -> bytes:
+    """Return what a relay sends that has the events, for a REQ with one filter."""
+    _, id_, filter_ = msgspec.json.decode(message)
+    first = events.signed()[0].created_at  # they are a second apart
+    end = min(len(_stored()), max(0, filter_.get("until", 2**40) - first + 1))
+    begin = max(0, end - min(500, filter_.get("limit", 500)), filter_.get("since", 0) - first)
+    frames = [events.frame(b'["EVENT","%s",%s]' % (id_.encode(), each)) for each in reversed(_stored()[begin:end])]
+    return b"".join(frames) + events.frame(b'["EOSE","%s"]' % id_.encode())
+
+
 def _live(sock: socket.socket, rate: float, stop: threading.Event) -> None:
     event = events.signed(10)[0]
     start, _, end = events.text(event).partition(event.content.encode())
@@ -136,6 +154,8 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
         path = head.split(b" ", 2)[1].decode()
         if path.startswith("/overlap/"):
             _overlap(*path.split("/")[2:])  # prepared before the client is connected: its clock does not run yet
+        if path == "/stored":
+            _stored()
         sock.sendall(answer)
         data = bytearray(rest)
         while True:
@@ -149,6 +169,8 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
                     if kind == "live":
                         sock.sendall(_EOSE)
                         threading.Thread(target=_live, args=(sock, float(arguments[0]), stop), daemon=True).start()
+                    elif kind == "stored":
+                        sock.sendall(_page(message))
                     elif kind == "overlap":
                         sock.sendall(_overlap(*arguments))
                     elif kind in ("flood", "compressed", "slice"):

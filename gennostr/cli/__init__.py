@@ -19,9 +19,10 @@ from gennostr.cli.terminal import printable
 
 COMMANDS: Final = {
     "listen": "print the events of relays as they arrive, until Ctrl-C",
-    "fetch": "print all stored events of relays that match, newest first",
+    "fetch": "print all stored events of relays, or of an archive, that match, newest first",
     "count": "show how many events match at relays (NIP-45)",
     "publish": "publish a note, or an event that is already signed",
+    "archive": "keep all events that match in a file, and resume",
     "mirror": "copy all events that match from one relay to another",
     "info": "show what a relay says about itself and its limits (NIP-11)",
     "top": "show live connections: state, rates, latency, errors",

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -135,6 +136,22 @@ class RelayUrl(str):
     """Whether it was given without a scheme."""
 
 
+class ArchivePath(str):
+    """The path of a file that exists."""
+
+    __slots__ = ()
+
+
+def relay_url_or_path(text: str) -> RelayUrl | ArchivePath:
+    """Return a relay's url in normalized form, or the path of a file."""
+    if "://" not in text:
+        if Path(text).is_file():
+            return ArchivePath(text)
+        if text.startswith(("/", "./", "../")) or text.endswith((".db", ".sqlite")):
+            raise argparse.ArgumentTypeError(f"there is no file {text!r:.200}")
+    return relay_url(text)
+
+
 def relay_url(text: str) -> RelayUrl:
     """Return a relay's url in normalized form.
 
@@ -207,13 +224,17 @@ URL_FORM: Final = "wss://... or ws://...; without either, wss:// is assumed (ws:
 URL_HELP: Final = f"a relay: {URL_FORM}"
 
 
-def add_urls(parser: argparse.ArgumentParser) -> None:
-    """Add the argument for the relays' urls."""
-    parser.add_argument("urls", metavar="URL", nargs="+", type=relay_url, help=URL_HELP)
+def add_urls(parser: argparse.ArgumentParser, *, paths: bool = False) -> None:
+    """Add the argument for the relays' urls; with `paths`, also for files."""
+    if paths:
+        text = f"{URL_HELP}; or the path of a file that 'gennostr archive' has written"
+        parser.add_argument("urls", metavar="URL", nargs="+", type=relay_url_or_path, help=text)
+    else:
+        parser.add_argument("urls", metavar="URL", nargs="+", type=relay_url, help=URL_HELP)
 
 
 def urls_of(parsed: argparse.Namespace) -> list[str]:
-    """Return the relays' urls without duplicates.
+    """Return the relays' urls, or the paths, without duplicates.
 
     Prints a notice for those that were given without a scheme.
     """

@@ -2,14 +2,20 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from heapq import merge
+from itertools import groupby
 from typing import Final
 
 from gennostr import FetchIncomplete, FetchProgress
 from gennostr import fetch as fetch_events
 from gennostr.cli.arguments import (
     CLOSE_TIMEOUT,
+    ArchivePath,
+    Failure,
     Parser,
+    WrongCommandLine,
     add_timeout,
     add_urls,
     add_verify,
@@ -21,11 +27,15 @@ from gennostr.cli.filters import TIME_HELP, add_filter_arguments, filter_of
 from gennostr.cli.keys import KEY_HELP, add_key_arguments, auth_signer
 from gennostr.cli.progress import Progress
 from gennostr.cli.terminal import Terminal, error_text, json_line, local_time, printable
+from gennostr.client.pages import order
+from gennostr.exceptions import StoreError
 from gennostr.nostr import redact
 
 DESCRIPTION: Final = """\
 Print all stored events of relays that match, as lines of JSON, newest first and without duplicates, then exit. A relay
 sends at most a few hundred events at once; further requests are sent until there are no more.
+
+The path of a file that "gennostr archive" has written is read likewise, without a relay.
 
 On a terminal, standard error shows how far each relay has been read: events, pages, and the oldest date; with tqdm
 (pip install 'gennostr[cli]') also the rate, and a bar if --limit is given."""
@@ -35,12 +45,13 @@ examples:
   gennostr fetch wss://relay.example --authors npub1... > mine.jsonl
   gennostr fetch wss://a.example wss://b.example --kinds 0 3 10002 --since 30d
   gennostr fetch wss://relay.example --kinds 1 --limit 1000 | jq -r .content
+  gennostr fetch notes.db --tag t=nostr --since 7d
 """
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the command's arguments and help texts."""
-    parser.usage = "%(prog)s URL... [options]"
+    parser.usage = "%(prog)s URL... [options]\n       %(prog)s PATH... [options]"
     parser.description = DESCRIPTION
     statuses = exit_statuses(
         _0="all relays were read to the end, or the reader of the output has exited",
@@ -49,7 +60,7 @@ def add_arguments(parser: Parser) -> None:
         _130="interrupted",
     )
     parser.epilog = f"{EXAMPLES}\n{TIME_HELP}\n\n{KEY_HELP}\n\n{statuses}"
-    add_urls(parser)
+    add_urls(parser, paths=True)
     add_filter_arguments(parser)
     add_timeout(parser, 30, "give up a relay that sends nothing or cannot be reached for this long")
     add_verify(parser)
@@ -58,6 +69,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Fetch and print the events; return the exit status."""
+    files = [each for each in dict.fromkeys(parsed.urls) if isinstance(each, ArchivePath)]
+    if files:
+        return _read(files, parsed)
     signer, verify = auth_signer(parsed), verifies(parsed)
     events, notes = Terminal(), Terminal(sys.stderr)
     # Both may be the same terminal, so only one of them may own the status line.
@@ -82,6 +96,23 @@ def run(parsed: argparse.Namespace) -> int:
                 text = f"{url}: not read to its end: {error_text(reason)}"
                 sys.stderr.write(f"gennostr fetch: {printable(text)}\n")
             return 1
+    return 0
+
+
+def _read(files: Sequence[str], parsed: argparse.Namespace) -> int:
+    """Print the events of archives."""
+    from gennostr.store import Events  # noqa: PLC0415 - for these alone
+
+    if len(files) < len(dict.fromkeys(parsed.urls)):
+        raise WrongCommandLine("give either relays or files")
+    filter_, events = filter_of(parsed), Terminal()
+    with ExitStack() as stack:
+        try:
+            found = [stack.enter_context(Events(file)).query(filter_) for file in files]
+        except (StoreError, ValueError) as error:
+            raise Failure(error_text(error)) from None
+        for _, same in groupby(merge(*found, key=order), key=order):
+            events.line(json_line(next(same)))
     return 0
 
 

@@ -18,8 +18,11 @@ times (--since, --until):
   90s 30m 2h 7d 1w        this long ago: seconds, minutes, hours, days or weeks"""
 
 
-def add_filter_arguments(parser: Parser, *, default: str = "all") -> None:
-    """Add the options that make up a filter; an event must match all of them."""
+def add_filter_arguments(parser: Parser, *, default: str = "all", some: bool = True) -> None:
+    """Add the options that make up a filter; an event must match all of them.
+
+    With `some`, also those that request only some of the events that match: --limit and --search.
+    """
     group = parser.add_argument_group(
         f"which events (default: {default})",
         "--kinds, --authors and --ids take several values, with commas or spaces between them: --kinds 1,6,7",
@@ -31,7 +34,8 @@ def add_filter_arguments(parser: Parser, *, default: str = "all") -> None:
     parser.add_list(group, "--ids", metavar="ID", type=_id, help="with these ids, hex or note1...")
     group.add_argument("--since", metavar="TIME", type=_since, help="created at this time or later")
     group.add_argument("--until", metavar="TIME", type=_until, help="created at this time or earlier")
-    group.add_argument("--limit", metavar="N", type=whole_number, help="at most N stored events from each relay")
+    if some:
+        group.add_argument("--limit", metavar="N", type=whole_number, help="at most N stored events from each relay")
     group.add_argument(
         "--tag",
         metavar="NAME=VALUE",
@@ -40,13 +44,14 @@ def add_filter_arguments(parser: Parser, *, default: str = "all") -> None:
         help="with this tag, such as t=nostr or e=ID; NAME is one letter. Repeat it for more: an event must match "
         "every NAME, by any of its VALUEs",
     )
-    group.add_argument("--search", metavar="TEXT", help="that match TEXT, at relays that support search (NIP-50)")
+    if some:
+        group.add_argument("--search", metavar="TEXT", help="that match TEXT, at relays that support search (NIP-50)")
 
 
 def filter_of(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the filter; it is empty if no option was given."""
     names = ("kinds", "authors", "ids", "since", "until", "limit", "search")
-    wanted = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+    wanted = {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
     for name, value in parsed.tag or ():
         wanted.setdefault(f"#{name}", []).append(value)
     return wanted
