@@ -42,8 +42,10 @@ class SeenEvents:
         # The connections that wait for an event that another has claimed. They add themselves and then look at the
         # claim once more; the client ends claims and then looks here. So none waits for a claim that has ended.
         self._waiting: deque[tuple[Process, str]] = deque()
-        # What `take_new` has returned: the first so many events of this generation, and all before it.
-        self._taken_in = self._young
+        # How many generations have ended, and what `take_new` has returned: the first so many events of the generation
+        # that was young then, and all before it.
+        self._ended = 0
+        self._taken_in = 0
         self._taken = 0
 
     def __len__(self) -> int:
@@ -72,6 +74,7 @@ class SeenEvents:
             # In this order: an event of the young generation is always in one of the two.
             self._old = self._young
             self._young = {}
+            self._ended += 1
 
     def size_in_bytes(self) -> int:
         """Return about how many bytes the events take; for the client's thread.
@@ -92,7 +95,7 @@ class SeenEvents:
 
         Fewer, if a generation has ended since it was called.
         """
-        return len(self._young) - (self._taken if self._taken_in is self._young else 0)
+        return len(self._young) - (self._taken if self._taken_in == self._ended else 0)
 
     def take_new(self) -> list[tuple[bytes, int]]:
         """Return the events that were added since the last call, the oldest first.
@@ -100,12 +103,12 @@ class SeenEvents:
         Those that were forgotten meanwhile are left out. A dict keeps the order in which its keys were added, so adding
         an event costs nothing more.
         """
-        young, old, taken_in = self._young, self._old, self._taken_in
         new: list[tuple[bytes, int]] = []
-        if taken_in is not young:
-            new += _last(old, len(old) - (self._taken if taken_in is old else 0))
-        new += _last(young, self.count_new())
-        self._taken_in, self._taken = young, len(young)
+        ended = self._ended - self._taken_in
+        if ended:
+            new += _last(self._old, len(self._old) - (self._taken if ended == 1 else 0))
+        new += _last(self._young, self.count_new())
+        self._taken_in, self._taken = self._ended, len(self._young)
         return new
 
     # Claims.

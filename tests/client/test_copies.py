@@ -1,5 +1,6 @@
 """Copies of events that the client has handled: recognised by their ids, dropped, and counted."""
 
+import itertools
 import json
 import random
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gennostr import KILL, GenNostr, Ok, StartError, Stop
 from gennostr.client.copies import Copies, CopyFilter, _identify
@@ -416,6 +419,24 @@ def test_statistics_have_the_memory_of_what_a_client_remembers(*, verified: bool
         tracemalloc.stop()
     assert len(seen) == 3_000
     assert seen.size_in_bytes() == pytest.approx(taken, rel=0.1)
+
+
+@given(steps=st.lists(st.one_of(st.just("take"), st.integers(1, 9)), max_size=40), size=st.integers(1, 12))
+def test_new_events_are_taken_once_and_in_order_as_far_as_they_are_remembered(steps: list[Any], size: int) -> None:
+    seen, numbers = SeenEvents(size), itertools.count()
+    added: list[tuple[bytes, int]] = []
+    for step in [*steps, "take"]:
+        if step == "take":
+            new = seen.take_new()
+            assert new == added[len(added) - len(new) :]
+            assert len(new) >= min(len(added), size)
+            assert seen.count_new() == 0
+            added = []
+            continue
+        for _ in range(step):
+            number = next(numbers)
+            seen.add(b"%d" % number, number)
+            added.append((b"%d" % number, number))
 
 
 # Events in batches.
