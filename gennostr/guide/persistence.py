@@ -143,9 +143,9 @@ committed in the same save, so it is written *exactly once*:
 
 - `with self.store.transaction() as database:` gives an `sqlite3.Connection`. Use it in callbacks,
   `init` and `terminate` included, and not in other threads. If the body raises, its statements are
-  undone.
-- The client commits. `database.commit()`, `rollback()`, `close()`, `executescript()` and
-  `with database:` raise a `StoreError`, and COMMIT, END and ROLLBACK must not be executed.
+  undone. `self.store.transaction().execute(...)` works as well.
+- The client commits. `database.commit()`, `rollback()`, `close()` and `executescript()` raise a
+  `StoreError`, and COMMIT, END and ROLLBACK must not be executed.
 - Names that begin with `gennostr_` are the store's; all other tables, and `PRAGMA user_version`,
   are yours.
 - Other programs, and other threads with a connection of their own, can read at any time what was

@@ -18,10 +18,12 @@ import os
 import socket
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from types import TracebackType
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
 from gennostr.client.persistence import Changes, Saved
 from gennostr.exceptions import StoreError
@@ -35,13 +37,20 @@ BUSY_TIMEOUT: Final = 5.0
 """Seconds for which a store waits until other programs have ended their transactions."""
 
 
+C = TypeVar("C", bound=sqlite3.Connection)
+
 BLOCK: Final = "gennostr_transaction"
 SAVE: Final = "gennostr_save"
 """The savepoints of a callback's ``with`` block, and of a save. A name stands for the last one that has it."""
 
 
 class _Connection(sqlite3.Connection):
-    """What `SqliteStore.transaction` returns: it cannot end the client's transaction."""
+    """What `SqliteStore.transaction` returns: it cannot end the client's transaction.
+
+    A ``with`` block is a part of that: if it raises, its statements are undone.
+    """
+
+    possession: "_Possession"
 
     def commit(self) -> None:
         _refuse("commit()")
@@ -55,8 +64,18 @@ class _Connection(sqlite3.Connection):
     def executescript(self, *_: object) -> NoReturn:
         _refuse("executescript(), which commits first,")
 
-    def __enter__(self) -> NoReturn:
-        _refuse("`with database:`, which commits at its end,")
+    def __enter__(self) -> Self:
+        self.possession.begin_block()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        if error is None:
+            self.possession.end_block()
+        else:
+            self.possession.undo_block(error)
+        return False
 
 
 def _refuse(what: str) -> NoReturn:
@@ -69,9 +88,10 @@ def _refuse(what: str) -> NoReturn:
 class _Possession:
     """A file while it is in use: its connection, and the lock. Used by one thread."""
 
-    def __init__(self, path: str, database: sqlite3.Connection, lock: sqlite3.Connection) -> None:
+    def __init__(self, path: str, database: _Connection, lock: sqlite3.Connection) -> None:
         self.path = path
         self.database = database
+        database.possession = weakref.proxy(self)  # no cycle: a store that is dropped is closed at once
         self.lock = lock
         self.thread = threading.current_thread()
         self.process = os.getpid()
@@ -87,12 +107,16 @@ class _Possession:
         return self.thread is threading.current_thread() and self.process == os.getpid()
 
     def begin(self) -> None:
-        """Begin the transaction, if it is not open."""
+        """Begin the transaction, if it is not open, and have the client save it."""
         self.check_not_lost()
         if not self.begun:
-            # IMMEDIATE: a transaction that reads first and writes later fails if another program writes between.
-            self.database.execute("BEGIN IMMEDIATE")
+            try:
+                # IMMEDIATE: a transaction that reads first and writes later fails if another program writes between.
+                self.database.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise StoreError(f"{self.path} cannot be written: {error}") from error
             self.begun = True
+            self.written()
 
     def check_not_lost(self) -> None:
         """Raise StoreError if the transaction has ended, other than by a save."""
@@ -103,8 +127,13 @@ class _Possession:
                 lost=True,
             )
 
-    def release_savepoint(self) -> None:
-        """End a block of `SqliteStore.transaction` whose statements count."""
+    def begin_block(self) -> None:
+        """Begin a ``with`` block of a callback."""
+        self.begin()
+        self.database.execute(f"SAVEPOINT {BLOCK}")
+
+    def end_block(self) -> None:
+        """End a block whose statements count."""
         self.check_not_lost()
         try:
             self.database.execute(f"RELEASE {BLOCK}")
@@ -112,6 +141,14 @@ class _Possession:
             self.undo_savepoint(BLOCK)
             self.check_not_lost()
             raise StoreError(f"{self.path}: a transaction() cannot end: {error}") from error
+
+    def undo_block(self, error: BaseException) -> None:
+        """Undo a block that has raised `error`."""
+        self.undo_savepoint(BLOCK)
+        try:
+            self.check_not_lost()
+        except StoreError as lost:
+            error.add_note(str(lost))
 
     def undo_savepoint(self, name: str) -> None:
         """Undo everything since the last savepoint of that name."""
@@ -262,18 +299,17 @@ class SqliteStore:
         with self._described("closed"):
             held.end()
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Return the connection to the file, to be used in a ``with`` statement.
+    def transaction(self) -> sqlite3.Connection:
+        """Return the connection to the file, in the client's open transaction.
 
-        For the callbacks of the client whose store it is. What its statements write becomes durable with the client's
-        next save, within about a second and together with the fact that this callback has run. If the body raises, its
-        own statements are undone. Other callbacks, and further transactions within it, see what it has written.
+        For the callbacks of the client whose store it is; call it in each. What its statements write becomes durable
+        with the client's next save, within about a second and together with the fact that this callback has run. In a
+        ``with`` statement, an exception in the body undoes its statements; blocks can be nested.
 
         In init too, to create tables; these are durable with the first save.
 
-        The client commits: ``commit()``, ``rollback()``, ``close()``, ``executescript()`` and ``with database:`` raise
-        StoreError, and ``COMMIT``, ``END`` and ``ROLLBACK`` must not be executed.
+        The client commits: ``commit()``, ``rollback()``, ``close()`` and ``executescript()`` raise StoreError, and
+        ``COMMIT``, ``END`` and ``ROLLBACK`` must not be executed.
 
         Raises:
             StoreError: the file cannot be opened, or another program writes to it for more than 5 seconds; another
@@ -296,20 +332,8 @@ class SqliteStore:
         if held is None or not held.is_mine():
             # Waits, as open does: the init of a client's successor may run before the client's thread has ended.
             held = self._take("", "; only callbacks of its client can use transaction()")
-        with self._described("written"):
-            held.begin()
-            held.written()
-            held.database.execute(f"SAVEPOINT {BLOCK}")
-        try:
-            yield held.database
-        except BaseException as error:
-            held.undo_savepoint(BLOCK)
-            try:
-                held.check_not_lost()
-            except StoreError as lost:
-                error.add_note(str(lost))
-            raise
-        held.release_savepoint()
+        held.begin()
+        return held.database
 
     def _mine(self) -> _Possession:
         held = self._possession
@@ -382,7 +406,7 @@ class SqliteStore:
             raise StoreError(f"{self._path} {what}: {type(error).__name__}: {error}") from error
 
 
-def _connect(path: str, timeout: float, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+def _connect(path: str, timeout: float, factory: type[C]) -> C:
     # isolation_level=None: the module sqlite3 begins no transactions of its own. check_same_thread=False: a possession
     # whose thread has ended can be closed in another.
     return sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=factory)

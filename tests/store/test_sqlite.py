@@ -169,7 +169,6 @@ def test_a_transaction_within_another_is_undone_with_it(store: SqliteStore, path
         ("rollback", lambda database: database.rollback()),
         ("close", lambda database: database.close()),
         ("executescript", lambda database: database.executescript("SELECT 1")),
-        ("with database", lambda database: database.__enter__()),
     ],
 )
 def test_a_callback_cannot_end_the_clients_transaction(
@@ -267,6 +266,23 @@ def test_what_init_writes_is_discarded_if_the_client_does_not_start(path: Path) 
     store.close()
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT name FROM sqlite_schema WHERE name = 'rows'").fetchall() == []
+
+
+def test_without_a_with_statement_it_is_the_open_transaction_as_well(store: SqliteStore, path: Path) -> None:
+    store.transaction().execute("INSERT INTO rows VALUES ('one')")
+    database = store.transaction()
+    with pytest.raises(sqlite3.OperationalError), database:
+        database.executemany("INSERT INTO rows SELECT ? WHERE json(?)", [("two", "1"), ("two", "no JSON")])
+    with database:
+        database.execute("INSERT INTO rows VALUES ('three')")
+    assert rows(path) == []
+    store.save(Changes())
+    assert rows(path) == ["one", "three"]
+    with database:  # of an earlier callback: it begins the next transaction
+        database.execute("INSERT INTO rows VALUES ('four')")
+    assert rows(path) == ["one", "three"]
+    store.save(Changes())
+    assert rows(path) == ["one", "three", "four"]
 
 
 def test_the_client_is_notified_of_each_transaction(path: Path) -> None:
