@@ -57,8 +57,7 @@ def receive(url: str, path: str, what: str, *, verify: bool) -> float:
 
         def handle_events(self, messages: Any, relay: Any, left: int) -> Any:
             if what == "archive" and isinstance(self.store, SqliteStore):
-                with self.store.transaction() as database:
-                    EventTable(database).add([message.event for message in messages])
+                EventTable(self.store.transaction()).add([message.event for message in messages])
             left -= len(messages)
             if not left:
                 done.set()
