@@ -1,6 +1,6 @@
 """The relays that the benchmarks use: one process, which only sends bytes that it has prepared.
 
-What a connection receives depends on the path of its url:
+What a connection receives depends on the path of its url, not on its query:
 
 ``/flood/N``      on a REQ: EOSE, then all events at once
 ``/compressed/N``  the same as ``/flood/N``, with permessage-deflate if the client offers it: zlib's default level, a
@@ -151,7 +151,7 @@ def _serve(sock: socket.socket, streams: dict[str, bytes]) -> None:
                 b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
             )
             return
-        path = head.split(b" ", 2)[1].decode()
+        path = head.split(b" ", 2)[1].decode().partition("?")[0]
         if path.startswith("/overlap/"):
             _overlap(*path.split("/")[2:])  # prepared before the client is connected: its clock does not run yet
         if path == "/stored":

@@ -10,7 +10,8 @@ NAME`` and ``help(gennostr.NAME)`` show the entry of one of these names:
 - Supervision: `Supervisor`, `DynamicSupervisor`, `ChildSpec`, `SupervisorFlags`, `SupervisorPid`,
   `DynamicSupervisorPid`, `ChildInfo`, `ChildCounts`
 - Links and monitors: `link`, `unlink`, `monitor`, `demonitor`, `MonitorRef`, `Exit`, `Down`; reasons: `NORMAL`,
-  `SHUTDOWN`, `Shutdown`, `KILL`, `KILLED`, `NOPROC`, `is_clean`
+  `SHUTDOWN`, `Shutdown`, `KILL`, `KILLED`, `NOPROC`, `NOCONNECTION`,
+  `is_clean`
 - Names: `whereis`, `wait_for`, `via`, `Via`, `Registry`, `RegistryPid`, `Registered`, `Unregistered`
 - Time: `send_after`, `cancel_timer`, `Timer`, `monotonic_time`, `system_time`
 - A look inside: `tree`, `Node`, `get_state`, `replace_state`, `get_status`, `Status`, `statistics`, `Statistics`,
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from gennostr.otp.reasons import (
         KILL,
         KILLED,
+        NOCONNECTION,
         NOPROC,
         NORMAL,
         SHUTDOWN,
@@ -140,6 +142,7 @@ __all__ = [
     "IGNORE",
     "KILL",
     "KILLED",
+    "NOCONNECTION",
     "NOPROC",
     "NORMAL",
     "REMOVE_RELAY",
@@ -295,7 +298,7 @@ _NAMES = {
     "otp.pid": "Pid call call_async cast demonitor link monitor send stop unlink whereis",
     "otp.process": "MonitorRef abandoned",
     "otp.program": "run",
-    "otp.reasons": "KILL KILLED NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",
+    "otp.reasons": "KILL KILLED NOCONNECTION NOPROC NORMAL SHUTDOWN TIMEOUT Shutdown is_clean",
     "otp.registration": "wait_for",
     "otp.registry": "Registered Registry RegistryPid Unregistered",
     "otp.signals": "Down Exit",

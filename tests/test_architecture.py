@@ -21,6 +21,7 @@ LAYERS = {
     "telemetry": {"otp"},
     "nostr": {"values", "exceptions", "nostr"},
     "client": {"values", "exceptions", "otp", "nostr", "client"},
+    "cluster": {"values", "exceptions", "otp", "nostr", "client", "cluster"},
     "store": {"values", "exceptions", "otp", "nostr", "client", "store"},
     "guide": set[str](),
     "testing": {"values", "exceptions", "otp", "nostr", "client", "testing"},
@@ -48,7 +49,7 @@ BESIDE = """
     ClientStatistics RelayRefused RelayStatistics fetch relay_information
     CallOutcome CallbackOutcome ChildCounts ChildInfo DynamicSupervisorPid GenNostrPid InitOutcome MonitorRef
     RegistryPid RelayOptions RelayOutcome Request Statistics Status SupervisorFlags SupervisorPid Timer Via
-    reply_error monotonic_time system_time ActorError wait_for StoreError
+    reply_error monotonic_time system_time ActorError wait_for StoreError NOCONNECTION
 """.split()  # noqa: SIM905 - reads better
 
 
@@ -201,6 +202,12 @@ with gennostr.GenNostr.start():
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False []\n"
+
+
+def test_a_client_without_a_cluster_imports_nothing_of_it() -> None:
+    program = "import gennostr, sys; gennostr.GenNostr; print([each for each in sys.modules if 'cluster' in each])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(("former", "name"), sorted(gennostr._RENAMED.items()))

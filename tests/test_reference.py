@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 import gennostr
-from gennostr import nostr, store, testing
+from gennostr import cluster, nostr, store, testing
 
-PACKAGES = (gennostr, nostr, store, testing)
+PACKAGES = (gennostr, cluster, nostr, store, testing)
 NAMES = sorted({(package.__name__, name) for package in PACKAGES for name in package.__all__})
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 MODULES = sorted(

@@ -14,6 +14,7 @@ from typing import Any, Final
 # By name: gennostr.testing is imported only if a name of it is looked up, and is not a layer below this one.
 PACKAGES: Final = (
     "gennostr",
+    "gennostr.cluster",
     "gennostr.nostr",
     "gennostr.nostr.nip19",
     "gennostr.store",
@@ -75,10 +76,11 @@ def members() -> dict[str, list[str]]:
 
     Owners are given as ``Fetch.close``.
 
-    One that several classes have from a common base is listed once.
+    One that several classes have from a common base is listed once. Those of a cluster's handle are left out, as they
+    have the names of a client's: a word alone means the client's.
     """
     found: dict[str, dict[int, str]] = {}
-    for package in PACKAGES:
+    for package in (each for each in PACKAGES if each != "gennostr.cluster"):
         for name in public_names(package):
             value = getattr(import_module(package), name)
             if inspect.isclass(value):

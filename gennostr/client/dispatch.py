@@ -38,6 +38,7 @@ from gennostr.client.persistence import Store, check_store, is_store
 from gennostr.client.relay_pool import RelayPool
 from gennostr.client.relay_session import RelaySession
 from gennostr.client.relay_statistics import ClientStatistics
+from gennostr.client.shard import InShard, Shard
 from gennostr.client.signing import Signer
 from gennostr.client.supervision import ConnectionTable
 from gennostr.exceptions import MessageError, StoreError
@@ -80,6 +81,7 @@ class Client(Server, Protocol):
     deduplicate: bool
     max_seen_events: int
     store: Store | None
+    shard: Shard | None
 
     def handle_connect(self, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
     def handle_disconnect(self, reason: Any, relay: Relay, state: Any, /) -> Any: ...  # noqa: D102
@@ -143,6 +145,8 @@ class ClientEngine(Engine):
         is_default = getattr(client.handle_events, "__func__", None) is default
         self._handle_batch = self._messages if is_default else self._grouped
         self._journal: Journal | None = None
+        # In a cluster: what is used by a client that has no store.
+        self._cursors: Store | None = None
         # The index of the next message in the batch that is the first of the work.
         self._at = 0
 
@@ -164,6 +168,10 @@ class ClientEngine(Engine):
         return self.server.store is not None
 
     @property
+    def _store(self) -> Store | None:
+        return self._cursors if self.server.store is None else self.server.store
+
+    @property
     def journal(self) -> "Journal | None":
         """The journal; None: the client has no store.
 
@@ -172,11 +180,11 @@ class ClientEngine(Engine):
         Raises:
             StoreError: it cannot be opened.
         """
-        if self._journal is None and self.server.store is not None:
+        if self._journal is None and (store := self._store) is not None:
             self._set_seen_size()
-            check_store(self.server.store)
+            check_store(store)
             owner = str(self.process.name or type(self.server).__qualname__)
-            self._journal = self._pool.open_journal(self.server.store, owner)
+            self._journal = self._pool.open_journal(store, owner)
             self._handle_batch = partial(self._recorded, self._handle_batch)
         return self._journal
 
@@ -204,7 +212,12 @@ class ClientEngine(Engine):
         """Start the connection table, then run init."""
         self.process.watch(self._pool)
         self._table.start()
-        outcome = super().init(argument)
+        if type(argument) is InShard:
+            self.server.shard = argument.shard
+            outcome = super().init(argument.init_arg)
+            self._cursors = argument.store  # only now: init may have set a store
+        else:
+            outcome = super().init(argument)
         self._pool.signers()  # an invalid one is reported now, not at a relay's first challenge
         self._set_seen_size()
         _ = self.journal  # a store that cannot be opened is an error of the start

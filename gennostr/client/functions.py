@@ -379,13 +379,7 @@ class ClientFunctions:
         >>> [outcome.kind for outcome in outcomes.values()]
         ['accepted']
         """
-        if not isinstance(event, Event):
-            try:
-                event = msgspec.convert(event, Event)
-            except msgspec.ValidationError as error:
-                raise MessageError(f"not an event: {error}") from None
-        if not event.has_valid_id():
-            raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {event.compute_id()!r}")
+        event = checked_event(event)
         process = relay_pool(self).process
         urls = urls_of(relays)
         if durable:
@@ -559,6 +553,23 @@ def _check_sizes(client: ClientFunctions, payload: bytes, urls: frozenset[str] |
     for relay in connections(client).relays():
         if urls is None or relay.url in urls:
             check_size(payload, relay.options.max_queue_size, what, f" of {redact(relay.url)}")
+
+
+def checked_event(event: Event | Mapping[str, Any]) -> Event:
+    """Return the event that a program wants to publish.
+
+    Raises:
+        MessageError: it is not an event, or its id does not match its content.
+
+    """
+    if not isinstance(event, Event):
+        try:
+            event = msgspec.convert(event, Event)
+        except msgspec.ValidationError as error:
+            raise MessageError(f"not an event: {error}") from None
+    if not event.has_valid_id():
+        raise MessageError(f"event {event.id!r:.80}: the id is wrong, its content has {event.compute_id()!r}")
+    return event
 
 
 def check_verify(options: Options) -> None:

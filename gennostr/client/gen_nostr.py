@@ -24,6 +24,7 @@ from gennostr.client.options import Relay
 from gennostr.client.persistence import Store
 from gennostr.client.publications import CountDone, PublicationDone
 from gennostr.client.seen_events import SEEN
+from gennostr.client.shard import Shard
 from gennostr.client.signing import Signer, check_coincurve
 from gennostr.nostr.messages import (
     AuthMessage,
@@ -74,6 +75,8 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
     - max_seen_events: how many events are remembered for that; 32,768 by default
     - store: where the client saves what must outlive it, such as a `gennostr.store.SqliteStore`; None by default
 
+    In a cluster (see `gennostr.cluster`), ``self.shard`` is its `Shard`; elsewhere None.
+
     >>> from queue import SimpleQueue
     >>> from gennostr import GenNostr, Ok
     >>> from gennostr.testing import MemoryRelay
@@ -110,6 +113,9 @@ class GenNostr(ClientFunctions, GenServer[S], engine=ClientEngine):
 
     Each takes some 180 bytes, or 150 if it was not verified: with the default, up to 12 MB. The client's ``statistics``
     have the number and the bytes."""
+
+    shard: Shard | None = None
+    """In a cluster, which shard the client is: set before init, by the cluster. None: it is in no cluster."""
 
     if not TYPE_CHECKING:  # a client's own assignment declares its type: `self.store.transaction()` has one then
         store: Store | None = None

@@ -24,7 +24,7 @@ from gennostr.nostr.relay_url import redact
 from gennostr.otp.process import Process
 from gennostr.otp.reasons import is_clean
 from gennostr.otp.system import Statistics
-from gennostr.values import shown
+from gennostr.values import Record, shown
 
 PATIENCE: Final = 0.5
 """Seconds to wait for another thread's change; only a finalizer that waits for this thread can delay it longer."""
@@ -51,7 +51,7 @@ class ClientStatistics(Statistics):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelayStatistics:
+class RelayStatistics(Record):
     """A relay's status and its counters over all attempts since it was added.
 
     `relay_statistics` returns them.

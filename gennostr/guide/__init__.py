@@ -25,6 +25,7 @@ Nostr:
 - `publishing`: events, their signatures, and their outcome at each relay
 - `authentication`: keys, signers, and relays that want to know the client
 - `persistence`: a client that resumes after its end, and tables of its own beside it
+- `cluster`: one client class on several processes
 
 To look up:
 
@@ -52,6 +53,7 @@ TOPICS = (
     "publishing",
     "authentication",
     "persistence",
+    "cluster",
     "from_elixir",
     "from_pykka",
     "limitations",

@@ -72,6 +72,16 @@ Restarts of the program
 - The state is not kept, nor the list of relays, nor publications without `durable=True`.
 - A file has one client at a time. One that was killed keeps it until its callback returns.
 
+Clusters
+--------
+
+- Without a store in each shard, a restarted shard delivers events of the last minute before its end
+  again. A relay that moves to another shard is new there, with or without a store.
+- Publications of a cluster are not durable. A shard's client can publish durably itself.
+- A program that forks while its cluster runs leaves the shards running until that child has ended
+  too: it has inherited the driver's ends of their connections.
+- Shards that are processes need a POSIX system.
+
 Relays and connections
 ----------------------
 

@@ -304,6 +304,26 @@ Every record that the library writes, by logger. ``...`` stands for what varies.
 - DEBUG ``could not fetch the information document of ...: ...``: the relay has none (NIP-11), or
   did not send it. The client does without.
 
+`gennostr.cluster.cluster`:
+
+- ERROR ``... gives up shard ...``: it kept failing, as the records before this one show. Its relays
+  move to the other shards, if there are any.
+
+`gennostr.cluster.host`:
+
+- ERROR ``... failed in a shard``: a function of the cluster's handle that has no answer, such as
+  `add_relay`, raised in the shard, although its arguments were valid here.
+
+`gennostr.cluster.log_records`:
+
+- ERROR ``a log record of shard ... could not be handled``: a handler or filter of yours raised, or
+  an attribute of the record has a class that is missing here.
+
+`gennostr.cluster.remote_actor`:
+
+- ERROR ``... did not pass a message on: ...``: what was cast or sent to a pid of an actor in a
+  shard, or the reason of an exit signal, cannot be pickled.
+
 `gennostr.client.relay_pool`; but for the first, they are about one relay, whose url is in the text:
 
 - ERROR ``... has no relay, and cannot save what it has to publish``: as for handle_error with a

@@ -6,9 +6,9 @@ From a checkout:
     python -m benchmarks.receive
 
 and so `verify`, `overlap`, `batches`, `many`, `live`, `publish`, `archive`, `mailbox`, `call`,
-`start`, `connect`, `memory` and `frames`. Each measures against others in the same run, in turns,
-each in a process of its own where that matters, and prints medians, ratios, machine and versions.
-`overlap` measures nostr-tools as well, if `node` and `npm` are installed.
+`start`, `connect`, `memory`, `frames` and `cluster`. Each measures against others in the same run,
+in turns, each in a process of its own where that matters, and prints medians, ratios, machine and
+versions. `overlap` measures nostr-tools as well, if `node` and `npm` are installed.
 
 What was measured
 -----------------

@@ -1,8 +1,8 @@
 """Exit reasons: why a process ended.
 
 NORMAL, SHUTDOWN and ``Shutdown(x)`` are clean. Any other value is a failure; if a callback raises, the exception itself
-is the reason. KILLED is the reason of a process that was sent KILL, NOPROC means that there was no such process, and
-TIMEOUT that init took too long.
+is the reason. KILLED is the reason of a process that was sent KILL, NOPROC means that there was no such process,
+NOCONNECTION that another Python process was lost, and TIMEOUT that init took too long.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ class Reason(Enum):
     - KILL: sent with ``pid.exit(KILL)``, which ends any process at once, without terminate.
     - KILLED: the process was sent KILL.
     - NOPROC: there was no process to link or monitor.
+    - NOCONNECTION: another Python process was lost, and what ran there with it; see `gennostr.cluster`.
     - TIMEOUT: the start took too long; also handle_info's message after a timeout.
 
     >>> from gennostr import NORMAL, GenServer, stop
@@ -35,6 +36,7 @@ class Reason(Enum):
     KILL = "kill"
     KILLED = "killed"
     NOPROC = "noproc"
+    NOCONNECTION = "noconnection"
     TIMEOUT = "timeout"
 
     def __repr__(self) -> str:
@@ -70,6 +72,11 @@ KILLED: Final = Reason.KILLED
 """The reason of a process that was sent KILL. OTP: ``killed``."""
 NOPROC: Final = Reason.NOPROC
 """The reason in an `Exit` or `Down` if there was no process to link or monitor. OTP: ``noproc``."""
+NOCONNECTION: Final = Reason.NOCONNECTION
+"""The reason if another Python process was lost, and what ran there with it: a shard of a cluster.
+
+Whether it has died or cannot be reached looks the same from here. A failure: not clean. OTP: ``noconnection``.
+"""
 TIMEOUT: Final = Reason.TIMEOUT
 """The reason of a start that took too long, and handle_info's message after a timeout."""
 

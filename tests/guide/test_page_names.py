@@ -6,11 +6,11 @@ from importlib import import_module
 import pytest
 
 import gennostr
-from gennostr import guide, nostr, store, testing
+from gennostr import cluster, guide, nostr, store, testing
 from tests.guide.pages import page
 
-PAGES = ("embedding", "jobs_and_pools", "testing", "operations")
-PACKAGES = (gennostr, nostr, store, testing)
+PAGES = ("embedding", "jobs_and_pools", "testing", "operations", "cluster")
+PACKAGES = (gennostr, cluster, nostr, store, testing)
 FIXTURES = {"probe", "manual_clock", "fake_relay", "start_supervised", "no_leaks"}
 ELSEWHERE = {"atexit", "crash_report", "faulthandler", "py-spy", "ProcessPoolExecutor", "Future", "conftest.py"}
 """Names of other packages and of files."""
