@@ -132,7 +132,7 @@ disconnect (`REMOVE_RELAY`); no other relay moves. ``cluster.resize(2)`` stops i
 that has moved is new to its shard: stored events are requested again there.
 
 Measured on two processors with eight relays (``python -m benchmarks.cluster``), two shards handle
-1.7 times the events of one client, and 1.5 times if they are verified; a shard that was killed
+2.4 times the events of one client, and 1.4 times if they are verified; a shard that was killed
 reads its relays again after 0.3 s.
 
 How many? A shard for each processor that is to verify; callbacks that are fast add little. Each
