@@ -113,14 +113,10 @@ class DurablePublications:
         """Have `second` end with `first`, which has the same event and is pending."""
         assert first.relays is not None  # noqa: S101
         assert second.relays is not None  # noqa: S101
-        added = second.relays - first.relays
-        first.relays |= added
+        first.relays |= second.relays
         first.followers.append(second)
         self._note(first)
         self._unsaved.append(second)
-        for url in added if first.is_saved else ():
-            self._wait(first, url)
-            self._flush(self._backlog(url))
         self._pool.run_command(SaveNow())
 
     def saved(self) -> None:
@@ -128,21 +124,28 @@ class DurablePublications:
         unsaved, self._unsaved = self._unsaved, []
         for publication in unsaved:
             publication.was_saved()
-            if self.pending.get(publication.key) is publication:
+            first = self.pending.get(publication.key)
+            if first is publication:
                 self._start(publication)
+            elif first is not None:  # perhaps with more relays
+                self._send(first)
 
     def _start(self, publication: Publication) -> None:
         assert publication.relays is not None  # noqa: S101
-        urls = sorted(publication.relays - publication.answers.keys())
-        if not urls:  # an earlier run has ended before its end was handled
+        if publication.relays == publication.answers.keys():  # an earlier run has ended before its end was handled
             self._done(publication)
-            return
-        if publication.expires is not None and publication.expires <= clock().time():
+        elif publication.expires is not None and publication.expires <= clock().time():
             self._expire(publication)
-            return
+        else:
+            self._set_expiry(publication)
+            self._send(publication)
+
+    def _send(self, publication: Publication) -> None:
+        """Send it where it has no final answer and is not under way."""
+        assert publication.relays is not None  # noqa: S101
+        urls = sorted(publication.relays - publication.answers.keys() - publication.open.keys())
         for url in urls:
             self._wait(publication, url)
-        self._set_expiry(publication)
         for url in urls:
             self._flush(self._backlog(url))
 

@@ -245,6 +245,19 @@ def test_the_same_event_is_one_publication(store: Store, relay: MemoryRelay) -> 
         assert third.result(WAIT)[relay.url].kind == "accepted"
 
 
+def test_more_relays_for_a_pending_event_are_saved_first(relay: MemoryRelay) -> None:
+    store, event, had = Observed(), make_event(), list[bool]()
+    with Run(store, relay, filters=False) as run:
+        run.client.publish(event, [NOBODY], durable=True).wait_saved(WAIT)
+        store.before_save = lambda changes: had.append(bool(relay.events))
+        more = run.client.publish(event, [relay.url], durable=True)
+        more.wait_saved(WAIT)
+        assert had[0] is False
+        while not run.client.publications()[0].outcomes:
+            run.client.call(lambda client: None)
+        assert sorted(run.client.publications()[0].outcomes) == [relay.url]
+
+
 def test_many_wait_for_a_relay_and_all_arrive(store: Store, relay: MemoryRelay) -> None:
     relay.stop()
     events = [make_event(content=str(number)) for number in range(600)]
