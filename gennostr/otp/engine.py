@@ -92,7 +92,7 @@ class End(Exception):
     @property
     def raised(self) -> bool:
         """Whether something has raised `reason`, in the middle of its work."""
-        return self.__cause__ is self.reason
+        return self.__cause__ is not None  # a reason may be anything, None included
 
 
 class Step(Enum):

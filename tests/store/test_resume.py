@@ -1,4 +1,4 @@
-"""Clients with a store go on where they ended, and deliver nothing twice."""
+"""Clients with a store resume where they ended, and deliver nothing twice."""
 
 import contextlib
 import sqlite3
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gennostr import KILL, CallExit, GenNostr, Ok, StartError, StoreError, Supervisor
+from gennostr import KILL, CallExit, GenNostr, Ok, StartError, Stop, StoreError, Supervisor
 from gennostr.client.persistence import SAVE_EVENTS, Store
 from gennostr.nostr import Event
 from gennostr.store import MemoryStore, SqliteStore
@@ -241,6 +241,25 @@ def test_a_client_that_cannot_save_at_its_end_ends_with_the_error(relay: MemoryR
         store.failures.clear()
     with Run(store, relay) as run:
         assert run.until_eose() == ["a"]
+
+
+@pytest.mark.parametrize("reason", [None, ValueError("enough"), "enough"])
+def test_a_client_that_stops_itself_saves_whatever_the_reason(
+    reason: Any, store: Store, relay: MemoryRelay, probe: Probe
+) -> None:
+    class Stopping(Feed):
+        def handle_cast(self, request: Any, state: None) -> Any:
+            return Stop(reason)
+
+    stored(relay, "a")
+    run = Run(store, relay)
+    client = Stopping.start(run.arguments)
+    probe.monitor(client)
+    assert run.until_eose() == ["a"]
+    client.cast("stop")
+    probe.expect_down(client, reason)
+    with Run(store, relay) as run:
+        assert run.until_eose() == []
 
 
 def test_a_client_without_a_store_saves_nothing_and_publishes_nothing_durably() -> None:
