@@ -20,6 +20,7 @@ from gennostr.client.dialects import Meaning
 from gennostr.client.journal import Journal
 from gennostr.client.persistence import SavedPublication
 from gennostr.client.publications import PendingAnswers, Publication, PublicationDone
+from gennostr.client.timer_queue import TimerQueue
 from gennostr.otp.clock import clock
 from gennostr.otp.process import Process
 
@@ -54,7 +55,11 @@ class Pool(Protocol):
     def outbox_size(self, url: str) -> int | None: ...  # noqa: D102
     def send(self, attempt: Attempt) -> None: ...  # noqa: D102
     def time_out(self, attempt: Attempt) -> None: ...  # noqa: D102
-    def after(self, seconds: float, key: "Attempt | Publication | Backlog") -> None: ...  # noqa: D102
+
+
+class Client(Protocol):
+    """What they need from the client; see `gennostr.client.dispatch.ClientEngine`."""
+
     def run_callback(self, name: str, *arguments: object, first: ClientCommand | None = None) -> None: ...  # noqa: D102
     def run_command(self, command: ClientCommand) -> None: ...  # noqa: D102
 
@@ -62,10 +67,13 @@ class Pool(Protocol):
 class DurablePublications:
     """The durable publications of one client."""
 
-    def __init__(self, pool: Pool, journal: Journal) -> None:
+    def __init__(self, pool: Pool, client: Client, timers: TimerQueue[Any], journal: Journal) -> None:
         self.pending: dict[str, Publication] = {}
         """By event id, the oldest first. Read in any thread: by a copy, which is atomic."""
         self._pool = pool
+        self._client = client
+        # A deadline that is due comes back by `deadline_expired`.
+        self._timers = timers
         self._journal = journal
         self._backlogs: dict[str, Backlog] = {}
         self._unsaved: list[Publication] = []
@@ -86,7 +94,7 @@ class DurablePublications:
         assert isinstance(publication, Publication)  # noqa: S101 - no count is durable
         first = self.pending.get(publication.key)
         if first is not None and first.done():  # it is forgotten next
-            self._pool.run_command(SendToRelays(publication))
+            self._client.run_command(SendToRelays(publication))
             return
         if first is not None:
             self._join(first, publication)
@@ -94,7 +102,7 @@ class DurablePublications:
         self._keep(publication)
         self._note(publication)
         self._unsaved.append(publication)
-        self._pool.run_command(SaveNow())
+        self._client.run_command(SaveNow())
 
     def _keep(self, publication: Publication) -> None:
         self.pending[publication.key] = publication
@@ -117,7 +125,7 @@ class DurablePublications:
         first.followers.append(second)
         self._note(first)
         self._unsaved.append(second)
-        self._pool.run_command(SaveNow())
+        self._client.run_command(SaveNow())
 
     def saved(self) -> None:
         """Send what was saved first."""
@@ -173,7 +181,7 @@ class DurablePublications:
 
     def _set_expiry(self, publication: Publication) -> None:
         if publication.expires is not None:
-            self._pool.after(max(0.0, publication.expires - clock().time()), publication)
+            self._timers.after(max(0.0, publication.expires - clock().time()), publication)
 
     def deadline_expired(self, due: "Attempt | PendingAnswers[Any] | Backlog") -> None:
         """Handle a deadline.
@@ -209,7 +217,7 @@ class DurablePublications:
                 self._wait(publication, url)
                 if not backlog.paused and self._pool.outbox_size(url) is not None:
                     backlog.paused = True
-                    self._pool.after(backlog.pause, backlog)
+                    self._timers.after(backlog.pause, backlog)
                     backlog.pause = min(2 * backlog.pause, PAUSE[1])
         self._flush(backlog)
 
@@ -242,11 +250,11 @@ class DurablePublications:
             each.finish()
         forget = Forget(publication.key)
         if publication.cancelled():
-            self._pool.run_command(forget)
+            self._client.run_command(forget)
         else:
             # Deleted by the save that has what the callback writes: if it fails, the next run of the program handles
             # it. Forgotten before, and not after it: the callback, or a kill during it, can end the client.
-            self._pool.run_callback("handle_info", PublicationDone(publication), first=forget)
+            self._client.run_callback("handle_info", PublicationDone(publication), first=forget)
 
     def _note(self, publication: Publication) -> None:
         """Have it saved as it is now."""
@@ -273,5 +281,5 @@ class DurablePublications:
             publication = backlog.waiting.pop(next(iter(backlog.waiting)))
             attempt = publication.open[url] = Attempt(publication.key, publication.payload, url, publication)
             backlog.in_flight += 1  # first: it may be settled before the next line
-            self._pool.after(publication.timeout, attempt)
+            self._timers.after(publication.timeout, attempt)
             self._pool.send(attempt)

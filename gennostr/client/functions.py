@@ -68,12 +68,7 @@ class ClientFunctions:
         True
         """
         check_may_act()
-        if isinstance(relay, Relay):
-            wanted = Relay.new(relay.url, relay.options, **options)
-        else:
-            wanted = Relay.new(relay, **options)
-        check_verify(wanted.options)
-        check_files(wanted.options)
+        wanted = checked_relay(relay, options)
         table = connections(self)
         try:
             return table.add(wanted)
@@ -104,7 +99,7 @@ class ClientFunctions:
         []
         """
         check_may_act()
-        connections(self).remove(_url(relay))
+        connections(self).remove(url_of(relay))
 
     def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
         """Reconnect to a relay after a delay; for use in handle_disconnect.
@@ -186,7 +181,7 @@ class ClientFunctions:
         """
         check_may_act()
         payload = encode(message)
-        url = _url(relay)
+        url = url_of(relay)
         outbox = _outbox(self, url)
         if outbox is not None:
             _put(self, outbox, payload)
@@ -260,7 +255,7 @@ class ClientFunctions:
         ...     client.ping(relay.url)
         """
         check_may_act()
-        outbox = _outbox(self, _url(relay))
+        outbox = _outbox(self, url_of(relay))
         if outbox is not None:
             outbox.ping()
 
@@ -555,6 +550,19 @@ def _check_sizes(client: ClientFunctions, payload: bytes, urls: frozenset[str] |
             check_size(payload, relay.options.max_queue_size, what, f" of {redact(relay.url)}")
 
 
+def checked_relay(relay: str | Relay, options: RelayOptions) -> Relay:
+    """Return the relay that a program wants to add, with its options.
+
+    Raises:
+        TypeError, ValueError, ImportError: see `ClientFunctions.add_relay`.
+
+    """
+    wanted = Relay.new(relay.url, relay.options, **options) if isinstance(relay, Relay) else Relay.new(relay, **options)
+    check_verify(wanted.options)
+    check_files(wanted.options)
+    return wanted
+
+
 def checked_event(event: Event | Mapping[str, Any]) -> Event:
     """Return the event that a program wants to publish.
 
@@ -630,7 +638,8 @@ def earliest(expires: float | None, event: Event) -> float | None:
     return min(times, default=None)
 
 
-def _url(relay: str | Relay) -> str:
+def url_of(relay: str | Relay) -> str:
+    """Return the url of a relay, normalized."""
     return relay.url if isinstance(relay, Relay) else normalize_url(relay)
 
 
@@ -645,4 +654,4 @@ def urls_of(relays: Sequence[str | Relay] | None) -> frozenset[str] | None:
         return None
     if isinstance(relays, str | Relay) or not isinstance(relays, Sequence | set | frozenset):
         raise TypeError(f"relays are a list of urls, not {type(relays).__name__}")
-    return frozenset(each.url if isinstance(each, Relay) else normalize_url(each) for each in relays)
+    return frozenset(map(url_of, relays))

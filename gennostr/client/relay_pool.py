@@ -504,7 +504,7 @@ class RelayPool:
         from gennostr.client.journal import Journal  # noqa: PLC0415
 
         journal = Journal(store, owner, self._seen, lambda: self._timers.after(SAVE_AFTER, "save"))
-        self._durable = DurablePublications(self, journal)
+        self._durable = DurablePublications(self, self._client, self._timers, journal)
         self._durable.load()
         return journal
 
@@ -581,21 +581,6 @@ class RelayPool:
         """Stop waiting for the answer to `attempt`: its timeout has passed."""
         session = self._session(attempt.url)
         self._perform(session, session.timed_out(attempt, attempt.pending.timeout, _now()))
-
-    def after(self, seconds: float, key: "Attempt | Publication | Backlog") -> None:
-        """Call `DurablePublications.deadline_expired` after so many seconds."""
-        self._timers.after(seconds, key)
-
-    def run_callback(self, name: str, *arguments: object, first: ClientCommand | None = None) -> None:
-        """Run a callback with `arguments` and the state, right after the current one.
-
-        `first`, if given, is executed right before it.
-        """
-        self._client.run_callback(name, *arguments, first=first)
-
-    def run_command(self, command: ClientCommand) -> None:
-        """Execute `command` right after the current callback."""
-        self._client.run_command(command)
 
     # Effects.
 

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, Final, Unpack
 
 from gennostr.client.attempt import PublishOutcome
-from gennostr.client.functions import Filters, check_verify, checked_event, urls_of
-from gennostr.client.options import Relay, RelayOptions, check_files
+from gennostr.client.functions import Filters, checked_event, checked_relay, url_of, urls_of
+from gennostr.client.options import Relay, RelayOptions
 from gennostr.client.publications import Count, CountRequest, PendingAnswers, Publication
 from gennostr.client.relay_statistics import RelayStatistics
 from gennostr.client.subscriptions import new_id
@@ -29,7 +29,6 @@ from gennostr.exceptions import CallExit, CallTimeout, NoProcess
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
 from gennostr.nostr.filters import checked_filters
-from gennostr.nostr.relay_url import normalize_url
 from gennostr.otp.calls import PendingReply
 from gennostr.otp.calls import call as _call
 from gennostr.otp.calls import call_async as _call_async
@@ -80,11 +79,7 @@ class ClusterPid(Pid):
             NoProcess: the cluster is dead.
 
         """
-        wanted = (
-            Relay.new(relay.url, relay.options, **options) if isinstance(relay, Relay) else Relay.new(relay, **options)
-        )
-        check_verify(wanted.options)
-        check_files(wanted.options)
+        wanted = checked_relay(relay, options)
         packed(wanted, "the relay")
         _call(self, AddRelay(wanted), None)
 
@@ -100,7 +95,7 @@ class ClusterPid(Pid):
             NoProcess: the cluster is dead.
 
         """
-        _call(self, RemoveRelay(_url(relay)), None)
+        _call(self, RemoveRelay(url_of(relay)), None)
 
     def list_relays(self, timeout: float | None = 5.0) -> list[str]:
         """Return the urls of all connections of all shards.
@@ -150,7 +145,7 @@ class ClusterPid(Pid):
             NoProcess, CallExit, CallTimeout: as for `call`.
 
         """
-        text, url = encode(message).decode(), _url(relay)
+        text, url = encode(message).decode(), url_of(relay)
         self._one(self._owner(url), "send_message", (text, url), timeout)
 
     def broadcast_message(self, message: str | list[Any], timeout: float | None = 5.0) -> list[str]:
@@ -587,7 +582,3 @@ def check_shards(shards: object) -> int:
     if isinstance(shards, bool) or not isinstance(shards, int) or shards < 1:
         raise ValueError(f"shards must be at least 1, not {shown(shards)}")
     return shards
-
-
-def _url(relay: str | Relay) -> str:
-    return relay.url if isinstance(relay, Relay) else normalize_url(relay)

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, Unpack
 
 from gennostr.client.commands import ClientCommand, Forget, SendToRelays, Subscribe, Unsubscribe
-from gennostr.client.functions import ClientFunctions, relay_pool
+from gennostr.client.functions import ClientFunctions, relay_pool, url_of
 from gennostr.client.gen_nostr import GenNostr
 from gennostr.client.options import Options, Relay, RelayOptions
 from gennostr.client.publications import CountRequest, Publication
@@ -30,7 +30,6 @@ from gennostr.client.relay_statistics import RelayStatistics
 from gennostr.client.supervision import ConnectionTable
 from gennostr.nostr.encoding import encode
 from gennostr.nostr.event import Event
-from gennostr.nostr.relay_url import normalize_url
 from gennostr.otp import clock as clocks
 from gennostr.otp import timers
 from gennostr.otp.clock import Clock, ScheduledCall, TimedMailbox
@@ -366,12 +365,12 @@ class _Recorded(ClientFunctions):
         return self.pid
 
     def remove_relay(self, relay: str | Relay) -> None:
-        _actions(self).append(Removed(_url(relay)))
+        _actions(self).append(Removed(url_of(relay)))
 
     def reconnect(self, relay: str | Relay, delay: float | None = None) -> None:
         if delay is not None:
             check_seconds("delay", delay)
-        _actions(self).append(Reconnecting(_url(relay), delay))
+        _actions(self).append(Reconnecting(url_of(relay), delay))
 
     def list_relays(self) -> list[str]:
         """Return the urls that were added and not removed."""
@@ -384,14 +383,14 @@ class _Recorded(ClientFunctions):
         return list(urls)
 
     def send_message(self, message: str | list[Any], relay: str | Relay) -> None:
-        _actions(self).append(Sent(_message(message), _url(relay)))
+        _actions(self).append(Sent(_message(message), url_of(relay)))
 
     def broadcast_message(self, message: str | list[Any]) -> list[str]:
         _actions(self).append(Broadcast(_message(message)))
         return self.list_relays()
 
     def ping(self, relay: str | Relay) -> None:
-        _actions(self).append(Pinged(_url(relay)))
+        _actions(self).append(Pinged(url_of(relay)))
 
     def relay_statistics(self) -> dict[str, RelayStatistics]:
         """Return an empty dict: nothing is connected."""
@@ -456,10 +455,6 @@ def _message(message: str | list[Any]) -> list[Any] | str:
     except ValueError:
         return payload
     return decoded
-
-
-def _url(relay: str | Relay) -> str:
-    return relay.url if isinstance(relay, Relay) else normalize_url(relay)
 
 
 class _Timer:
