@@ -28,7 +28,7 @@ from gennostr.store import Archive, ArchiveOptions, ArchiveProgress, Events
 from gennostr.store.archive import Archived
 
 DESCRIPTION: Final = """\
-Keep all events of relays that match in an SQLite file, then exit; with --follow, go on with new ones until Ctrl-C.
+Keep all events of relays that match in an SQLite file, then exit; with --follow, continue with new ones until Ctrl-C.
 
 Run it again to add what is new: each relay is read from where the last run has ended, and a history that was
 interrupted is resumed. With other options that select events, the relays are read anew.
@@ -65,7 +65,7 @@ def add_arguments(parser: Parser) -> None:
     add_urls(parser)
     add_filter_arguments(parser, some=False)
     parser.add_argument("--again", action="store_true", help="read all that the relays have stored once more")
-    parser.add_argument("--follow", action="store_true", help="go on with new events, until Ctrl-C")
+    parser.add_argument("--follow", action="store_true", help="continue with new events, until Ctrl-C")
     parser.add_argument(
         "--full-text",
         action="store_true",

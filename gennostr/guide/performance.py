@@ -64,8 +64,9 @@ How far to trust it
 
 These figures are of a day on which the machine was slow. On one when it was twice as fast, the
 ratios to monstr were 2.3 and 2.0 receiving, 1.9 and 1.6 verifying, 0.74 and 0.70 live; to nostr-sdk
-2.9 and 2.5; and to pykka 5.6 casting and 0.89 calling. On a machine that is busy besides, pykka's
-casts come in bunches, which spares it half of its time: then our ratio is nearer to 2.
+2.9 and 2.5; and to pykka 5.6 casting and 0.89 calling. On a third day, to monstr: 1.7 and 1.6
+receiving, 2.0 and 1.3 verifying, 0.92 live. On a machine that is busy besides, pykka's casts come
+in bunches, which spares it half of its time: then our ratio is nearer to 2.
 
 A store costs little: with resume positions and seen events saved, a client receives 0.99 of the
 events/s that it receives without. An `Archive`, which keeps each event, receives 0.59 of them with

@@ -17,7 +17,7 @@ PATIENCE: Final = 2.0
 class MemoryStore:
     """A store that lasts as long as the process.
 
-    For tests, and for a client whose supervisor restarts it: the next one goes on where the last one has saved.
+    For tests, and for a client whose supervisor restarts it: the next one resumes where the last one has saved.
 
     >>> from gennostr.store import Changes, MemoryStore
     >>> store = MemoryStore()
