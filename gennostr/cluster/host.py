@@ -92,7 +92,7 @@ class Host(GenServer[None]):
         return NoReply()
 
     def handle_info(self, message: Any, state: None) -> CallbackOutcome[None]:
-        """Do what a message asks for; end with the client."""
+        """Do what a message requests; end with the client."""
         if isinstance(message, Invoke):
             self._invoke(message)
         elif isinstance(message, Ping):

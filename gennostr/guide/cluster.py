@@ -108,10 +108,10 @@ exception, and the crash report is logged here.
 - Without a store, the client hands to the cluster, once a second, how far it has read, and the
   next incarnation resumes there: events of the last minute before its end are delivered again.
   That is for subscriptions of the cluster, not for those of `init`.
-- A process that is stopped, or whose interpreter hangs, does not end. Each shard is asked for a
-  sign of life every ``heartbeat`` seconds (30); one that has not answered by the next time is
-  killed, and restarted. A callback that is busy does not count as silence, unless it holds the
-  interpreter's lock in native code for so long.
+- A process that is stopped, or whose interpreter hangs, does not end. Each shard is sent a
+  heartbeat every ``heartbeat`` seconds (30); one that has not answered by the next time is killed,
+  and restarted. A callback that is busy does not count as silence, unless it holds the
+  interpreter's lock in native code all that time.
 - Each incarnation has an epoch. Whatever an earlier one still sends is dropped.
 - More than `max_restarts` restarts in `max_seconds`: the shard is given up, and its relays move
   to the others. When none is left, the cluster ends with NOCONNECTION, and its supervisor
